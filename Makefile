@@ -1,0 +1,62 @@
+# Each target sets up its own .venv first and needs nothing but Python 3.11+, git and a network.
+
+PYTHONS ?= python3 python3.12 python3.11 python3.13 python3.14
+PYTEST_ARGS ?= -n 2 --dist loadfile
+PY := .venv/bin/python
+SETUP := .venv/.set-up
+
+.PHONY: help quickstart test test-parity lint clean
+
+help:
+	@echo "make quickstart   train both stages on open faces on this machine and draw a sample sheet"
+	@echo "make test         run the tests"
+	@echo "make test-parity  install torch too and run the tests that compare with it"
+	@echo "make lint         check the style"
+	@echo "make clean        remove .venv and the caches; runs/ and datasets/ stay"
+
+# Huge pages spare XLA a page fault for every 4 KiB of every temporary buffer it allocates; a C
+# library that does not know the setting ignores it.
+quickstart: $(SETUP)
+	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(PY) -m auface_jax.train \
+		--config configs/stage2.py:quickstart $(ARGS)
+
+test: $(SETUP)
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+test-parity: .venv/.set-up-convert
+	$(PY) -m pytest -m parity $(PYTEST_ARGS)
+
+lint: $(SETUP)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+clean:
+	rm -rf .venv .cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The first Python that runs, is new enough and can make environments. (A name on the path is not
+# enough: version managers leave shims there for Pythons that are not active.) uv installs several
+# times faster than pip; where it cannot be had or cannot reach the index that pip is set up for,
+# pip does the work.
+$(SETUP): pyproject.toml constraints.txt
+	@$(PY) -m pip --version >/dev/null 2>&1 || { \
+		for python in $(PYTHONS); do \
+			if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
+				>/dev/null 2>&1; then \
+				echo "Making .venv with $$($$python --version)"; \
+				exec $$python -m venv --clear .venv; \
+			fi; \
+		done; \
+		echo "No usable Python among: $(PYTHONS). This project needs Python 3.11 or newer with its" \
+			"venv module (Debian and Ubuntu: apt install python3-venv). If yours has another name:" \
+			"make $(or $(MAKECMDGOALS),quickstart) PYTHONS=/path/to/python" >&2; \
+		exit 1; }
+	@echo "Installing the packages"
+	@{ $(PY) -m pip install -q -c constraints.txt uv \
+		&& $(PY) -m uv pip install -q --python $(PY) -c constraints.txt -e '.[dev,tensorboard]'; } \
+		|| $(PY) -m pip install -q -c constraints.txt -e '.[dev,tensorboard]'
+	@touch $@
+
+.venv/.set-up-convert: $(SETUP)
+	$(PY) -m pip install -q -c constraints.txt -e '.[convert]'
+	@touch $@

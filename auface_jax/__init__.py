@@ -1,0 +1,23 @@
+"""Faces that follow anatomical descriptions: action units, text, tokens, images.
+
+Reading order, which is the order data flows in:
+    facs         the twelve action units, their interactions, and labels -> text
+    faces        open faces drawn from muscles, with exact labels
+    data         records, shards, tokenised batches
+    models       quantiser, VQGAN, discriminator, cross-attention, MaskGIT: what is trained
+    pretrained   networks with public weights
+    masking, decode, sharding, state, checkpoints, log
+    tasks        one file a training task: pure init, step and evaluate functions
+    train        the story from configuration to saved run; then generate
+
+Letters in shapes, types, einsums and comments:
+    B  batch              N  image positions      D  width
+    H  image height       L  text tokens          K  codes of a codebook
+    W  image width        S  context tokens       Q  residual levels
+    C  channels           A  action units (12)    V  vocabulary
+
+Images are float32 [B, H, W, C] in [-1, 1] in models and uint8 in records; labels are int8 [A] in
+{0, 1}; intensities are float32 [A] in [0, 1].
+"""
+
+__version__ = "0.1.0"

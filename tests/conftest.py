@@ -1,0 +1,29 @@
+"""Settings for every test; the environment must be set before anything imports jax."""
+
+import os
+from pathlib import Path
+
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parents[1]
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Two simulated devices let the sharding tests run anywhere. Programs this small take longer to
+# optimise than to run, hence level 0 and a cache of every compiled program that outlives the run.
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        os.environ.get("XLA_FLAGS", ""),
+        "--xla_force_host_platform_device_count=2",
+        "--xla_backend_optimization_level=0",
+    ]
+).strip()
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax-tests"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+# No test may reach for the network.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# The same examples on every run, and no failure because a shared machine was slow.
+settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
+settings.load_profile("repeatable")
