@@ -1,0 +1,75 @@
+"""The `builtin` source: people and expressions drawn by `auface_jax.faces`.
+
+Nobody is in these pictures and the labels are what the renderer was told, so anybody may have
+them and every label is exact.
+"""
+
+import dataclasses
+
+from auface_jax.data.samples import Sample, SourceError
+
+# Raise it when the renderer or the sampler draws other pixels from the same seed, so that a
+# folder built before is told apart from one built after.
+DRAWING_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenFaces:
+    """`people` persons with `frames` images each, `size` pixels square.
+
+    A person depends on the seed and on the person's number alone, not on how many there are: a
+    larger set begins with the smaller one.
+    """
+
+    people: int
+    frames: int
+    size: int
+    seed: int = 0
+
+    name = "builtin"
+    exact = True
+
+    def __post_init__(self):
+        # Frames 0 and 1 are neutral: one becomes the reference, the other a neutral target.
+        for field, least in (("people", 3), ("frames", 3), ("size", 16), ("seed", 0)):
+            value = getattr(self, field)
+            if not isinstance(value, int) or value < least:
+                raise SourceError(f"builtin faces: {field} is {value!r}, expected {least} or more")
+
+    @property
+    def options(self) -> dict:
+        return {
+            "people": self.people,
+            "frames": self.frames,
+            "drawing_version": DRAWING_VERSION,
+        }
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        return {}
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        return tuple(f"P{index:05d}" for index in range(self.people))
+
+    def load_person(self, subject: str) -> tuple[list[Sample], list[str]]:
+        # Imported here: the renderer compiles, and a set of somebody's own images has no use
+        # for it.
+        from auface_jax.faces import sampler
+
+        frames = sampler.person_frames(
+            int(subject[1:]), num_frames=self.frames, size=self.size, seed=self.seed
+        )
+        samples = [
+            Sample(
+                image=frame.image,
+                subject=subject,
+                task="render",
+                frame=frame.frame,
+                labels=frame.labels,
+                intensities=frame.intensities,
+                landmarks=frame.landmarks,
+            )
+            for frame in frames
+        ]
+        return samples, []

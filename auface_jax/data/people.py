@@ -1,0 +1,139 @@
+"""What becomes of a person in a build: a split, a reference, records; many people at a time."""
+
+import collections
+import concurrent.futures
+import itertools
+import multiprocessing
+import os
+from collections.abc import Iterator
+
+import numpy as np
+
+from auface_jax import facs
+from auface_jax.data.records import Record, encode_image, encode_record, record_id
+from auface_jax.data.samples import Sample, Source, stable_seed
+
+
+def split_people(
+    subjects: tuple[str, ...], *, fractions: tuple[float, float, float], seed: int
+) -> dict[str, str]:
+    """A split for each subject, in the order of `subjects`; at least one person in each split.
+
+    Raises:
+      ValueError: Fewer than three people, or fractions that are not three positive numbers of
+        sum 1.
+    """
+    if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise ValueError(
+            f"fractions are {tuple(fractions)}, expected three positive numbers of sum 1 "
+            "(train, val, test)"
+        )
+    if len(subjects) < 3:
+        raise ValueError(
+            f"{len(subjects)} people with two images or more, expected at least 3: one each for "
+            "train, val and test"
+        )
+    val, test = (max(1, round(fraction * len(subjects))) for fraction in fractions[1:])
+    val = min(val, len(subjects) - 2)
+    test = min(test, len(subjects) - 1 - val)
+    # Sorted first, so that the order of a table's lines has no say in who is tested.
+    order = np.random.default_rng(stable_seed(seed, "split")).permutation(sorted(subjects))
+    held_out = dict.fromkeys(order[:test], "test") | dict.fromkeys(order[test : test + val], "val")
+    return {subject: held_out.get(subject, "train") for subject in subjects}
+
+
+def choose_reference(samples: list[Sample], seed: int) -> int:
+    """Index of a person's reference among the person's samples (the paper's rule).
+
+    A random image with no active unit, seeded per person; where there is none, the first.
+    """
+    neutral = [index for index, sample in enumerate(samples) if not (sample.labels == 1).any()]
+    if not neutral:
+        return 0
+    rng = np.random.default_rng(stable_seed(seed, "reference", samples[0].subject))
+    return int(rng.choice(neutral))
+
+
+class PersonRecords:
+    """Makes the records of one person, as bytes; runs in any process."""
+
+    def __init__(self, source: Source, *, seed: int, image_format: str):
+        self._source, self._seed, self._image_format = source, seed, image_format
+
+    def __call__(self, subject: str, split: str) -> tuple[list[bytes], list[str]]:
+        """Records of the person, the reference's first, and lines for unusable images."""
+        samples, faults = self._source.load_person(subject)
+        if faults:
+            return [], faults
+        chosen = choose_reference(samples, self._seed)
+        reference = _name(samples[chosen])
+        samples.insert(0, samples.pop(chosen))
+        return [self._record(sample, reference, split) for sample in samples], []
+
+    def _record(self, sample: Sample, reference: str, split: str) -> bytes:
+        return encode_record(
+            Record(
+                image=encode_image(sample.image, self._image_format),
+                subject=sample.subject,
+                task=sample.task,
+                frame=sample.frame,
+                source=self._source.name,
+                labels=sample.labels,
+                intensities=sample.intensities,
+                landmarks=sample.landmarks,
+                reference=reference,
+                constructs=facs.constructs(np.maximum(sample.labels, 0)),
+                variant_seed=stable_seed(self._seed, "text", _name(sample)),
+                split=split,
+                exact=self._source.exact,
+            )
+        )
+
+
+_process_work: PersonRecords | None = None  # a pool process's own copy, so that it is sent once
+
+
+def _start_process(work: PersonRecords) -> None:
+    global _process_work
+    _process_work = work
+
+
+def _in_process(subject: str, split: str) -> tuple[list[bytes], list[str]]:
+    return _process_work(subject, split)
+
+
+def each_person(
+    work: PersonRecords, splits: dict[str, str], processes: int
+) -> Iterator[tuple[list[bytes], list[str]]]:
+    """What `work` makes of each person, in order; a few people ahead, never all of them."""
+    processes = min(processes, len(splits))
+    if processes == 1:
+        yield from itertools.starmap(work, splits.items())
+        return
+    with concurrent.futures.ProcessPoolExecutor(
+        processes,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_process,
+        initargs=(work,),
+    ) as pool:
+        waiting = collections.deque()
+        try:
+            for item in splits.items():
+                waiting.append(pool.submit(_in_process, *item))
+                if len(waiting) > 4 * processes:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def available_processes() -> int:
+    """How many processes can run at once here: cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _name(sample: Sample) -> str:
+    return record_id(sample.subject, sample.task, sample.frame)

@@ -1,0 +1,75 @@
+"""What a source of faces gives to `build`: people, and the samples of a person.
+
+A source is a small picklable object, because worker processes each hold a copy. It says who is
+in it at once and draws or reads a person's images only when asked, so that a build needs the
+memory of a few people however large the source is.
+"""
+
+import dataclasses
+import hashlib
+import json
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float32, Int8, UInt8
+
+
+class SourceError(ValueError):
+    """A source that cannot be read as it is; the message lists what is wrong with it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Sample:
+    """One image of a source, before it has a split, a reference and a text.
+
+    The fields are those of `records.Record`; `image` holds pixels, not yet encoded.
+    """
+
+    image: UInt8[np.ndarray, "S S 3"]
+    subject: str
+    task: str
+    frame: int
+    labels: Int8[np.ndarray, "A"]
+    intensities: Float32[np.ndarray, "A"] | None
+    landmarks: Float32[np.ndarray, "M 2"] | None
+
+
+class Source(Protocol):
+    """A set of people whose faces can be had one person at a time."""
+
+    @property
+    def name(self) -> str:
+        """Short name, stored in every record."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether the labels are true by construction."""
+
+    @property
+    def options(self) -> dict:
+        """JSON values that, with the source's name, determine its content."""
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Every person with two images or more, in a fixed order."""
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Reason -> number of images that the source has and does not give."""
+
+    def load_person(self, subject: str) -> tuple[list[Sample], list[str]]:
+        """A person's samples in a fixed order, and a line for each image that is unusable."""
+
+
+def listed(faults: list[str], what: str) -> str:
+    """A message of the first 20 faults and how many there are."""
+    shown = [f"  {fault}" for fault in faults[:20]]
+    if len(faults) > len(shown):
+        shown.append(f"  ... and {len(faults) - len(shown)} more")
+    return "\n".join([f"{what}: {len(faults)} fault(s)", *shown])
+
+
+def stable_seed(*parts: str | int) -> int:
+    """A seed in [0, 2**63) that depends on `parts` alone: not on order of work, nor on machine."""
+    digest = hashlib.sha256(json.dumps(parts).encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1

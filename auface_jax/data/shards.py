@@ -1,0 +1,154 @@
+"""The files of a built data set: ArrayRecord shards and `dataset.json`.
+
+    train-00000-of-00002.array_record ...   val-...   test-...
+    references-00000-of-00001.array_record  one record a person: the reference image
+    dataset.json                            what is in them; written last
+
+Records of one person lie next to each other, in the order of `dataset.json`'s `people`.
+"""
+
+import bisect
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import grain
+from array_record.python import array_record_module
+
+from auface_jax.data.records import SCHEMA_VERSION, SPLITS, Record, RecordError, decode_record
+
+INFO_NAME = "dataset.json"
+REFERENCES = "references"
+# Grain reads at random, so each record is its own group; PNG and JPEG do not compress further.
+_WRITER_OPTIONS = "group_size:1,uncompressed"
+
+
+class DatasetError(ValueError):
+    """A folder that is no complete data set of this schema, or another one than asked for."""
+
+
+def read_info(directory: str | Path) -> dict:
+    """What `dataset.json` of a built folder holds.
+
+    Raises:
+      DatasetError: There is no such file, it is no JSON, or its schema version is another.
+    """
+    path = Path(directory) / INFO_NAME
+    try:
+        info = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise DatasetError(
+            f"{directory} holds no data set ({INFO_NAME} is missing): build one with "
+            f"python -m auface_jax.data.build --source builtin --out {directory} ..."
+        ) from None
+    except ValueError as error:
+        raise DatasetError(f"{path} is not JSON ({error}): build the data set again") from error
+    version = info.get("schema_version") if isinstance(info, dict) else None
+    if version != SCHEMA_VERSION:
+        raise DatasetError(
+            f"{path} has schema version {version!r}, this code reads {SCHEMA_VERSION}: "
+            "build the data set again"
+        )
+    return info
+
+
+def split_names(directory: str | Path, split: str | None) -> tuple[str, ...]:
+    """`(split,)`, or all of them for None; DatasetError for a name that is no split."""
+    if split is None:
+        return SPLITS
+    if split not in SPLITS:
+        raise DatasetError(f"{directory} has no split {split!r}, only {', '.join(SPLITS)}")
+    return (split,)
+
+
+class ShardWriter:
+    """Writes records under `folder` as `{name}-00000-of-0000N.array_record`.
+
+    Shards have temporary names until `close`, since N is known only then.
+    """
+
+    def __init__(self, folder: Path, name: str, *, shard_records: int):
+        self._folder, self._name, self._shard_records = folder, name, shard_records
+        self._counts: list[int] = []
+        self._writer = None
+
+    def write(self, data: bytes) -> None:
+        """Appends one record, in a new shard when the last one is full."""
+        if self._writer is None or self._counts[-1] == self._shard_records:
+            self._finish_shard()
+            self._counts.append(0)
+            path = self._path(len(self._counts) - 1)
+            self._writer = array_record_module.ArrayRecordWriter(str(path), _WRITER_OPTIONS)
+        self._writer.write(data)
+        self._counts[-1] += 1
+
+    def close(self) -> list[dict]:
+        """Gives the shards their names; returns `{"file": name, "records": count}` of each."""
+        self._finish_shard()
+        shards = []
+        for index, count in enumerate(self._counts):
+            name = f"{self._name}-{index:05d}-of-{len(self._counts):05d}.array_record"
+            self._path(index).rename(self._folder / name)
+            shards.append({"file": name, "records": count})
+        return shards
+
+    def _finish_shard(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _path(self, index: int) -> Path:
+        return self._folder / f"{self._name}-{index:05d}.writing"
+
+
+class ShardReader(Sequence[Record]):
+    """The records of one split (or of `REFERENCES`), at random; safe to read from threads.
+
+    Raises:
+      DatasetError: A shard is missing, damaged, or has another number of records than
+        `dataset.json` says.
+    """
+
+    def __init__(self, directory: str | Path, name: str, *, info: dict | None = None):
+        self.directory = Path(directory)
+        self.info = info or read_info(directory)
+        shards = self.info["shards"][name]
+        self._paths = [self.directory / shard["file"] for shard in shards]
+        self._ends = list(itertools.accumulate(shard["records"] for shard in shards))
+        for path, shard in zip(self._paths, shards, strict=True):
+            _check_shard(path, shard["records"])
+        self._source = grain.sources.ArrayRecordDataSource([str(path) for path in self._paths])
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, index: int) -> Record:
+        """Record `index`, decoded; RecordError names the shard and the place in it."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"record {index} of {len(self)}")
+        try:
+            return decode_record(self._source[index])
+        except Exception as error:  # the reader has its own errors for a damaged block
+            raise RecordError(f"{self.where(index)}: {error}") from error
+
+    def where(self, index: int) -> str:
+        """The file of record `index` and its number there, for messages."""
+        shard = bisect.bisect_right(self._ends, index)
+        before = self._ends[shard - 1] if shard else 0
+        return f"{self._paths[shard]} record {index - before}"
+
+
+def _check_shard(path: Path, records: int) -> None:
+    if not path.is_file():
+        raise DatasetError(f"{path} is missing: build the data set again")
+    try:
+        reader = array_record_module.ArrayRecordReader(str(path))
+        found = reader.num_records()
+        reader.close()
+    except Exception as error:  # the reader raises bare RuntimeError and IndexError
+        raise DatasetError(f"{path} is damaged ({error}): build the data set again") from error
+    if found != records:
+        raise DatasetError(
+            f"{path} has {found} records, {INFO_NAME} says {records}: build the data set again"
+        )

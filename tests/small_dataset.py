@@ -1,0 +1,48 @@
+"""A folder of tiny pictures with a table of labels, for the tests of `auface_jax.data`."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from auface_jax import facs
+
+COLUMNS = ("subject", "task", "frame", "path", *(f"AU{n}" for n in facs.AU_NUMBERS))
+
+
+def write_folder(folder: Path, *, people: int = 6, frames: int = 5, size: int = 24) -> Path:
+    """Writes random pictures and `labels.csv`; frames 0 and 1 of a person are neutral.
+
+    A person's number is the mean of the red channel, a frame's of the green one, and the left
+    half is brighter in blue than the right one, so that a test can tell what it was given.
+    """
+    rng = np.random.default_rng(0)
+    (folder / "images").mkdir(parents=True)
+    rows = []
+    for person in range(people):
+        for frame in range(frames):
+            image = np.zeros((size, size, 3), np.uint8)
+            image[..., 0] = 10 * person
+            image[..., 1] = 10 * frame
+            image[:, : size // 2, 2] = 200
+            path = f"images/{person}_{frame}.png"
+            Image.fromarray(image).save(folder / path)
+            labels = rng.integers(0, 2, len(facs.AU_NUMBERS)) if frame > 1 else [0] * 12
+            if frame > 1:
+                labels[frame % 12] = 1
+            rows.append([f"S{person:02d}", "T1", frame, path, *(int(v) for v in labels)])
+    return write_table(folder / "labels.csv", rows)
+
+
+def write_table(path: Path, rows: list[list]) -> Path:
+    """Writes the rows under the columns that the folder source reads."""
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, *rows])
+    return path
+
+
+def read_table(path: Path) -> list[list[str]]:
+    """The rows below the first line."""
+    with open(path, newline="") as file:
+        return list(csv.reader(file))[1:]

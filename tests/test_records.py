@@ -1,0 +1,153 @@
+"""A record survives its bytes, and bytes that are no record say why."""
+
+import dataclasses
+
+import msgpack
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from auface_jax.data import records
+from auface_jax.data.records import Record, RecordError, decode_record, encode_record
+
+
+def a_record(**changes) -> Record:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    fields = {
+        "image": records.encode_image(image),
+        "subject": "F001",
+        "task": "T1",
+        "frame": 7,
+        "source": "folder",
+        "labels": np.array([1, 0, -1] * 4, np.int8),
+        "intensities": None,
+        "landmarks": None,
+        "reference": "F001/T1/0",
+        "constructs": ("AU1+AU2", "AU4"),
+        "variant_seed": 2**63 - 1,
+        "split": "train",
+        "exact": False,
+    }
+    return Record(**(fields | changes))
+
+
+def assert_same(one: Record, two: Record):
+    for field in dataclasses.fields(Record):
+        a, b = getattr(one, field.name), getattr(two, field.name)
+        if isinstance(a, np.ndarray):
+            assert a.dtype == b.dtype
+            np.testing.assert_array_equal(a, b)
+        else:
+            assert a == b and type(a) is type(b), field.name
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    labels=arrays.arrays(np.int8, 12, elements=st.sampled_from([-1, 0, 1])),
+    intensities=st.none() | arrays.arrays(np.float32, 12, elements=st.floats(0, 1, width=32)),
+    landmarks=st.none()
+    | arrays.arrays(
+        np.float32,
+        st.tuples(st.integers(0, 70), st.just(2)),
+        elements=st.floats(-1e3, 1e3, width=32),
+    ),
+    subject=st.text(),
+    frame=st.integers(0, 10**6),
+    seed=st.integers(0, 2**63 - 1),
+    constructs=st.lists(st.text(), max_size=5).map(tuple),
+)
+def test_decoding_inverts_encoding(
+    labels, intensities, landmarks, subject, frame, seed, constructs
+):
+    record = a_record(
+        labels=labels,
+        intensities=intensities,
+        landmarks=landmarks,
+        subject=subject,
+        frame=frame,
+        variant_seed=seed,
+        constructs=constructs,
+    )
+    data = encode_record(record)
+    assert_same(decode_record(data), record)
+    assert encode_record(decode_record(data)) == data
+
+
+def test_every_truncation_is_a_record_error():
+    data = encode_record(a_record())
+    for length in range(0, len(data), 37):
+        with pytest.raises(RecordError, match="truncated"):
+            decode_record(data[:length])
+
+
+def changed(**changes) -> bytes:
+    fields = msgpack.unpackb(encode_record(a_record()))
+    for name, value in changes.items():
+        if value is KeyError:
+            del fields[name]
+        else:
+            fields[name] = value
+    return msgpack.packb(fields)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (msgpack.packb([1, 2]), "a msgpack list"),
+        (changed(schema_version=99), "version 99, this code reads version 1"),
+        (changed(labels=KeyError), "lacks the fields labels"),
+        (changed(colour="red"), "does not know: colour"),
+        (changed(frame="7"), "field frame is a str, expected int"),
+        (changed(frame=True), "field frame is a bool"),
+        (changed(frame=-1), "must be >= 0"),
+        (changed(split="dev"), "split 'dev' is none of train, val, test"),
+        (changed(constructs=[3]), "not all text"),
+        (changed(labels=None), "field labels is no array"),
+        (changed(labels=["|i1", [11], b"\0" * 11]), r"labels has shape \[11\], expected \(12,\)"),
+        (changed(labels=["|i1", [12], b"\0" * 11]), "labels is truncated: 11 bytes"),
+        (changed(labels=["<f4", [12], b"\0" * 48]), "labels has dtype '<f4', expected '|i1'"),
+        (changed(labels=["|i1", [12], b"\5" * 12]), "not all 1, 0 or -1"),
+        (changed(landmarks=["<f4", [4, 3], b"\0" * 48]), "landmarks has shape"),
+        (changed(intensities=["<f4", [12], np.full(12, 2, "<f4").tobytes()]), "not in"),
+        (changed(intensities=["<f4", [12], np.full(12, np.nan, "<f4").tobytes()]), "not in"),
+    ],
+)
+def test_bytes_that_are_no_record_say_why(data, message):
+    with pytest.raises(RecordError, match=message):
+        decode_record(data)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": np.zeros(12, np.int64)}, "labels has dtype int64, expected int8"),
+        ({"labels": np.full(12, 3, np.int8)}, "not all 1, 0 or -1"),
+        ({"landmarks": np.zeros((5, 3), np.float32)}, "landmarks has shape"),
+        ({"split": "all"}, "split 'all'"),
+    ],
+)
+def test_what_could_not_be_read_is_not_written(change, message):
+    with pytest.raises(RecordError, match=message):
+        encode_record(a_record(**change))
+
+
+def test_png_keeps_every_pixel_and_jpeg_nearly():
+    ramp = np.linspace(0, 255, 32, dtype=np.uint8)
+    image = np.stack([np.broadcast_to(ramp, (32, 32))] * 3, axis=-1)
+    for image_format, tolerance in (("png", 0), ("jpeg", 6)):
+        record = a_record(image=records.encode_image(image, image_format))
+        got = records.decode_image(record, 32).astype(int)
+        assert np.abs(got - image).max() <= tolerance
+    with pytest.raises(ValueError, match="'gif', expected png or jpeg"):
+        records.encode_image(image, "gif")
+
+
+def test_a_damaged_image_names_its_record():
+    record = a_record()
+    with pytest.raises(RecordError, match=r"F001/T1/7: the image is uint8 \(16, 16, 3\)"):
+        records.decode_image(record, 32)
+    with pytest.raises(RecordError, match="F001/T1/7: the image cannot be read"):
+        records.decode_image(dataclasses.replace(record, image=record.image[:60]), 16)
