@@ -1,0 +1,1 @@
+"""Networks with public weights, one file each, written so that those weights fit."""

@@ -1,0 +1,218 @@
+"""Laws of the T5 encoder, and parity with the torch implementation at random weights."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from auface_jax.pretrained import t5
+
+TINY = {
+    "vocab_size": 97,
+    "d_model": 24,
+    "d_kv": 8,
+    "d_ff": 40,
+    "num_layers": 2,
+    "num_heads": 4,
+}
+
+
+def random_text(seed, batch, length, lengths=None):
+    """Random tokens [B, L] and their mask; row b has `lengths[b]` tokens before its padding."""
+    rng = np.random.default_rng(seed)
+    tokens = rng.integers(0, TINY["vocab_size"], (batch, length), dtype=np.int32)
+    lengths = np.full(batch, length) if lengths is None else np.asarray(lengths)
+    return tokens, np.arange(length) < lengths[:, None]
+
+
+def initialised(feed_forward="gated-gelu", **overrides):
+    model = t5.T5Encoder(**{**TINY, "feed_forward": feed_forward, **overrides})
+    return model, model.init(jax.random.key(0), *random_text(0, 1, 4))
+
+
+def test_buckets_worked_out_by_hand():
+    # Of 32 buckets 16 serve each direction: 8 for the distances 0-7, then 8 that begin at
+    # 8 * 16 ** (k / 8) = 8 * sqrt(2) ** k for k = 0..7, rounded up.
+    first_distance = [*range(8), 8, 12, 16, 23, 32, 46, 64, 91]
+    for bucket, first in enumerate(first_distance):
+        last = (first_distance + [5000])[bucket + 1] - 1
+        assert t5.relative_buckets(np.array([-first, -last])).tolist() == [bucket, bucket]
+        if first:
+            after = t5.relative_buckets(np.array([first, last]))
+            assert after.tolist() == [16 + bucket, 16 + bucket]
+    assert t5.relative_buckets(np.array([0])).tolist() == [0]
+
+
+def test_bias_is_the_table_entry_of_each_offset():
+    length = 40
+    bias = t5.RelativeBias(num_heads=3, d_model=16)
+    variables = bias.init(jax.random.key(1), length)
+    offsets = np.arange(length)[None, :] - np.arange(length)[:, None]  # [query, key]: key - query
+    expected = np.asarray(variables["params"]["table"])[t5.relative_buckets(offsets)]
+    np.testing.assert_array_equal(bias.apply(variables, length)[0], expected.transpose(2, 0, 1))
+
+
+def test_more_padding_changes_nothing_at_the_tokens():
+    model, variables = initialised()
+    tokens, mask = random_text(2, 3, 16, lengths=[16, 9, 1])
+    longer, longer_mask = np.pad(tokens, ((0, 0), (0, 21))), np.pad(mask, ((0, 0), (0, 21)))
+    short = np.asarray(model.apply(variables, tokens, mask))
+    long = np.asarray(model.apply(variables, longer, longer_mask))
+    np.testing.assert_allclose(long[:, :16][mask], short[mask], atol=2e-6)
+
+
+def test_what_stands_at_padding_has_no_influence():
+    model, variables = initialised()
+    tokens, mask = random_text(3, 2, 12, lengths=[7, 1])
+    others = np.where(mask, tokens, (tokens + 5) % TINY["vocab_size"])
+    before = np.asarray(model.apply(variables, tokens, mask))
+    after = np.asarray(model.apply(variables, others, mask))
+    np.testing.assert_array_equal(after[mask], before[mask])
+    assert np.abs(after[~mask] - before[~mask]).max() > 0.1
+
+
+def test_every_token_influences_every_other_and_order_matters():
+    model, variables = initialised()
+    tokens, mask = random_text(4, 1, 6)
+    before = np.asarray(model.apply(variables, tokens, mask))
+    for position in range(6):
+        changed = tokens.copy()
+        changed[0, position] = (changed[0, position] + 1) % TINY["vocab_size"]
+        after = np.asarray(model.apply(variables, changed, mask))
+        assert (np.abs(after - before).max(-1) > 1e-5).all()
+    turned = np.asarray(model.apply(variables, tokens[:, ::-1], mask))[:, ::-1]
+    assert np.abs(turned - before).max() > 1e-3
+
+
+def test_a_row_without_tokens_stays_finite():
+    model, variables = initialised()
+    tokens, mask = random_text(5, 2, 8, lengths=[8, 0])
+    gradients = jax.grad(lambda v: model.apply(v, tokens, mask).sum())(variables)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
+
+
+@pytest.mark.parametrize("feed_forward", t5.FEED_FORWARDS)
+def test_bfloat16_compute_keeps_float32_weights_and_output(feed_forward):
+    model, variables = initialised(feed_forward)
+    low, low_variables = initialised(feed_forward, dtype=jnp.bfloat16)
+    tokens, mask = random_text(6, 2, 10, lengths=[10, 6])
+    output = low.apply(variables, tokens, mask)
+    assert output.dtype == jnp.float32
+    assert {leaf.dtype for leaf in jax.tree.leaves(low_variables)} == {jnp.dtype(jnp.float32)}
+    expected = np.asarray(model.apply(variables, tokens, mask))
+    assert 0 < np.abs(np.asarray(output) - expected)[mask].max() < 0.05 * np.abs(expected).max()
+
+
+def test_initial_scales_follow_the_widths():
+    wide = {"d_model": 256, "d_kv": 16, "d_ff": 512, "num_heads": 8, "num_layers": 1}
+    _, variables = initialised(**wide)
+    params = variables["params"]
+    attention, feed_forward = params["block_0"]["attention"], params["block_0"]["feed_forward"]
+    expected = [
+        (params["embedding"]["embedding"], 1.0),
+        (params["relative_bias"]["table"], 256**-0.5),
+        (attention["query"]["kernel"], (256 * 16) ** -0.5),
+        (attention["key"]["kernel"], 256**-0.5),
+        (attention["value"]["kernel"], 256**-0.5),
+        (attention["out"]["kernel"], (8 * 16) ** -0.5),
+        (feed_forward["gate"]["kernel"], 256**-0.5),
+        (feed_forward["hidden"]["kernel"], 256**-0.5),
+        (feed_forward["out"]["kernel"], 512**-0.5),
+    ]
+    for values, scale in expected:
+        assert np.std(values) == pytest.approx(scale, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        # Embedding + layers * (attention + feed-forward + two norms) + bias table + last norm.
+        ("t5-large", 32128 * 1024 + 24 * (4 * 1024**2 + 2 * 1024 * 4096 + 2048) + 32 * 16 + 1024),
+        ("flan-t5-small", 32128 * 512 + 8 * (4 * 512 * 384 + 3 * 512 * 1024 + 1024) + 32 * 6 + 512),
+    ],
+)
+def test_parameter_counts_of_published_sizes(name, count):
+    model = t5.T5Encoder(**t5.SIZES[name])
+    tokens, mask = jax.ShapeDtypeStruct((1, 8), jnp.int32), jax.ShapeDtypeStruct((1, 8), jnp.bool_)
+    variables = jax.eval_shape(model.init, jax.random.key(0), tokens, mask)
+    assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == count
+
+
+def test_unknown_feed_forward_names_the_legal_ones():
+    with pytest.raises(ValueError, match=r"'gelu'.*'relu', 'gated-gelu'"):
+        initialised("gelu")
+
+
+def params_from_torch(state, num_layers, gated):
+    """The torch encoder's state dict as this encoder's parameters; its kernels are [out, in]."""
+
+    def kernel(name):
+        return {"kernel": state[f"{name}.weight"].T}
+
+    def scale(name):
+        return {"scale": state[f"{name}.weight"]}
+
+    def block(prefix):
+        attention = f"{prefix}.layer.0.SelfAttention"
+        dense = f"{prefix}.layer.1.DenseReluDense"
+        feed_forward = {
+            "hidden": kernel(f"{dense}.wi_1" if gated else f"{dense}.wi"),
+            "out": kernel(f"{dense}.wo"),
+        }
+        if gated:
+            feed_forward["gate"] = kernel(f"{dense}.wi_0")
+        return {
+            "attention": {
+                "query": kernel(f"{attention}.q"),
+                "key": kernel(f"{attention}.k"),
+                "value": kernel(f"{attention}.v"),
+                "out": kernel(f"{attention}.o"),
+            },
+            "attention_norm": scale(f"{prefix}.layer.0.layer_norm"),
+            "feed_forward": feed_forward,
+            "feed_forward_norm": scale(f"{prefix}.layer.1.layer_norm"),
+        }
+
+    table = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
+    return {
+        "embedding": {"embedding": state["shared.weight"]},
+        "relative_bias": {"table": state[table]},
+        **{f"block_{i}": block(f"encoder.block.{i}") for i in range(num_layers)},
+        "final_norm": scale("encoder.final_layer_norm"),
+    }
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("feed_forward", t5.FEED_FORWARDS)
+@pytest.mark.parametrize(
+    ("length", "lengths"), [(1, [1, 1]), (24, [24, 5]), (700, [700, 301])], ids=str
+)
+def test_parity_with_torch(feed_forward, length, lengths):
+    torch = pytest.importorskip("torch", reason="needs torch: run `make test-parity`")
+    from transformers import T5Config, T5EncoderModel
+
+    torch.manual_seed(0)
+    config = T5Config(
+        vocab_size=TINY["vocab_size"],
+        d_model=TINY["d_model"],
+        d_kv=TINY["d_kv"],
+        d_ff=TINY["d_ff"],
+        num_layers=TINY["num_layers"],
+        num_heads=TINY["num_heads"],
+        feed_forward_proj=feed_forward,
+    )
+    theirs = T5EncoderModel(config).eval()
+    with torch.no_grad():
+        for parameter in theirs.parameters():  # norms start at one and would hide a mix-up
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    state = {name: tensor.numpy() for name, tensor in theirs.state_dict().items()}
+    params = params_from_torch(state, TINY["num_layers"], gated=feed_forward == "gated-gelu")
+
+    tokens, mask = random_text(7, 2, length, lengths)
+    with torch.no_grad():
+        expected = theirs(
+            input_ids=torch.from_numpy(tokens).long(), attention_mask=torch.from_numpy(mask).long()
+        ).last_hidden_state.numpy()
+    ours = t5.T5Encoder(**TINY, feed_forward=feed_forward)
+    output = np.asarray(ours.apply({"params": params}, tokens, mask))
+    assert np.abs(output - expected)[mask].max() / np.abs(expected[mask]).max() <= 1e-4
