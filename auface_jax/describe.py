@@ -1,0 +1,46 @@
+"""Prints the constructs and the description of a set of action units.
+
+    python -m auface_jax.describe --aus 6,12,15 --seed 0
+"""
+
+import argparse
+
+import numpy as np
+
+from auface_jax import facs
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m auface_jax.describe",
+        description="Prints the constructs and the description of a set of action units.",
+    )
+    parser.add_argument(
+        "--aus",
+        required=True,
+        help=f'active units, such as 6,12,15, of {",".join(map(str, facs.AU_NUMBERS))}; '
+        '"" is a neutral face',
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="chooses among each construct's texts (default 0)"
+    )
+    parser.add_argument(
+        "--dictionary",
+        metavar="FILE",
+        help="a JSON dictionary in the form of auface_jax/facs/dictionary.json, to use instead",
+    )
+    options = parser.parse_args(arguments)
+    if options.seed < 0:
+        parser.error(f"--seed is {options.seed}; give 0 or a positive integer")
+    try:
+        labels = facs.labels_from_units(facs.parse_units(options.aus))
+        dictionary = facs.load_dictionary(options.dictionary)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    names = facs.constructs(labels)
+    print("constructs:", ", ".join(names) if names else "none (neutral face)")
+    print(facs.describe_constructs(names, np.random.default_rng(options.seed), dictionary))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""The text side: action units, their interactions, and the descriptions made from them.
+
+Pure numpy, without JAX. In reading order: `action_units`, `interactions`, `descriptions`,
+`processor`.
+"""
+
+from auface_jax.facs.action_units import (
+    ACTION_UNITS,
+    AU_NUMBERS,
+    ActionUnit,
+    labels_from_units,
+    parse_units,
+)
+from auface_jax.facs.descriptions import (
+    CONSTRUCT_NAMES,
+    Dictionary,
+    DictionaryError,
+    load_dictionary,
+)
+from auface_jax.facs.interactions import INTERACTIONS, Interaction
+from auface_jax.facs.processor import constructs, describe, describe_constructs
+
+__all__ = [
+    "ACTION_UNITS",
+    "AU_NUMBERS",
+    "CONSTRUCT_NAMES",
+    "INTERACTIONS",
+    "ActionUnit",
+    "Dictionary",
+    "DictionaryError",
+    "Interaction",
+    "constructs",
+    "describe",
+    "describe_constructs",
+    "labels_from_units",
+    "load_dictionary",
+    "parse_units",
+]
