@@ -52,15 +52,10 @@ class RelativeBias(nn.Module, kw_only=True):
             "table", nn.initializers.normal(self.d_model**-0.5), (self.num_buckets, self.num_heads)
         )
         offsets = np.arange(1 - length, length)
-        per_offset = table[relative_buckets(offsets, self.num_buckets, self.max_distance)].T
-
-        # The bias at (query, key) depends on key - query alone. Repeating the 2L - 1 offsets and
-        # one filler, and cutting the repetition into rows of 2L - 1, moves each row along by one:
-        # no L x L gather is needed, nor an L x L scatter in its gradient.
-        repeated = jnp.tile(jnp.pad(per_offset, ((0, 0), (0, 1))), (1, length))
-        rows = repeated[:, : length * (2 * length - 1)]
-        rows = einops.rearrange(rows, "h (q o) -> h q o", q=length)  # o: key - query + L - 1
-        return rows[None, :, :, length - 1 :]
+        per_offset = table[relative_buckets(offsets, self.num_buckets, self.max_distance)]
+        position = jnp.arange(length)
+        offset_index = position[None, :] - position[:, None] + length - 1  # [query, key]
+        return einops.rearrange(per_offset[offset_index], "q k h -> 1 h q k")
 
 
 class Attention(nn.Module, kw_only=True):
