@@ -1,0 +1,368 @@
+"""The dictionary against FACS, its loading, descriptions, and the describe command."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from auface_jax import describe as command
+from auface_jax import facs
+from auface_jax.facs import descriptions
+
+DICTIONARY = facs.load_dictionary()
+TEXTS = [
+    pytest.param(name, text, id=f"{name}-{index}")
+    for name, texts in DICTIONARY.constructs.items()
+    for index, text in enumerate(texts)
+]
+UNITS = {unit.code: unit for unit in facs.ACTION_UNITS}
+ANTAGONISTIC = {i.name for i in facs.INTERACTIONS if i.kind == "antagonistic"}
+
+# --- The lexicon. Phrases are taken out of a text from the first line to the last, so that
+# "outer corners of the eyes" is no longer there when "outer" and "corners" are looked for.
+REGION_WORDS = [
+    ("glabella", r"glabella|(skin|space) between the (eye)?brows|(root|bridge) of the nose"),
+    ("eye corner", r"crow's feet|outer corners of the eyes|(outer )?eye corners?"),
+    ("infraorbital triangle", r"infraorbital( skin| triangle)?|skin below the eyes|below the eyes"),
+    ("eye opening", r"eye opening"),
+    ("lower lid", r"lower (eye)?lids?"),
+    ("lids", r"(eye)?lids?"),
+    ("nasolabial furrow", r"nasolabial (furrow|fold|crease)s?|folds from nose to mouth"),
+    ("lip corners", r"(mouth|lip) corners?|corners? of the mouth|(?<!eye )corners?"),
+    ("nostrils", r"nostril wings|nostrils?"),
+    ("upper lip", r"upper lip"),
+    ("lower lip", r"lower lip"),
+    ("mouth", r"lips?|mouth|vermilion"),
+    ("chin", r"chin( boss)?"),
+    ("cheek", r"cheeks?"),
+    ("forehead", r"forehead"),
+    ("inner brow", r"inner|medial|brow heads?|nearest the midline"),
+    ("outer brow", r"outer|lateral|tails?"),
+    ("brow", r"(eye)?brows?"),
+    ("eye opening", r"eyes?|iris"),
+    ("unknown", r"nose|jaw|teeth|tongue|neck|temples?|pupils?|ears?|gaze|hair|head|throat"),
+]
+WHOLE_BROW = r"\b(whole (brow|length)|from end to end|full width|entire length|complete (brow|arcs))"
+DIRECTION_WORDS = {
+    "up": r"up|upwards?|upturned|rais\w+|ris(e|es|ing)|lift(s|ed|ing)?|hoist\w*|climb\w*"
+    r"|elevat\w+|heav(e|es|ed|ing)|higher",
+    "down": r"down|downwards?|lower(s|ed|ing)|drops?|dropp\w+|sink\w*|sunk|droop\w*|sag\w*"
+    r"|descend\w*|dip(s|ped)?|hang(s|ing)?",
+    "inward": r"together|inwards?|toward each other|closer|knit\w*|gather\w*|converg\w+|pinch\w*"
+    r"|bunch\w*|sucked",
+    "outward": r"outwards?|sideways|wide|widen\w*|wider|stretch\w*|broad(?!th)\w*|spread\w*|apart"
+    r"|lengthen\w*|fan",
+    "tight": r"tight\w*|tens\w+|taut|firm\w*|stiff\w*|narrow\w*|thin\w*|harden\w*|slender|slim",
+    "pressed": r"press\w*|compress\w*|flatten\w*|squeez\w*|clamp\w*|squash\w*",
+}
+# Where a unit may send a region; its pulls, which a text must state, are among them.
+ALLOWED = {
+    "AU1": {"inner brow": "up", "brow": "up", "forehead": "up"},
+    "AU2": {"outer brow": "up", "brow": "up", "forehead": "up"},
+    "AU4": {
+        "brow": "down inward", "inner brow": "down inward",
+        "glabella": "down inward pressed outward",
+    },
+    "AU6": {
+        "cheek": "up", "infraorbital triangle": "up inward", "lower lid": "up",
+        "eye opening": "tight outward", "eye corner": "outward",
+    },
+    "AU7": {
+        "lids": "tight inward down", "lower lid": "tight up down", "eye opening": "tight inward",
+    },
+    "AU10": {
+        "upper lip": "up", "nasolabial furrow": "up", "nostrils": "up outward",
+        "infraorbital triangle": "up", "mouth": "up",
+    },
+    "AU12": {
+        "lip corners": "up outward", "mouth": "up outward", "nasolabial furrow": "outward up",
+    },
+    "AU14": {"lip corners": "inward tight pressed", "mouth": "inward tight pressed outward"},
+    "AU15": {"lip corners": "down", "mouth": "down"},
+    "AU17": {"chin": "up", "lower lip": "up", "mouth": "up"},
+    "AU23": {
+        "mouth": "tight inward", "upper lip": "tight inward", "lower lip": "tight inward",
+    },
+    "AU24": {
+        "mouth": "pressed inward tight", "upper lip": "pressed", "lower lip": "pressed tight",
+    },
+}  # fmt: skip
+# Regions that state another one's movement as well.
+STANDS_FOR = {
+    "cheek": {"infraorbital triangle"},
+    "lids": {"lower lid"},
+    "lip corners": {"mouth", "nasolabial furrow"},
+    "brow": {"inner brow", "outer brow", "glabella"},
+    "mouth": {"upper lip", "lower lip"},
+}
+EMOTIONS = (
+    "smil grin smirk frown scowl sneer pout grimac laugh cry weep happ joy sad sorrow anger angr "
+    "fear afraid scare surpris disgust contempt pain worr doubt shame pride calm seren delight "
+    "cheer gloom upset nerv emotion feel mood amus puzzl squint stern determin thoughtful concern "
+    "express friend hostil pleas bored excit"
+).split()
+CONTRAST = r"\b(but|yet|while|although|though|against|despite|still|at once|neither|compete|oppose)"
+
+
+def found_regions(text):
+    """The regions that a piece of text names."""
+    regions = set()
+    text = text.lower()
+    if re.search(WHOLE_BROW, text) and "brow" in text:
+        regions |= {"inner brow", "outer brow"}
+    for region, words in REGION_WORDS:
+        text, count = re.subn(rf"\b({words})\b", " ", text)
+        if count:
+            regions.add(region)
+    return regions
+
+
+def found_directions(text):
+    return {d for d, words in DIRECTION_WORDS.items() if re.search(rf"\b({words})\b", text.lower())}
+
+
+def clauses(text):
+    return [c for c in re.split(r"[.,;:]|\b(?:but|yet|while)\b", text) if c.strip()]
+
+
+def units_of(name):
+    return [UNITS[code] for code in name.split("+")]
+
+
+def test_the_lexicon_knows_every_pull():
+    for unit in facs.ACTION_UNITS:
+        for region, direction in unit.pulls:
+            assert direction in ALLOWED[unit.code][region].split()
+        assert set(ALLOWED[unit.code]) <= {*unit.regions, "brow", "inner brow"}
+
+
+def test_counts():
+    texts = [text for texts in DICTIONARY.constructs.values() for text in texts]
+    assert tuple(DICTIONARY.constructs) == facs.CONSTRUCT_NAMES
+    assert len(texts) == len(set(texts)) == 190
+    assert len(set(DICTIONARY.neutral) | set(texts)) == 195
+
+
+@pytest.mark.parametrize(("name", "text"), TEXTS)
+def test_no_region_outside_the_construct(name, text):
+    allowed = {region for unit in units_of(name) for region in (*unit.regions, *ALLOWED[unit.code])}
+    assert found_regions(text) <= allowed
+
+
+@pytest.mark.parametrize(("name", "text"), TEXTS)
+def test_every_pull_of_every_unit_is_stated(name, text):
+    units = units_of(name)
+    sentences = re.split(r"[.;:]", text)
+    said = [(found_regions(s), found_directions(s)) for s in sentences]
+    for unit in units:
+        # In a combination the leading pull is enough: where two pulls oppose each other, the
+        # joint result replaces the second (1+4 leaves the inner brow high, but drawn inward).
+        pulls = unit.pulls if len(units) == 1 else unit.pulls[:1]
+        if unit.code == "AU4" and len(units) > 1:
+            pulls = [("brow", "inward")]
+        if unit.code == "AU14":
+            pulls = [("lip corners", ("inward", "tight"))]
+        for region, direction in pulls:
+            places = {region} | STANDS_FOR.get(region, set())
+            goes = {direction} if isinstance(direction, str) else set(direction)
+            if unit.code == "AU12":
+                goes = {"up", "outward"}
+            assert any(places & r and goes & d for r, d in said), (unit.code, region, direction)
+
+
+@pytest.mark.parametrize(("name", "text"), TEXTS)
+def test_no_region_moves_the_wrong_way(name, text):
+    units = units_of(name)
+    allowed = {}
+    for unit in units:
+        for region, directions in ALLOWED[unit.code].items():
+            allowed.setdefault(region, set()).update(directions.split())
+    anywhere = set().union(*allowed.values())
+    if name in ANTAGONISTIC:  # opposed pulls leave tense tissue and a width that is held back
+        anywhere |= {"tight"}
+    for clause in clauses(text):
+        regions = found_regions(clause)
+        legal = set().union(*(allowed.get(region, set()) for region in regions))
+        if name in ANTAGONISTIC:
+            legal |= {"tight"}
+        assert found_directions(clause) <= (legal if regions else anywhere), clause
+
+
+@pytest.mark.parametrize("name", sorted(ANTAGONISTIC))
+def test_antagonists_are_weighed_against_each_other(name):
+    for text in DICTIONARY.constructs[name]:
+        assert re.search(CONTRAST, text.lower()), text
+
+
+def test_dimples_belong_to_the_dimpler():
+    for name, texts in DICTIONARY.constructs.items():
+        assert any("dimpl" in text for text in texts) == ("AU14" in name.split("+")), name
+
+
+def test_every_text_is_plain_and_of_its_length():
+    texts = [*DICTIONARY.neutral, *(t for v in DICTIONARY.constructs.values() for t in v)]
+    words = [len(text.split()) for text in texts]
+    assert min(words) >= 20 and max(words) <= 40 and 24 <= np.mean(words) <= 32
+    for text in texts:
+        assert text.isascii() and text[0].isupper() and text.endswith(".")
+        assert "  " not in text and not re.search(r"\d|\bAU\b|\b(left|right)\b", text)
+        assert not re.search(r"\s[.,;:]|[,;:]\S", text), text
+
+
+@pytest.mark.parametrize("text", [p.values[1] for p in TEXTS] + [*DICTIONARY.neutral])
+def test_no_emotion_is_named(text):
+    assert not re.search(rf"\b({'|'.join(EMOTIONS)})", text.lower())
+
+
+def test_variants_differ_in_words():
+    stop = set(
+        "the a an and of to at in on by so that is are its it their them while but yet with from "
+        "as both each under over into".split()
+    )
+    for name, texts in {**DICTIONARY.constructs, "neutral": DICTIONARY.neutral}.items():
+        bags = [set(re.findall(r"[a-z']+", text.lower())) - stop for text in texts]
+        for i, a in enumerate(bags):
+            for b in bags[:i]:
+                assert len(a & b) / len(a | b) < 0.3, (name, sorted(a & b))
+
+
+def test_describe_takes_one_text_of_every_construct():
+    rng = np.random.default_rng(0)
+    labels = facs.labels_from_units([1, 10, 12, 15])
+    text = facs.describe(labels, rng)
+    for name in facs.constructs(labels):
+        assert sum(variant in text for variant in DICTIONARY.constructs[name]) == 1
+    longest = sum(len(t) for n in facs.constructs(labels) for t in DICTIONARY.constructs[n] if t in text)
+    assert len(text) == longest + len(facs.constructs(labels)) - 1
+
+
+def test_describe_is_decided_by_its_seed_and_reaches_every_text():
+    labels = facs.labels_from_units([12, 15])
+    assert facs.describe(labels, np.random.default_rng(3)) == facs.describe(
+        labels, np.random.default_rng(3)
+    )
+    drawn = {facs.describe(labels, np.random.default_rng(seed)) for seed in range(60)}
+    assert drawn == set(DICTIONARY.constructs["AU12+AU15"])
+
+
+def test_a_face_without_units_gets_a_neutral_text():
+    drawn = {facs.describe(np.zeros(12), np.random.default_rng(seed)) for seed in range(60)}
+    assert drawn == set(DICTIONARY.neutral)
+
+
+def test_describe_constructs_refuses_an_unknown_one():
+    with pytest.raises(ValueError, match="AU12.AU6"):
+        facs.describe_constructs(["AU12+AU6"], np.random.default_rng(0))
+
+
+# --- Another dictionary.
+
+
+def written(tmp_path, change=lambda content: None):
+    content = {
+        "schema_version": 1,
+        "language": "xx",
+        "neutral": [f"neutral {i}" for i in range(5)],
+        "constructs": {n: [f"{n} väriänt {i}" for i in range(5)] for n in facs.CONSTRUCT_NAMES},
+    }
+    change(content)
+    path = tmp_path / "dictionary.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+def test_another_dictionary_is_used(tmp_path):
+    dictionary = facs.load_dictionary(written(tmp_path))
+    text = facs.describe(facs.labels_from_units([6, 12]), np.random.default_rng(0), dictionary)
+    assert re.fullmatch(r"AU6\+AU12 väriänt \d", text)
+    assert facs.describe(np.zeros(12), np.random.default_rng(0), dictionary).startswith("neutral")
+
+
+def test_every_fault_is_listed_at_once(tmp_path):
+    def spoil(content):
+        table = content["constructs"]
+        content["schema_version"] = 2
+        content["texts"] = {}
+        content["neutral"][4] = " neutral 0"
+        table["AU12+AU6"] = table.pop("AU6+AU12")
+        table["AU1"].pop()
+        table["AU2"][1] = table["AU4"][0]
+        table["AU4"][2] = 7
+        table["AU7"] = "one text"
+        table["AU10"][3] = "  "
+        table["AU14"][0] = "two\nlines"
+
+    with pytest.raises(facs.DictionaryError) as error:
+        facs.load_dictionary(written(tmp_path, spoil))
+    expected = [
+        "schema_version is 2",
+        "unknown key 'texts'",
+        r"neutral\[4\] begins or ends with white space",
+        r"neutral\[4\] repeats the text of neutral\[0\]",
+        r"unknown construct 'AU12\+AU6' \(did you mean",
+        r"missing construct AU6\+AU12",
+        "AU1 has 4 texts",
+        r"AU4\[0\] repeats the text of AU2\[1\]|AU2\[1\] repeats the text of AU4\[0\]",
+        r"AU4\[2\] is 7, not a text",
+        "AU7 is 'one text', not a list",
+        r"AU10\[3\] is blank",
+        r"AU14\[0\] holds control characters",
+    ]
+    assert len(error.value.faults) == len(expected)
+    for pattern in expected:
+        assert any(re.search(pattern, fault) for fault in error.value.faults), pattern
+        assert re.search(pattern, str(error.value))
+
+
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        (b"", "not a UTF-8 JSON file"),
+        (b"\xff\xfe{", "not a UTF-8 JSON file"),
+        (b"[]", "holds a JSON list"),
+        (b"{}", "missing key 'constructs'"),
+        (b'{"constructs": 3}', "constructs is a int"),
+        (b'{"neutral": [], "neutral": []}', "key 'neutral' is given more than once"),
+    ],
+)
+def test_what_is_no_dictionary_is_refused(data, fault):
+    with pytest.raises(facs.DictionaryError, match=fault):
+        descriptions.parse_dictionary(data, source="test")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere.json"):
+        facs.load_dictionary(tmp_path / "nowhere.json")
+
+
+# --- The command.
+
+
+def test_the_command_prints_constructs_and_text():
+    arguments = ["-m", "auface_jax.describe", "--aus", "6,12,15", "--seed", "1"]
+    out = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True)
+    constructs, text = out.stdout.splitlines()
+    assert constructs == "constructs: AU6+AU12+AU15"
+    assert text in DICTIONARY.constructs["AU6+AU12+AU15"]
+
+
+def test_the_command_describes_a_neutral_face_with_another_dictionary(tmp_path, capsys):
+    command.main(["--aus", "", "--dictionary", str(written(tmp_path))])
+    assert re.fullmatch(r"constructs: none \(neutral face\)\nneutral \d\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--aus", "6,13"], "unknown action unit 13"),
+        (["--aus", "6", "--seed", "-1"], "--seed is -1"),
+        (["--aus", "6", "--dictionary", "nowhere.json"], "no dictionary file"),
+    ],
+)
+def test_the_command_refuses_with_a_reason(arguments, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        command.main(arguments)
+    assert stop.value.code == 2 and message in capsys.readouterr().err

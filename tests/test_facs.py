@@ -1,0 +1,151 @@
+"""The action units, their combinations, and the algorithm that turns labels into constructs."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from auface_jax import facs
+from auface_jax.facs.interactions import OPPOSED_PAIRS
+
+ALL_ROWS = list(itertools.product((0, 1), repeat=12))
+
+# The paper's list again, as it prints it, in scan order.
+PAPER_COMBINATIONS = """
+AU6+AU12+AU15+AU17, AU6+AU12+AU17+AU23.
+AU1+AU2+AU4, AU10+AU15+AU17, AU6+AU7+AU12, AU6+AU12+AU15, AU12+AU15+AU17, AU12+AU17+AU23,
+AU10+AU17+AU23.
+AU1+AU4, AU1+AU2, AU10+AU15, AU10+AU17, AU15+AU17, AU10+AU14, AU14+AU17, AU6+AU12, AU7+AU12,
+AU12+AU17, AU12+AU15, AU12+AU23, AU12+AU24, AU14+AU23, AU17+AU23, AU17+AU24, AU15+AU23.
+""".replace(".", ",").replace(",", " ").split()
+
+
+def brute_force_constructs(row):
+    """The algorithm read a second way: by subsets of a string of names, without its loops.
+
+    The large combinations are peeled off one after another by recursion; then every pair that
+    fits what is left applies, since pairs hide nothing from each other; singles are the rest.
+    """
+
+    def peel(names):
+        for combination in PAPER_COMBINATIONS:
+            parts = combination.split("+")
+            if len(parts) >= 3 and all(part in names for part in parts):
+                return [combination] + peel([name for name in names if name not in parts])
+        pairs = [
+            combination
+            for combination in PAPER_COMBINATIONS
+            if combination.count("+") == 1 and set(combination.split("+")) <= set(names)
+        ]
+        covered = "+".join(pairs).split("+")
+        return pairs + [name for name in names if name not in covered]
+
+    order = "AU1 AU2 AU4 AU6 AU7 AU10 AU12 AU14 AU15 AU17 AU23 AU24".split()
+    return tuple(peel([name for name, present in zip(order, row, strict=True) if present]))
+
+
+def test_units_and_their_order():
+    assert facs.AU_NUMBERS == (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24)
+    for unit in facs.ACTION_UNITS:
+        assert unit.name and unit.muscles and unit.pulls
+        assert {direction for _, direction in unit.pulls} <= {
+            "up", "down", "inward", "outward", "tight", "pressed"
+        }  # fmt: skip
+        assert len(set(unit.regions)) == len(unit.regions)
+
+
+def test_combinations_are_the_papers_in_its_order():
+    assert [interaction.name for interaction in facs.INTERACTIONS] == PAPER_COMBINATIONS
+    assert len(facs.INTERACTIONS) == 26
+    assert len(facs.CONSTRUCT_NAMES) == len(set(facs.CONSTRUCT_NAMES)) == 38
+
+
+def test_antagonistic_combinations_are_those_with_an_opposed_pair():
+    antagonistic = {i.name for i in facs.INTERACTIONS if i.kind == "antagonistic"}
+    assert antagonistic == {
+        "AU1+AU4", "AU1+AU2+AU4", "AU12+AU15", "AU12+AU23", "AU12+AU24", "AU6+AU12+AU15",
+        "AU12+AU15+AU17", "AU12+AU17+AU23", "AU6+AU12+AU15+AU17", "AU6+AU12+AU17+AU23",
+    }  # fmt: skip
+    assert {pair for i in facs.INTERACTIONS for pair in i.opposed} == OPPOSED_PAIRS
+    assert all(i.kind in ("antagonistic", "synergistic") for i in facs.INTERACTIONS)
+
+
+def test_constructs_agree_with_brute_force_on_all_rows():
+    for row in ALL_ROWS:
+        assert facs.constructs(np.array(row, np.int8)) == brute_force_constructs(row), row
+
+
+def test_constructs_cover_exactly_the_active_units():
+    for row in ALL_ROWS:
+        named = {part for name in facs.constructs(row) for part in name.split("+")}
+        active = {u.code for u, present in zip(facs.ACTION_UNITS, row, strict=True) if present}
+        assert named == active
+
+
+@pytest.mark.parametrize(
+    ("units", "expected"),
+    [
+        ([], ()),
+        ([10], ("AU10",)),
+        ([6, 12, 15], ("AU6+AU12+AU15",)),
+        # A pair leaves its units to later pairs.
+        ([10, 12, 15], ("AU10+AU15", "AU12+AU15")),
+        # Four units go at once: AU7 loses the AU12 it would have paired with.
+        ([6, 7, 12, 15, 17], ("AU6+AU12+AU15+AU17", "AU7")),
+        # Singles come last and in label order.
+        ([2, 4, 7, 24, 1, 14], ("AU1+AU2+AU4", "AU7", "AU14", "AU24")),
+    ],
+)
+def test_constructs_of_known_sets(units, expected):
+    assert facs.constructs(facs.labels_from_units(units)) == expected
+
+
+@pytest.mark.parametrize("kind", [list, tuple, lambda r: np.array(r, bool), np.float32])
+def test_constructs_take_any_numeric_row(kind):
+    row = [0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0]
+    assert facs.constructs(kind(row)) == ("AU6+AU12",)
+
+
+@pytest.mark.parametrize("value", [-1, 2, 0.5, float("nan"), None, "1"])
+def test_a_value_other_than_0_and_1_is_refused(value):
+    row = [0] * 12
+    row[4] = value
+    with pytest.raises(ValueError, match=r"index 4 \(AU7\).*neither 0.*nor 1") as error:
+        facs.constructs(np.array(row, dtype=object))
+    assert repr(value) in str(error.value) and "threshold" in str(error.value)
+
+
+@pytest.mark.parametrize("labels", [[0] * 11, [0] * 13, [], 1, [[0] * 12]])
+def test_a_row_of_another_shape_is_refused(labels):
+    with pytest.raises(ValueError, match=r"expected \(12,\).*AU24"):
+        facs.constructs(labels)
+
+
+def test_labels_from_units():
+    labels = facs.labels_from_units([12, 6, 12])
+    assert labels.dtype == np.int8 and labels.tolist() == [0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0]
+    assert facs.labels_from_units(np.array([24])).sum() == 1
+    for row in ALL_ROWS[:: 37]:
+        units = [n for n, present in zip(facs.AU_NUMBERS, row, strict=True) if present]
+        assert facs.labels_from_units(units).tolist() == list(row)
+
+
+@pytest.mark.parametrize("unit", [3, 5, 45, -1, True, "6", 6.0, None])
+def test_an_unknown_unit_is_refused_with_the_legal_ones(unit):
+    with pytest.raises(ValueError, match="unknown action unit") as error:
+        facs.labels_from_units([6, unit])
+    assert "1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "units"),
+    [("6,12,15", (6, 12, 15)), ("AU6 au12", (6, 12)), ("6+12", (6, 12)), (" ", ()), ("6,", (6,))],
+)
+def test_parse_units(text, units):
+    assert facs.parse_units(text) == units
+
+
+@pytest.mark.parametrize("text", ["6;12", "six", "6,-1", "6,13", "AU", "6.5"])
+def test_parse_units_refuses_what_is_no_unit(text):
+    with pytest.raises(ValueError, match="units are 1, 2, 4"):
+        facs.parse_units(text)
