@@ -13,7 +13,7 @@ from pathlib import Path
 
 import grain
 import numpy as np
-from jaxtyping import Int8, UInt8
+from jaxtyping import UInt8
 
 from auface_jax import facs
 from auface_jax.data.records import Record, RecordError, decode_image
@@ -36,7 +36,7 @@ def training_iterator(
     flip: bool = True,
     process_index: int = 0,
     process_count: int = 1,
-    dictionary=None,
+    dictionary: facs.Dictionary | None = None,
 ) -> grain.DatasetIterator:
     """Endless batches of the training split, reshuffled every epoch.
 
@@ -51,7 +51,7 @@ def training_iterator(
       flip: Mirror image and reference together, half of the time.
       process_index: Which of the processes this is; each has its own part of the stream.
       process_count: How many processes there are.
-      dictionary: Of `facs.describe`.
+      dictionary: The texts, from `facs.load_dictionary`; None takes the project's own.
 
     Returns:
       An iterator with `get_state()` and `set_state()`, over dicts of arrays:
@@ -92,7 +92,7 @@ def load_split(
     buckets: Sequence[int],
     limit: int | None = None,
     seed: int = 0,
-    dictionary=None,
+    dictionary: facs.Dictionary | None = None,
 ) -> dict:
     """A whole split in memory, in the order of its shards, each record with its one text.
 
@@ -103,7 +103,7 @@ def load_split(
       buckets: As in `training_iterator`; all texts are padded to one length.
       limit: Take at most so many, drawn by `seed`, as evenly as may be over the people.
       seed: Of the draw.
-      dictionary: Of `facs.describe`.
+      dictionary: The texts, from `facs.load_dictionary`; None takes the project's own.
 
     Returns:
       The arrays of `training_iterator` for all N records, and lists of length N: `subjects`,
@@ -132,10 +132,10 @@ def load_split(
     }
 
 
-def record_text(record: Record, dictionary=None) -> str:
+def record_text(record: Record, dictionary: facs.Dictionary | None = None) -> str:
     """The one text that belongs to a record."""
     rng = np.random.default_rng(record.variant_seed)
-    return facs.describe(_described_labels(record), rng, dictionary)
+    return facs.describe_constructs(record.constructs, rng, dictionary)
 
 
 def load_references(
@@ -172,11 +172,6 @@ def reference_subjects(directory: str | Path, split: str | None = None) -> list[
     """The people of a split, or all of them."""
     people = read_info(directory)["people"]
     return [subject for name in split_names(directory, split) for subject in people[name]]
-
-
-def _described_labels(record: Record) -> Int8[np.ndarray, "A"]:
-    """[A] Labels in {0, 1}: what was not coded is described as absent."""
-    return np.maximum(record.labels, 0)
 
 
 def _check_size(info: dict, directory: str | Path, size: int) -> None:
@@ -222,7 +217,7 @@ class _Examples:
 class _Augment(grain.transforms.RandomMap):
     """The random choices of one example: mirrored or not, and in which words."""
 
-    def __init__(self, *, flip: bool, redescribe: bool, dictionary):
+    def __init__(self, *, flip: bool, redescribe: bool, dictionary: facs.Dictionary | None):
         self._flip, self._redescribe, self._dictionary = flip, redescribe, dictionary
 
     def random_map(self, element: dict, rng: np.random.Generator) -> dict:
@@ -230,7 +225,7 @@ class _Augment(grain.transforms.RandomMap):
         if self._flip and rng.random() < 0.5:
             image, reference = image[:, ::-1], reference[:, ::-1]
         if self._redescribe:
-            text = facs.describe(_described_labels(record), rng, self._dictionary)
+            text = facs.describe_constructs(record.constructs, rng, self._dictionary)
         else:
             text = record_text(record, self._dictionary)
         return {"record": record, "image": image, "reference": reference, "text": text}
@@ -247,7 +242,8 @@ class _Collate:
         return {
             "image": np.stack([e["image"] for e in examples]),
             "reference": np.stack([e["reference"] for e in examples]),
-            "labels": np.stack([_described_labels(e["record"]) for e in examples]),
+            # What was not coded (-1) counts as absent, as it does in the constructs.
+            "labels": np.stack([np.maximum(e["record"].labels, 0) for e in examples]),
             "text_tokens": tokens,
             "text_mask": mask,
         }

@@ -1,0 +1,349 @@
+"""A build is a function of its options alone, keeps people apart, and is there whole or not."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_dataset import COLUMNS, read_table, write_folder, write_table
+
+from auface_jax import facs
+from auface_jax.data import build as build_module
+from auface_jax.data.build import build, build_if_absent
+from auface_jax.data.folder import FolderFaces, read_square
+from auface_jax.data.people import PersonRecords, choose_reference, split_people
+from auface_jax.data.records import SPLITS, decode_record
+from auface_jax.data.samples import Sample, SourceError
+from auface_jax.data.shards import REFERENCES, DatasetError, ShardReader, read_info
+
+FOREIGN_FACES = Path(__file__).parents[2] / "shared" / "foreign_faces"
+
+
+def build_folder(labels: Path, out: Path, **options) -> dict:
+    defaults = {"source": "folder", "labels": str(labels), "size": 16, "processes": 1}
+    return build(out, **(defaults | options), progress=False)
+
+
+@pytest.fixture
+def table(tmp_path):
+    return write_folder(tmp_path / "faces")
+
+
+def all_records(directory: Path) -> dict:
+    return {name: list(ShardReader(directory, name)) for name in (*SPLITS, REFERENCES)}
+
+
+def test_every_image_is_a_target_or_a_reference_of_one_split(table, tmp_path):
+    info = build_folder(table, tmp_path / "set", shard_records=4)
+    records = all_records(tmp_path / "set")
+    given = {(row[0], row[1], int(row[2])) for row in read_table(table)}
+    found = [(r.subject, r.task, r.frame) for name in records for r in records[name]]
+    assert len(found) == len(set(found)) and set(found) == given
+
+    people = {split: {r.subject for r in records[split]} for split in SPLITS}
+    assert all(people.values())
+    assert sum(map(len, people.values())) == 6 == len(set.union(*people.values()))
+    references = {r.subject: r for r in records[REFERENCES]}
+    assert references.keys() == set.union(*people.values())
+    for split in SPLITS:
+        assert list(info["people"][split]) == list(dict.fromkeys(r.subject for r in records[split]))
+        for record in records[split]:
+            assert record.split == split == references[record.subject].split
+            assert record.reference == references[record.subject].id
+            assert record.constructs == tuple(facs.constructs(record.labels))
+    assert info["counts"] == {name: len(records[name]) for name in records}
+    assert all(shard["records"] <= 4 for s in info["shards"].values() for shard in s)
+    assert len(info["shards"]["train"]) == 4
+    on_disk = {path.name for path in (tmp_path / "set").iterdir()}
+    named = {shard["file"] for shards in info["shards"].values() for shard in shards}
+    assert on_disk == named | {"dataset.json"}
+
+
+def test_the_number_of_processes_does_not_matter_and_the_seed_does(table, tmp_path):
+    one = build_folder(table, tmp_path / "one", processes=1)
+    two = build_folder(table, tmp_path / "two", processes=2)
+    assert one == two == read_info(tmp_path / "two")
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+    other = build_folder(table, tmp_path / "other", seed=1)
+    assert other["fingerprint"] != one["fingerprint"]
+
+
+def test_a_moved_source_is_the_same_and_a_changed_one_is_not(table, tmp_path):
+    first = build_folder(table, tmp_path / "set")
+    moved = Path(shutil.move(table.parent, tmp_path / "moved")) / "labels.csv"
+    assert build_folder(moved, tmp_path / "set") == first
+    rows = read_table(moved)
+    rows[-1][4] = 1 - int(rows[-1][4])
+    write_table(moved, rows)
+    with pytest.raises(DatasetError, match="built with other options .content"):
+        build_folder(moved, tmp_path / "set")
+
+
+def test_a_complete_folder_is_left_alone(table, tmp_path, capsys):
+    out = tmp_path / "set"
+    options = {"source": "folder", "labels": str(table), "size": 16, "processes": 1}
+    options |= {"progress": False, "people": None}
+    first = build_if_absent(options, out)
+    said = capsys.readouterr().out
+    assert "not there yet" in said and said.count("\n") == 1
+    times = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    assert build_if_absent(options, out) == first
+    said = capsys.readouterr().out
+    assert first["fingerprint"][:12] in said and said.count("\n") == 1
+    assert times == {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    with pytest.raises(DatasetError, match="size 16, asked for 20"):
+        build_if_absent(options | {"size": 20}, out)
+
+
+def test_a_folder_of_something_else_is_not_touched(table, tmp_path):
+    out = tmp_path / "thesis"
+    out.mkdir()
+    build_folder(table, out)  # an empty folder may become a data set
+    shutil.rmtree(out)
+    out.mkdir()
+    (out / "chapter1.tex").write_text("years of work")
+    with pytest.raises(DatasetError, match="is no data set"):
+        build_folder(table, out)
+    assert (out / "chapter1.tex").read_text() == "years of work"
+
+
+def test_a_failed_build_leaves_nothing_and_a_killed_one_does_no_harm(table, tmp_path, monkeypatch):
+    out = tmp_path / "set"
+    whole = build_folder(table, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+
+        def fail(*_):
+            raise RuntimeError("disk full")
+
+        patch.setattr(build_module, "_write", fail)
+        with pytest.raises(RuntimeError, match="disk full"):
+            build_folder(table, out)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["faces", "whole"]
+    partial = tmp_path / ".set.partial"  # as a killed process leaves it
+    partial.mkdir()
+    (partial / "train-00000.writing").write_bytes(b"half")
+    assert build_folder(table, out) == whole
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["faces", "set", "whole"]
+
+
+@pytest.mark.parametrize("people", [3, 4, 10, 101])
+@pytest.mark.parametrize("fractions", [(0.8, 0.1, 0.1), (0.01, 0.01, 0.98)])
+def test_splits_are_by_person_and_none_is_empty(people, fractions):
+    subjects = tuple(f"S{n}" for n in range(people))
+    splits = split_people(subjects, fractions=fractions, seed=0)
+    counts = [list(splits.values()).count(split) for split in SPLITS]
+    assert tuple(splits) == subjects and min(counts) >= 1
+    if fractions == (0.8, 0.1, 0.1) and people >= 10:
+        np.testing.assert_allclose(np.divide(counts, people), fractions, atol=0.05)
+    assert split_people(subjects[::-1], fractions=fractions, seed=0) == splits
+    assert people < 101 or split_people(subjects, fractions=fractions, seed=1) != splits
+
+
+def test_a_split_of_too_few_people_or_wrong_shares_is_refused():
+    with pytest.raises(ValueError, match="2 people .* at least 3"):
+        split_people(("A", "B"), fractions=(0.8, 0.1, 0.1), seed=0)
+    for fractions in ((0.8, 0.1), (0.9, 0.1, 0.0), (0.8, 0.1, 0.2)):
+        with pytest.raises(ValueError, match="three positive numbers of sum 1"):
+            split_people(("A", "B", "C"), fractions=fractions, seed=0)
+
+
+def samples_of(rows: list[list[int]], subject: str = "A") -> list[Sample]:
+    return [
+        Sample(
+            image=np.zeros((16, 16, 3), np.uint8),
+            subject=subject,
+            task="T",
+            frame=frame,
+            labels=np.array(row, np.int8),
+            intensities=None,
+            landmarks=None,
+        )
+        for frame, row in enumerate(rows)
+    ]
+
+
+def test_the_reference_is_a_random_neutral_image_or_else_the_first():
+    active, neutral, uncoded = [1] + [0] * 11, [0] * 12, [0] * 11 + [-1]
+    rows = [active, neutral, active, uncoded, neutral]
+    chosen = {choose_reference(samples_of(rows, f"S{n}"), seed=0) for n in range(40)}
+    assert chosen == {1, 3, 4}
+    assert len({choose_reference(samples_of(rows), seed=3) for _ in range(5)}) == 1
+    assert choose_reference(samples_of([active] * 4), seed=0) == 0
+
+
+def test_units_that_were_not_coded_stay_so_and_are_described_as_absent():
+    class HalfCoded:
+        name, exact = "half", False
+
+        def load_person(self, subject):
+            rows = [[1, 0] * 6, [0, 0] * 6]
+            rows = [[-1 if unit % 3 == 0 else v for unit, v in enumerate(row)] for row in rows]
+            return samples_of(rows, subject), []
+
+    records, faults = PersonRecords(HalfCoded(), seed=0, image_format="png")("A", "val")
+    reference, target = map(decode_record, records)
+    assert not faults and reference.frame == 1
+    assert (target.labels == -1).sum() == 4
+    assert target.constructs == facs.constructs(np.maximum(target.labels, 0))
+
+
+def test_a_persons_only_image_is_left_out_and_said(table, tmp_path):
+    rows = read_table(table)
+    write_table(table, [*rows, ["alone", *rows[0][1:]]])
+    info = build_folder(table, tmp_path / "set")
+    assert sum(len(people) for people in info["people"].values()) == 6
+    assert list(info["left_out"].values()) == [1]
+
+
+def test_intensities_and_their_threshold(table, tmp_path):
+    rows = [[*row[:4], *(3 * int(v) + 1 for v in row[4:])] for row in read_table(table)]
+    write_table(table, rows)
+    with pytest.raises(SourceError, match="AU1 is '1', expected 0 to 0.5") as error:
+        FolderFaces(str(table), size=16, threshold=0.3, maximum=0.5)
+    assert "--maximum" in str(error.value)
+    with pytest.raises(SourceError, match="AU\\d+ is '4', expected 0 or 1 .*--threshold"):
+        FolderFaces(str(table), size=16)
+    build_folder(table, tmp_path / "set", threshold=2.0, maximum=5.0)
+    for record in ShardReader(tmp_path / "set", "train"):
+        np.testing.assert_array_equal(record.labels, record.intensities >= 0.4)
+        assert {round(float(v), 6) for v in record.intensities} <= {0.2, 0.8}
+
+
+def test_all_faults_of_a_table_are_listed(table):
+    rows = read_table(table)
+    rows[0][0] = ""
+    rows[1][2] = "one"
+    rows[2][3] = "images/lost.png"
+    rows[3][4:6] = ["9", ""]
+    rows[4] = rows[4][:-1]
+    rows.append(list(rows[6]))
+    write_table(table, rows)
+    with pytest.raises(SourceError) as error:
+        FolderFaces(str(table), size=16)
+    message = str(error.value)
+    for part in (
+        "7 fault(s)",
+        "line 2: subject is empty",
+        "line 3: frame 'one' is not a number",
+        "line 4: no such image: images/lost.png",
+        "line 5: AU1 is '9', expected 0 or 1",
+        "line 5: AU2 is '', expected 0 or 1",
+        "line 6: more or fewer fields",
+        "line 32: subject, task and frame as in line 8",
+    ):
+        assert part in message, message
+    write_table(table, [[*row[:3], "lost.png", *row[4:]] for row in rows[6:]])
+    with pytest.raises(SourceError, match=r"25 fault\(s\)[\s\S]*and 5 more"):
+        FolderFaces(str(table), size=16)
+
+
+def test_a_table_without_the_columns_is_refused(tmp_path):
+    path = tmp_path / "labels.csv"
+    for text, message in (
+        ("subject,task,frame,path,AU1\n", "columns AU2, AU4, .* are missing"),
+        ("", "columns subject, task"),
+        (",".join(COLUMNS) + "\n", "no line below"),
+        ("\ufeff" + ",".join(COLUMNS) + "\n", "no line below"),
+    ):
+        path.write_text(text)
+        with pytest.raises(SourceError, match=message):
+            FolderFaces(str(path), size=16)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SourceError, match="not a CSV file in UTF-8"):
+        FolderFaces(str(path), size=16)
+    with pytest.raises(SourceError, match="cannot be opened"):
+        FolderFaces(str(tmp_path / "none.csv"), size=16)
+
+
+def test_unreadable_images_are_all_listed_and_nothing_is_built(table, tmp_path):
+    images = sorted((table.parent / "images").iterdir())
+    images[0].write_bytes(images[0].read_bytes()[:50])
+    images[7].write_text("not a picture")
+    Image.fromarray(np.zeros((20, 20), np.uint16)).save(images[9])
+    with pytest.raises(SourceError) as error:
+        build_folder(table, tmp_path / "set", processes=2)
+    message = str(error.value)
+    assert "3 fault(s)" in message and "8 bits a channel" in message
+    assert all(images[n].name in message for n in (0, 7, 9))
+    assert [path.name for path in tmp_path.iterdir()] == ["faces"]
+
+
+def test_an_image_is_made_upright_square_and_smooth(tmp_path):
+    picture = np.zeros((40, 80, 3), np.uint8)
+    picture[:20, 20:60] = (255, 0, 0)  # upper half of the central square
+    picture[20:, 20:60, 2] = 255
+    upright = Image.fromarray(picture)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored turned: a quarter to the right makes it upright
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    upright.save(tmp_path / "upright.png")
+    got = read_square(tmp_path / "turned.png", 20)
+    np.testing.assert_array_equal(got, read_square(tmp_path / "upright.png", 20))
+    # Nearly: the filter rings at an edge, and its support reaches past the cut.
+    np.testing.assert_allclose(got[:8, 2:-2].astype(int) - (255, 0, 0), 0, atol=20)
+    np.testing.assert_allclose(got[12:, 2:-2].astype(int) - (0, 0, 255), 0, atol=20)
+    stripes = np.zeros((64, 64), np.uint8)
+    stripes[:, ::2] = 255
+    Image.fromarray(stripes).save(tmp_path / "stripes.png")
+    inner = read_square(tmp_path / "stripes.png", 16)[:, 2:-2]
+    assert np.abs(inner.astype(int) - 128).max() < 16  # the mean, not one stripe in four
+
+
+def test_options_of_the_wrong_source_are_refused(table, tmp_path):
+    for options, message in (
+        ({"source": "web"}, "'web', expected one of builtin, folder"),
+        ({"source": "builtin", "people": 3}, "builtin needs --frames"),
+        ({"source": "folder"}, "folder needs --labels"),
+        ({"source": "folder", "labels": str(table), "people": 3}, "has no option --people"),
+        ({"source": "builtin", "people": 3, "frames": 2}, "frames is 2, expected 3 or more"),
+        ({"source": "folder", "labels": str(table), "image_format": "gif"}, "png or jpeg"),
+        ({"source": "folder", "labels": str(table), "processes": 0}, "processes is 0"),
+        ({"source": "folder", "labels": str(table), "shard_records": 0}, "shard_records is 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            build(tmp_path / "set", size=16, **options)
+    assert not (tmp_path / "set").exists()
+
+
+def test_the_command_line_builds_and_says_what_is_wrong(table, tmp_path, capsys):
+    out = str(tmp_path / "set")
+    arguments = ["--source", "folder", "--labels", str(table), "--out", out, "--size", "16"]
+    build_module.main([*arguments, "--processes", "1"])
+    assert "6 people, 16 px" in capsys.readouterr().out
+    assert json.loads((Path(out) / "dataset.json").read_text())["size"] == 16
+    with pytest.raises(SystemExit, match="error: .* other options .size 16, asked for 32"):
+        build_module.main([*arguments[:-1], "32"])
+
+
+def test_builtin_faces_have_a_neutral_reference_and_exact_labels(tmp_path):
+    options = {"source": "builtin", "frames": 4, "size": 24, "seed": 5, "progress": False}
+    info = build(tmp_path / "set", people=3, processes=1, **options)
+    again = build(tmp_path / "again", people=3, processes=2, **options)
+    assert info == again
+    assert info["counts"] == {"train": 3, "val": 3, "test": 3, "references": 3}
+    for split in SPLITS:
+        records = list(ShardReader(tmp_path / "set", split))
+        assert all(record.exact and record.source == "builtin" for record in records)
+        assert sum(not record.labels.any() for record in records) == 1
+        for record in records:
+            np.testing.assert_array_equal(record.labels, record.intensities >= 0.3)
+            assert record.landmarks is not None
+    assert not any(r.labels.any() for r in ShardReader(tmp_path / "set", REFERENCES))
+
+
+@pytest.mark.skipif(not FOREIGN_FACES.is_dir(), reason="needs the faces drawn by others")
+def test_faces_that_others_drew_are_read(tmp_path):
+    info = build_folder(FOREIGN_FACES / "labels.csv", tmp_path / "labels", size=64)
+    assert sum(info["counts"].values()) == 320 and info["counts"]["references"] == 16
+    assert not any(r.labels.any() for r in ShardReader(tmp_path / "labels", REFERENCES))
+    build_folder(FOREIGN_FACES / "intensities.csv", tmp_path / "graded", size=64, threshold=0.3)
+    for coded, graded in zip(
+        ShardReader(tmp_path / "labels", "test"),
+        ShardReader(tmp_path / "graded", "test"),
+        strict=True,
+    ):
+        assert coded.id == graded.id and coded.image == graded.image
+        np.testing.assert_array_equal(coded.labels, graded.labels)
