@@ -1,4 +1,4 @@
-"""What a fresh clone relies on: packaging, pins, commands that the documents name, no stray paths."""
+"""What a fresh clone relies on: pins, packaging, commands that documents name, no stray paths."""
 
 import importlib
 import importlib.util
