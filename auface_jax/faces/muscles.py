@@ -1,0 +1,127 @@
+"""Action units -> muscle contractions -> a moved face.
+
+A unit is a muscle, a muscle is a pull, and pulls meet in the tissue. Three steps:
+
+1. Each intensity saturates: the first half of an effort moves the skin more than the second.
+2. Antagonists compete: each takes a share of the other's contraction away, never all of it, so
+   that the outcome stays monotone in both and lies between the two alone. Pulls that add up at
+   one place (lids under AU6 and AU7, lips under AU17, AU23 and AU24) share one range of motion.
+3. Contractions weigh the model's displacement fields, and lids that would sink into an eyeball
+   slide over it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .face_model import PULLS, FaceModel
+
+AU_NUMBERS = (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24)
+_LID_CLEARANCE = 0.05  # centimetres between the eyeball and the skin of a lid
+
+
+def check_intensities(intensities) -> np.ndarray:
+    """Returns intensities as float32 [12].
+
+    Raises:
+        ValueError: for a wrong number of values, or one outside of [0, 1] (or not a number).
+    """
+    values = np.asarray(intensities, np.float32)
+    names = ", ".join(f"AU{n}" for n in AU_NUMBERS)
+    if values.shape != (len(AU_NUMBERS),):
+        raise ValueError(
+            f"intensities have shape {values.shape}; give {len(AU_NUMBERS)} numbers: {names}"
+        )
+    for number, value in zip(AU_NUMBERS, values, strict=True):
+        if not 0.0 <= value <= 1.0:
+            raise ValueError(f"AU{number} has intensity {value}; it must be from 0 to 1")
+    return values
+
+
+def saturate(intensity):
+    """Contraction of a muscle for an intensity: 0 at 0, 1 at 1, rising ever more slowly."""
+    return (1.0 - np.exp(-1.2 * intensity)) / (1.0 - np.exp(-1.2))
+
+
+def contractions(intensities) -> np.ndarray:
+    """How far each pull contracts.
+
+    Args:
+        intensities: float [12] in [0, 1], in the order of `AU_NUMBERS`.
+
+    Returns:
+        float32 [P] in [0, 1.3], in the order of `face_model.PULLS`.
+
+    Raises:
+        ValueError: see `check_intensities`.
+    """
+    c = dict(zip(AU_NUMBERS, saturate(check_intensities(intensities).astype(float)), strict=True))
+    lift, droop = c[12] * (1 - 0.45 * c[15]), c[15] * (1 - 0.25 * c[12])
+    ring = 1 - (1 - 0.75 * c[23]) * (1 - 0.75 * c[24])  # what is left of the lips' height is shared
+    pull = {
+        # Frontalis against the depressors: 1+4 oblique, 1+2+4 raised but drawn together and flat.
+        "brow_inner_up": c[1] * (1 - 0.30 * c[4]),
+        "brow_outer_up": c[2] * (1 - 0.35 * c[4]),
+        "brow_down": c[4] * (1 - 0.45 * c[1]) * (1 - 0.30 * c[2]),
+        "brow_together": c[4] * (1 - 0.10 * c[2]),
+        "cheek_up": 1 - (1 - c[6]) * (1 - 0.30 * lift),
+        "lid_tight": 1 - (1 - 0.92 * c[7]) * (1 - 0.30 * c[6]),
+        "lip_up": c[10] * (1 - 0.25 * c[24]) * (1 - 0.2 * c[17]),
+        "corner_up": lift,
+        "corner_wide": c[12] * (1 - 0.35 * max(c[23], c[24])),
+        "corner_tuck": c[14],
+        "corner_down": droop,
+        "chin_up": c[17],
+        "lips_roll": c[23] * (1 - 0.35 * c[24]),
+        "lips_press": c[24] * (1 - 0.35 * c[23]),
+        "mouth_narrow": ring * (0.30 * c[23] + c[24]) / 1.3,
+    }
+    return np.array([pull[name] for name in PULLS], np.float32)
+
+
+def displaced(
+    model: FaceModel, neutral: np.ndarray, intensities, asymmetry: float = 0.0
+) -> np.ndarray:
+    """The neutral face moved by its muscles.
+
+    Args:
+        model: the face model.
+        neutral: float32 [V, 3], the person's resting face.
+        intensities: float [12] in [0, 1].
+        asymmetry: in [-0.3, 0.3]; the left side contracts (1 + a) and the right (1 - a) as much.
+
+    Returns:
+        float32 [V, 3].
+
+    Raises:
+        ValueError: for bad intensities or an asymmetry out of range.
+    """
+    if not -0.3 <= asymmetry <= 0.3:
+        raise ValueError(f"asymmetry is {asymmetry}; it must be from -0.3 to 0.3")
+    moved = np.tensordot(contractions(intensities), model.pulls, axes=1)
+    side = 1.0 + np.float32(asymmetry) * (2.0 * model.left - 1.0)
+    vertices = neutral + moved * side[:, None]
+    return rest_lids(model, vertices)
+
+
+def rest_lids(model: FaceModel, vertices: np.ndarray) -> np.ndarray:
+    """Moves lid vertices that lie inside of their eyeball forward onto its surface."""
+    vertices = vertices.copy()
+    for eyeball, lid in zip(model.eyeballs, model.lids, strict=True):
+        centre, radius = eyeball_sphere(vertices[eyeball])
+        radius += _LID_CLEARANCE
+        away = vertices[lid] - centre
+        across = away[:, 0] ** 2 + away[:, 1] ** 2
+        surface = np.sqrt(np.clip(radius**2 - across, 0.0, None))
+        vertices[lid, 2] = centre[2] + np.where(
+            across < radius**2, np.maximum(away[:, 2], surface), away[:, 2]
+        )
+    return vertices.astype(np.float32)
+
+
+def eyeball_sphere(points: np.ndarray) -> tuple[np.ndarray, float]:
+    """Centre [3] and radius of the sphere through points [N, 3] (least squares)."""
+    system = np.concatenate([2.0 * points, np.ones((len(points), 1))], 1).astype(np.float64)
+    solution, *_ = np.linalg.lstsq(system, (points.astype(np.float64) ** 2).sum(1), rcond=None)
+    centre = solution[:3]
+    return centre.astype(np.float32), float(np.sqrt(solution[3] + centre @ centre))

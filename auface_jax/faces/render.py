@@ -1,0 +1,161 @@
+"""A person, the intensities of their units and a scene -> a picture.
+
+The order of the work: the resting face (once a person), the muscles, the folds that follow from
+how the skin was compressed, pose and camera, z-buffer, light, film. Pictures are drawn at two or
+three times their size and averaged down.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from . import raster, skin
+from .face_model import SKIN, FaceModel
+from .muscles import displaced, eyeball_sphere, rest_lids
+from .person import Person, Scene
+
+CAMERA_DISTANCE = 62.0  # centimetres from the middle of the head
+_FRAME_HEIGHT = 20.6  # centimetres that the picture shows at the face
+_FULL_FOLD = 0.30  # share by which skin is shortened where a wrinkle has its full depth
+MIN_SIZE, MAX_SIZE = 16, 1024
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Prepared:
+    """What the frames of one person have in common."""
+
+    neutral: np.ndarray  # [V, 3]
+    texture: np.ndarray  # [T, T, 3]
+    centre: np.ndarray  # [3], between the eyes and the mouth
+    skin_triangles: np.ndarray  # [F', 3]
+    light_reach: np.ndarray  # [V]
+
+
+@functools.lru_cache(maxsize=8)
+def _prepare(model: FaceModel, person: Person) -> _Prepared:
+    neutral = rest_lids(model, model.neutral(person.shape, person.hair_style))
+    marks = neutral[model.landmarks]
+    reach = np.ones(len(neutral), np.float32)
+    if "neck" in model.regions:
+        neck = model.regions["neck"]
+        chin = marks[8, 1]
+        below = np.clip((chin - neutral[neck, 1]) / 5.0, 0.0, 1.0)
+        reach[neck] = 0.38 + 0.5 * below
+    for region in ("teeth", "mouth_cavity"):
+        if region in model.regions:
+            reach[model.regions[region]] = 0.75 if region == "teeth" else 0.3
+    return _Prepared(
+        neutral=neutral,
+        texture=skin.paint(person),
+        centre=0.5 * (marks[36:48].mean(0) + marks[48:60].mean(0)) * [0, 1, 0] + [0, 0.55, 5.0],
+        skin_triangles=model.triangles[model.materials == SKIN],
+        light_reach=reach,
+    )
+
+
+def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
+    """Rotation matrix [3, 3] of a head: degrees, in the sense of `Scene`."""
+    a, b, c = np.radians([yaw, -pitch, -roll])
+    turn = np.array([[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]])
+    nod = np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
+    tilt = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
+    return tilt @ nod @ turn
+
+
+def _project(points, centre, scene, size):
+    """Pixels [V, 3]: x, y, depth."""
+    turned = (points - centre) @ rotation(scene.yaw, scene.pitch, scene.roll).T
+    depth = CAMERA_DISTANCE - turned[:, 2]
+    scale = size / _FRAME_HEIGHT * scene.zoom * CAMERA_DISTANCE / depth
+    x = size * (0.5 + scene.shift[0]) + turned[:, 0] * scale
+    y = size * (0.5 + scene.shift[1]) - turned[:, 1] * scale
+    return np.stack([x, y, depth], -1).astype(np.float32)
+
+
+def _lights(scene):
+    key = np.asarray(scene.key, float)
+    key = key / np.linalg.norm(key)
+    colour = np.asarray(scene.key_colour) * scene.key_strength
+    fill = np.array([-np.sign(key[0] or 1.0) * 0.8, 0.15, 0.6])
+    rim = np.array([-np.sign(key[0] or 1.0) * 0.9, 0.5, -0.35])
+    rows = [
+        (key, colour),
+        (fill, scene.fill * np.array([0.92, 0.97, 1.05])),
+        (rim, 0.35 * scene.fill * np.ones(3)),
+    ]
+    return np.array(
+        [[*(d / np.linalg.norm(d)), *strength] for d, strength in rows], np.float32
+    )
+
+
+def _background(scene, size):
+    angle = np.radians(scene.background_angle)
+    steps = (np.arange(size) + 0.5) / size - 0.5
+    t = np.clip(
+        0.5 + steps[None, :] * np.cos(angle) + steps[:, None] * np.sin(angle), 0.0, 1.0
+    )[..., None]
+    first, second = (np.asarray(c, np.float32) for c in scene.background)
+    return np.ascontiguousarray(first * (1 - t) + second * t, np.float32)
+
+
+def _film(light, exposure):
+    """Linear light -> sRGB in [0, 1], highlights rolled off."""
+    light = light * exposure
+    light = np.where(light > 0.7, 0.7 + 0.3 * np.tanh((light - 0.7) / 0.5), light)
+    return np.clip(light, 0.0, 1.0) ** (1 / 2.2)
+
+
+def render(
+    model: FaceModel, person: Person, intensities, scene: Scene, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws one frame.
+
+    Args:
+        model: the face model.
+        person: who.
+        intensities: float [12] in [0, 1].
+        scene: pose, light, background.
+        size: pixels a side, from 16 to 1024.
+
+    Returns:
+        (image uint8 [size, size, 3] RGB, landmarks float32 [M, 2] in pixels, x right and y down).
+
+    Raises:
+        ValueError: for a bad size or bad intensities.
+    """
+    if not isinstance(size, int | np.integer) or not MIN_SIZE <= size <= MAX_SIZE:
+        raise ValueError(f"size is {size}; it must be a whole number {MIN_SIZE} to {MAX_SIZE}")
+    ready = _prepare(model, person)
+    vertices = displaced(model, ready.neutral, intensities, person.asymmetry)
+    shorter = raster.compression(
+        ready.neutral, vertices, ready.skin_triangles, model.uv, model.crease
+    )
+    fold = person.age_lines + person.wrinkle_depth * np.clip(shorter / _FULL_FOLD, 0.0, 1.0)
+
+    samples = 3 if size < 100 else 2
+    drawn = size * samples
+    screen = _project(vertices, ready.centre, scene, drawn)
+    turn = rotation(scene.yaw, scene.pitch, scene.roll).astype(np.float32)
+    normals = raster.vertex_normals(vertices, model.triangles) @ turn.T
+    uv = model.uv.copy()
+    gaze = rotation(scene.gaze[0], scene.gaze[1], 0.0)
+    for part in model.eyeballs:
+        centre, radius = eyeball_sphere(vertices[part])
+        uv[part] = (((vertices[part] - centre) / radius) @ gaze)[:, :2]
+
+    shown, weight = raster.rasterise(screen, model.triangles, drawn)
+    picture = _background(scene, drawn)
+    colours = np.array([person.hair_colour, person.cloth, person.iris, person.lips], np.float32)
+    raster.shade(
+        shown, weight, model.triangles, model.materials, normals.astype(np.float32), uv,
+        fold.astype(np.float32), ready.light_reach, ready.texture, skin.wrinkle_map(), colours,
+        _lights(scene), np.float32(scene.ambient), np.float32(person.shine),
+        np.float32(person.paint_seed % 7),
+        np.array([skin.LEFT, skin.BOTTOM, skin.TEXTURE / skin.SPAN], np.float32), picture,
+    )  # fmt: skip
+    bright = _film(picture, scene.exposure)
+    image = bright.reshape(size, samples, size, samples, 3).mean((1, 3))
+    return np.round(image * 255).astype(np.uint8), screen[model.landmarks, :2] / samples

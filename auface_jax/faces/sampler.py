@@ -1,0 +1,206 @@
+"""Random people, expressions and scenes, and the frames of one person.
+
+Three sources of chance never meet: who it is, what the face does, and how it is photographed each
+have a generator of their own, so that nothing about a scene or a person tells the labels.
+
+Units are drawn as a Gaussian copula: a correlated normal vector, cut at the level that gives each
+unit its rate. Rates and co-occurrence follow what is reported for spontaneous expressions in BP4D
+(6, 7, 10, 12 and 14 go together; 1 with 2; 15 with 17; 17, 23 and 24).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+from scipy.special import ndtri
+
+from .builtin import face_model
+from .muscles import AU_NUMBERS
+from .person import Person, Scene
+from .render import render
+
+AU_RATES = {
+    1: 0.21, 2: 0.17, 4: 0.20, 6: 0.46, 7: 0.55, 10: 0.59, 12: 0.56, 14: 0.47, 15: 0.17, 17: 0.34,
+    23: 0.17, 24: 0.15,
+}  # fmt: skip
+_TOGETHER = {
+    (1, 2): 0.75, (1, 4): 0.25, (2, 4): 0.05, (4, 7): 0.30, (6, 7): 0.50, (6, 10): 0.60,
+    (6, 12): 0.70, (6, 14): 0.30, (7, 10): 0.45, (7, 12): 0.40, (7, 14): 0.25, (10, 12): 0.60,
+    (10, 14): 0.35, (12, 14): 0.35, (15, 17): 0.50, (17, 23): 0.35, (17, 24): 0.45, (23, 24): 0.30,
+    (14, 17): 0.15, (15, 24): 0.15, (15, 23): 0.15, (14, 23): 0.15, (14, 24): 0.10,
+    (12, 15): -0.10, (12, 24): -0.20, (4, 12): -0.15, (10, 24): -0.10, (6, 15): -0.05,
+}  # fmt: skip
+# Share of draws without any unit, which are drawn again; lowers the levels so that the rates hold.
+_NONE_ACTIVE = 0.085
+PRESENT = 0.3  # least intensity of a present unit; (0, 0.3) is never drawn
+NEUTRAL_FRAMES = 2
+
+# Linear RGB of skin from Fitzpatrick type I to VI, between which people are interpolated.
+_SKIN_TONES = np.array(
+    [
+        [0.78, 0.54, 0.44],
+        [0.70, 0.45, 0.33],
+        [0.60, 0.36, 0.23],
+        [0.45, 0.25, 0.145],
+        [0.29, 0.145, 0.08],
+        [0.165, 0.082, 0.048],
+    ]
+)
+_HAIR = np.array([[0.015, 0.012, 0.011], [0.05, 0.026, 0.015], [0.13, 0.062, 0.028],
+                  [0.26, 0.095, 0.035], [0.46, 0.29, 0.13], [0.45, 0.43, 0.41]])  # fmt: skip
+_IRIS = np.array([[0.07, 0.032, 0.014], [0.16, 0.085, 0.035], [0.16, 0.19, 0.07],
+                  [0.13, 0.24, 0.36], [0.20, 0.24, 0.26]])  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Frame:
+    """One drawn picture with its exact labels.
+
+    Attributes:
+        image: uint8 [S, S, 3].
+        landmarks: float32 [M, 2], pixels.
+        labels: int8 [12], 1 where the intensity is at least 0.3.
+        intensities: float32 [12].
+        frame: number within the person.
+    """
+
+    image: np.ndarray
+    landmarks: np.ndarray
+    labels: np.ndarray
+    intensities: np.ndarray
+    frame: int
+
+
+def _tuple(colour) -> tuple[float, float, float]:
+    return tuple(float(c) for c in np.clip(colour, 0.0, 1.5))
+
+
+def sample_person(rng: np.random.Generator) -> Person:
+    """A random identity."""
+    model = face_model()
+    shape = np.clip(rng.standard_normal(len(model.identity)), -2.0, 2.0)
+    type_ = rng.uniform(0.0, 5.0)  # even over the six skin types
+    low = int(type_)
+    tone = _SKIN_TONES[low] + (type_ - low) * (_SKIN_TONES[min(low + 1, 5)] - _SKIN_TONES[low])
+    skin = tone * rng.uniform(0.92, 1.08) * (1 + 0.05 * rng.standard_normal(3) * [0.4, 0.6, 1.2])
+    redness = rng.uniform(0.0, 1.0)
+    lips = skin * np.array([0.92, 0.52, 0.55]) + redness * np.array([0.10, 0.0, 0.02])
+    lips = lips * rng.uniform(0.75, 1.0)
+    # The darker the skin the darker, mostly, hair and eyes; grey comes with age.
+    pale = np.exp(-1.1 * type_)
+    dark_hair = np.array([0.35, 0.30, 0.15, 0.0, 0.0, 0.0])
+    fair_hair = np.array([0.05, 0.15, 0.25, 0.20, 0.35, 0.0])
+    age = rng.uniform(0.0, 1.0)
+    chances = dark_hair * (1 - pale) + fair_hair * pale
+    chances[5] = 0.5 * max(age - 0.6, 0.0)
+    hair = _HAIR[rng.choice(6, p=chances / chances.sum())] * rng.uniform(0.75, 1.25)
+    eyes = np.array([0.65, 0.25, 0.04, 0.04, 0.02]) * (1 - pale) + pale * np.array(
+        [0.10, 0.20, 0.20, 0.35, 0.15]
+    )
+    iris = _IRIS[rng.choice(5, p=eyes / eyes.sum())] * rng.uniform(0.8, 1.25)
+    brow = 0.55 * np.minimum(hair, 0.22) + 0.45 * 0.06 * skin
+    bearded = rng.uniform() < 0.25
+    return Person(
+        shape=shape.astype(np.float32),
+        skin=_tuple(skin),
+        lips=_tuple(lips),
+        hair_colour=_tuple(hair),
+        brow_colour=_tuple(brow),
+        iris=_tuple(iris),
+        cloth=_tuple(rng.uniform(0.03, 0.55) * (1 + 0.5 * rng.uniform(-1, 1, 3))),
+        hair_style=int(rng.integers(len(model.hair_names))),
+        brow_thickness=float(rng.uniform(0.7, 1.5)),
+        brow_density=float(rng.uniform(0.7, 1.0)),
+        brow_arch=float(rng.uniform(-1.0, 1.0)),
+        blush=float(rng.uniform(0.1, 0.9)),
+        freckles=float(rng.uniform(0.3, 1.0)) if rng.uniform() < 0.3 * pale + 0.05 else 0.0,
+        stubble=float(rng.uniform(0.3, 1.0)) if bearded else 0.0,
+        wrinkle_depth=float(0.75 + 0.5 * age + rng.uniform(-0.1, 0.1)),
+        age_lines=float(0.20 * max(age - 0.35, 0.0)),
+        shine=float(rng.uniform(0.0, 1.0)),
+        asymmetry=float(np.clip(0.05 * rng.standard_normal(), -0.12, 0.12)),
+        paint_seed=int(rng.integers(2**31)),
+    )
+
+
+@functools.cache
+def _copula() -> tuple[np.ndarray, np.ndarray]:
+    """(factor [12, 12] of the correlations, cut level [12] above which a unit is present)."""
+    correlation = np.eye(len(AU_NUMBERS))
+    for (a, b), value in _TOGETHER.items():
+        i, j = AU_NUMBERS.index(a), AU_NUMBERS.index(b)
+        correlation[i, j] = correlation[j, i] = value
+    values, vectors = np.linalg.eigh(correlation)
+    factor = vectors * np.sqrt(np.clip(values, 1e-3, None))
+    factor = factor / np.linalg.norm(factor, axis=1, keepdims=True)
+    rates = np.array([AU_RATES[n] for n in AU_NUMBERS]) * (1.0 - _NONE_ACTIVE)
+    return factor, ndtri(1.0 - rates)
+
+
+def sample_intensities(rng: np.random.Generator) -> np.ndarray:
+    """Intensities of an expression with at least one unit.
+
+    Returns:
+        float32 [12]; 0 for an absent unit, from 0.4 to 1 (mostly strong) for a present one.
+    """
+    factor, cut = _copula()
+    while True:
+        present = factor @ rng.standard_normal(len(AU_NUMBERS)) > cut
+        strength = 0.4 + 0.6 * rng.beta(2.0, 1.2, len(AU_NUMBERS))
+        if present.any():
+            return np.where(present, strength, 0.0).astype(np.float32)
+
+
+def sample_scene(rng: np.random.Generator) -> Scene:
+    """A random pose, light and background."""
+    hue = rng.uniform(0.06, 0.55) * (1 + 0.30 * rng.uniform(-1, 1, 3))
+    second = hue * rng.uniform(0.55, 1.0) * (1 + 0.06 * rng.uniform(-1, 1, 3))
+    warmth = rng.uniform(-1.0, 1.0)
+    return Scene(
+        yaw=float(np.clip(7.0 * rng.standard_normal(), -16, 16)),
+        pitch=float(np.clip(3.5 * rng.standard_normal(), -9, 9)),
+        roll=float(np.clip(2.5 * rng.standard_normal(), -7, 7)),
+        key=(float(rng.uniform(-0.9, 0.9)), float(rng.uniform(0.3, 0.9)), 1.0),
+        key_strength=float(rng.uniform(0.78, 1.05)),
+        key_colour=(1.0 + 0.04 * warmth, 0.97, 0.93 - 0.06 * warmth),
+        fill=float(rng.uniform(0.12, 0.35)),
+        ambient=float(rng.uniform(0.30, 0.45)),
+        background=(_tuple(hue), _tuple(second)),
+        background_angle=float(rng.uniform(0.0, 360.0)),
+        exposure=float(rng.uniform(0.9, 1.1)),
+        gaze=(float(np.clip(4 * rng.standard_normal(), -9, 9)), float(3 * rng.uniform(-1, 1))),
+        shift=(float(0.012 * rng.standard_normal()), float(0.010 * rng.standard_normal())),
+        zoom=float(rng.uniform(0.97, 1.03)),
+    )
+
+
+def person_frames(index: int, num_frames: int, size: int, seed: int) -> list[Frame]:
+    """Frames of person number `index` of a set.
+
+    Args:
+        index: number of the person, from 0.
+        num_frames: how many; frames 0 and 1 are neutral, the others have at least one active unit.
+        size: pixels a side.
+        seed: of the whole set. A frame depends on (seed, index, its number) and nothing else.
+
+    Raises:
+        ValueError: for a negative index or seed, fewer than 1 frame, or a bad size.
+    """
+    for name, value, least in (("index", index, 0), ("seed", seed, 0), ("num_frames", num_frames, 1)):
+        if value < least:
+            raise ValueError(f"{name} is {value}; it must be at least {least}")
+    model = face_model()
+    person = sample_person(np.random.default_rng([seed, index, 0]))
+    frames = []
+    for frame in range(num_frames):
+        scene = sample_scene(np.random.default_rng([seed, index, 1, frame]))
+        if frame < NEUTRAL_FRAMES:
+            intensities = np.zeros(len(AU_NUMBERS), np.float32)
+        else:
+            intensities = sample_intensities(np.random.default_rng([seed, index, 2, frame]))
+        image, landmarks = render(model, person, intensities, scene, size)
+        labels = (intensities >= PRESENT).astype(np.int8)
+        frames.append(Frame(image, landmarks, labels, intensities, frame))
+    return frames
