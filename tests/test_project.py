@@ -21,7 +21,7 @@ MODULES = sorted(m.name for m in pkgutil.walk_packages(auface_jax.__path__, "auf
 # A folder of one machine, or an address that packages come from.
 STRAY = re.compile(
     r"(?<![\w.~-])/(?:home|root|Users|work|farm|tmp|mnt|opt)/\w"
-    r"|file:///|--(?:extra-)?index-url|pypi\.org/simple|files\.pythonhosted"
+    r"|file:/{3}|--(?:extra-)?index-url|pypi\.org/simple|files\.pythonhosted"
 )
 
 
