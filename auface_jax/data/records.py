@@ -165,7 +165,7 @@ def _check_fields(fields: dict) -> None:
     for name, (dtype, shape, optional) in _ARRAYS.items():
         _check_array(f"{who}: field {name}", fields[name], dtype, shape, optional)
     labels = np.frombuffer(fields["labels"][2], dtype=np.int8)
-    if not np.isin(labels, (-1, 0, 1)).all():
+    if labels.min() < -1 or labels.max() > 1:
         raise RecordError(f"{who}: labels {labels.tolist()} are not all 1, 0 or -1 (not coded)")
     if fields["intensities"] is not None:
         intensities = np.frombuffer(fields["intensities"][2], dtype="<f4")
