@@ -1,6 +1,6 @@
 """Prints the constructs and the description of a set of action units.
 
-    python -m auface_jax.describe --aus 6,12,15 --seed 0
+python -m auface_jax.describe --aus 6,12,15 --seed 0
 """
 
 import argparse
@@ -18,7 +18,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--aus",
         required=True,
-        help=f'active units, such as 6,12,15, of {",".join(map(str, facs.AU_NUMBERS))}; '
+        help=f"active units, such as 6,12,15, of {','.join(map(str, facs.AU_NUMBERS))}; "
         '"" is a neutral face',
     )
     parser.add_argument(

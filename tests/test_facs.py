@@ -11,13 +11,13 @@ from auface_jax.facs.interactions import OPPOSED_PAIRS
 ALL_ROWS = list(itertools.product((0, 1), repeat=12))
 
 # The paper's list again, as it prints it, in scan order.
-PAPER_COMBINATIONS = """
-AU6+AU12+AU15+AU17, AU6+AU12+AU17+AU23.
-AU1+AU2+AU4, AU10+AU15+AU17, AU6+AU7+AU12, AU6+AU12+AU15, AU12+AU15+AU17, AU12+AU17+AU23,
-AU10+AU17+AU23.
-AU1+AU4, AU1+AU2, AU10+AU15, AU10+AU17, AU15+AU17, AU10+AU14, AU14+AU17, AU6+AU12, AU7+AU12,
-AU12+AU17, AU12+AU15, AU12+AU23, AU12+AU24, AU14+AU23, AU17+AU23, AU17+AU24, AU15+AU23.
-""".replace(".", ",").replace(",", " ").split()
+PAPER_COMBINATIONS = (
+    "AU6+AU12+AU15+AU17 AU6+AU12+AU17+AU23 "
+    "AU1+AU2+AU4 AU10+AU15+AU17 AU6+AU7+AU12 AU6+AU12+AU15 AU12+AU15+AU17 AU12+AU17+AU23 "
+    "AU10+AU17+AU23 "
+    "AU1+AU4 AU1+AU2 AU10+AU15 AU10+AU17 AU15+AU17 AU10+AU14 AU14+AU17 AU6+AU12 AU7+AU12 "
+    "AU12+AU17 AU12+AU15 AU12+AU23 AU12+AU24 AU14+AU23 AU17+AU23 AU17+AU24 AU15+AU23"
+).split()
 
 
 def brute_force_constructs(row):
@@ -125,7 +125,7 @@ def test_labels_from_units():
     labels = facs.labels_from_units([12, 6, 12])
     assert labels.dtype == np.int8 and labels.tolist() == [0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0]
     assert facs.labels_from_units(np.array([24])).sum() == 1
-    for row in ALL_ROWS[:: 37]:
+    for row in ALL_ROWS[::37]:
         units = [n for n, present in zip(facs.AU_NUMBERS, row, strict=True) if present]
         assert facs.labels_from_units(units).tolist() == list(row)
 

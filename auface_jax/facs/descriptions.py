@@ -110,9 +110,7 @@ def parse_dictionary(data: bytes, *, source: str) -> Dictionary:
         return dict(pairs)
 
     try:
-        content = json.loads(
-            data.decode("utf-8-sig"), object_pairs_hook=object_without_repeats
-        )
+        content = json.loads(data.decode("utf-8-sig"), object_pairs_hook=object_without_repeats)
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise DictionaryError(source, [f"not a UTF-8 JSON file: {error}"]) from None
     if not isinstance(content, dict):
@@ -129,9 +127,7 @@ def parse_dictionary(data: bytes, *, source: str) -> Dictionary:
 
     version = content.get("schema_version", SCHEMA_VERSION)
     if type(version) is not int or version != SCHEMA_VERSION:
-        faults.append(
-            f"schema_version is {version!r}; this program reads version {SCHEMA_VERSION}"
-        )
+        faults.append(f"schema_version is {version!r}; this program reads version {SCHEMA_VERSION}")
     language = content.get("language", "")
     if "language" in content and (not isinstance(language, str) or not language.strip()):
         faults.append(f"language is {language!r}; give a language tag such as 'en'")
