@@ -52,9 +52,10 @@ $(SETUP): pyproject.toml constraints.txt
 			"make $(or $(MAKECMDGOALS),quickstart) PYTHONS=/path/to/python" >&2; \
 		exit 1; }
 	@echo "Installing the packages"
-	@{ $(PY) -m pip install -q -c constraints.txt uv \
+	@{ $(PY) -m pip install -q uv \
 		&& $(PY) -m uv pip install -q --python $(PY) -c constraints.txt -e '.[dev,tensorboard]'; } \
-		|| $(PY) -m pip install -q -c constraints.txt -e '.[dev,tensorboard]'
+		|| { echo "uv could not; installing with pip"; \
+			$(PY) -m pip install -q -c constraints.txt -e '.[dev,tensorboard]'; }
 	@touch $@
 
 .venv/.set-up-convert: $(SETUP)

@@ -1,14 +1,18 @@
 """Faces that follow anatomical descriptions: action units, text, tokens, images.
 
 Reading order, which is the order data flows in:
-    facs         the twelve action units, their interactions, and labels -> text
-    faces        open faces drawn from muscles, with exact labels
-    data         records, shards, tokenised batches
-    models       quantiser, VQGAN, discriminator, cross-attention, MaskGIT: what is trained
-    pretrained   networks with public weights
-    masking, decode, sharding, state, checkpoints, log
-    tasks        one file a training task: pure init, step and evaluate functions
-    train        the story from configuration to saved run; then generate
+    facs          the twelve action units, their interactions, and labels -> text
+    faces         open faces drawn from muscles, with exact labels
+    data          records, shards, tokenised batches
+    models        quantiser, VQGAN, discriminator, cross-attention, MaskGIT: what is trained
+    pretrained    networks with public weights
+    masking, losses, decode
+                  the mathematics between the networks
+    sharding, state, checkpoints, log, pictures, batching, presets
+                  what a run is made of
+    tasks         one file a training task: pure init, step and evaluate functions
+    train         the story from configuration to saved run
+    describe      labels -> text, from the command line
 
 Letters in shapes, types, einsums and comments:
     B  batch              N  image positions      D  width
