@@ -5,6 +5,7 @@ import concurrent.futures
 import itertools
 import multiprocessing
 import os
+import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -96,6 +97,13 @@ _process_work: PersonRecords | None = None  # a pool process's own copy, so that
 def _start_process(work: PersonRecords) -> None:
     global _process_work
     _process_work = work
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Ends this process when the one that started it is gone: a killed build leaves no orphans."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _in_process(subject: str, split: str) -> tuple[list[bytes], list[str]]:

@@ -13,8 +13,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import grain
-from array_record.python import array_record_module
+from array_record.python import array_record_data_source, array_record_module
 
 from auface_jax.data.records import SCHEMA_VERSION, SPLITS, Record, RecordError, decode_record
 
@@ -118,7 +117,9 @@ class ShardReader(Sequence[Record]):
         self._ends = list(itertools.accumulate(shard["records"] for shard in shards))
         for path, shard in zip(self._paths, shards, strict=True):
             _check_shard(path, shard["records"])
-        self._source = grain.sources.ArrayRecordDataSource([str(path) for path in self._paths])
+        self._source = array_record_data_source.ArrayRecordDataSource(
+            [str(path) for path in self._paths]
+        )
 
     def __len__(self) -> int:
         return self._ends[-1]
