@@ -8,7 +8,7 @@ import numpy as np
 
 from . import head_shape as shape
 from .builtin_fields import crease_directions, identity_fields, pull_fields
-from .face_model import CLOTH, EYE, HAIR, LASH, MOUTH, SKIN, TEETH, FaceModel
+from .face_model import CLOTH, EYE, HAIR, LASH, MOUTH, PULLS, SKIN, TEETH, FaceModel
 from .hair_shape import STYLES, shell, style_offsets
 
 # The usual 68 points by where they lie on the neutral face: x (subject's right first), y.
@@ -161,11 +161,12 @@ def face_model() -> FaceModel:
         eyeballs.append(part.astype(np.int32))
     for name, sign in (("left", 1), ("right", -1)):
         points, triangles = shape.ear_points(sign)
-        mesh.add(f"{name}_ear", points, triangles, SKIN, np.tile([sign * 9.0, 2.0], (len(points), 1)))
+        place = np.tile([sign * 5.0, 2.0], (len(points), 1))  # plain skin of the cheek
+        mesh.add(f"{name}_ear", points, triangles, SKIN, place)
     points, triangles, (rows, columns, first_cloth) = shape.neck_points()
     cell = np.tile(np.repeat(np.arange(rows - 1), columns - 1), 2)
     mesh.add("neck", points, triangles, np.where(cell >= first_cloth, CLOTH, SKIN),
-             np.tile([10.0, -8.5], (len(points), 1)))  # fmt: skip
+             np.tile([5.0, 2.0], (len(points), 1)))  # fmt: skip
     (teeth, teeth_triangles), (dark, dark_triangles) = shape.mouth_inside_points()
     mesh.add("teeth", teeth, teeth_triangles, TEETH)
     mesh.add("mouth_cavity", dark, dark_triangles, MOUTH)
@@ -176,7 +177,7 @@ def face_model() -> FaceModel:
     mouth_side, eye_side = np.concatenate(mesh.mouth_side), np.concatenate(mesh.eye_side)
     # Skin of the head and the rims sewn to it move with the muscles; the rest does not.
     face = np.flatnonzero(np.arange(len(points)) < eyeballs[0][0])
-    pulls = np.zeros((15, len(points), 3))
+    pulls = np.zeros((len(PULLS), len(points), 3))
     pulls[:, face] = pull_fields(uv[face], mouth_side[face], eye_side[face])
     place = np.where((np.arange(len(points)) < eyeballs[0][0])[:, None], uv, points[:, :2])
     place[hair] = 99.0  # out of reach of the local modes; the global ones use the points

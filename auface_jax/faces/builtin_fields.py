@@ -10,7 +10,18 @@ from __future__ import annotations
 import numpy as np
 
 from .face_model import PULLS
-from .head_shape import EYE, LOWER_OPEN, MOUTH_HALF, MOUTH_Y, UPPER_OPEN, hill, lid_shape, ramp
+from .head_shape import (
+    EYE,
+    LOWER_OPEN,
+    MOUTH_HALF,
+    MOUTH_Y,
+    UPPER_OPEN,
+    fold_distance,
+    hill,
+    lid_shape,
+    mouth_line,
+    ramp,
+)
 
 _LIP_TOP, _LIP_BOTTOM = MOUTH_Y + 0.85, MOUTH_Y - 1.0  # edges of the red of the lips
 
@@ -38,8 +49,8 @@ def pull_fields(uv, mouth_side, eye_side):
     # --- forehead and brows
     inner = hill(ax, y, 0.9, 5.6, 1.45, 1.9, 1.0)
     f["brow_inner_up"] = field(dx=-0.08 * inner * out, dy=1.15 * inner, dz=0.06 * inner)
-    outer = hill(ax, y, 4.3, 5.8, 1.35, 1.9, 1.1)
-    f["brow_outer_up"] = field(dy=1.15 * outer, dz=0.05 * outer)
+    outer = hill(ax, y, 4.1, 5.8, 1.45, 1.9, 1.1)
+    f["brow_outer_up"] = field(dy=1.05 * outer, dz=0.05 * outer)
     brow = hill(ax, y, 2.2, 5.4, 2.0, 1.5, 0.75)
     f["brow_down"] = field(dy=-0.85 * brow, dz=0.22 * brow)
     knit = hill(ax, y, 1.5, 5.4, 1.2, 1.5, 0.9) * ramp(ax, 0.0, 1.3)
@@ -47,13 +58,13 @@ def pull_fields(uv, mouth_side, eye_side):
     f["brow_together"] = field(dx=-0.65 * knit, dz=0.22 * glabella)
 
     # --- eyes
-    cheek = hill(ax, y, 3.9, 0.9, 1.55, 1.2, 1.7)
+    cheek = hill(ax, y, 3.9, 0.7, 1.5, 0.95, 1.6)
     pouch = low_lid * hill(ax, y, 3.2, 2.75, 1.3, 0.5, 0.7)
     crow = hill(ax, y, 5.5, 3.2, 0.75, 1.1)
     f["cheek_up"] = field(
-        dx=0.05 * cheek - 0.42 * crow,
-        dy=0.85 * cheek + 0.22 * pouch - 0.10 * crow,
-        dz=0.50 * cheek + 0.12 * pouch,
+        dx=0.05 * cheek - 0.50 * crow,
+        dy=1.05 * cheek + 0.10 * pouch - 0.10 * crow,
+        dz=0.62 * cheek + 0.16 * pouch,
     )
     opening = lid_shape(ax)
     below = np.clip(1 - np.abs(EYE[1] - LOWER_OPEN * opening - y) / 1.5, 0, 1) ** 1.3
@@ -65,21 +76,32 @@ def pull_fields(uv, mouth_side, eye_side):
     )
 
     # --- nose and upper lip
-    lift = upper * hill(ax, y, 1.15, MOUTH_Y + 0.5, 1.05, 1.5, 1.0) * (1 - ramp(ax, 1.7, 2.6))
+    lift = upper * hill(ax, y, 0.9, MOUTH_Y + 0.5, 1.15, 1.5, 1.0) * (1 - ramp(ax, 1.5, 2.6))
     wing = hill(ax, y, 1.4, -0.5, 0.7, 0.9, 0.8)
     fold = hill(ax, y, 2.2, -0.6, 0.65, 1.0, 1.0)
+    # At the nasolabial fold skin from the lip's side slides under the cheek, which swells.
+    away = fold_distance(ax, y)
+    slide = (1 - ramp(away, -0.35, 0.30)) * hill(away, 0, 0, 0, 0.8, 1)
+    swell = hill(away, 0, 0.55, 0, 0.40, 1) - 0.75 * hill(away, 0, 0, 0, 0.20, 1)
+    high, low = hill(y, 0, -0.7, 0, 0.9, 1), hill(y, 0, -1.9, 0, 1.1, 1)
     drop = lower * hill(ax, y, 0.0, MOUTH_Y - 0.4, 1.5, 1.0, 1.0)
     f["lip_up"] = field(
-        dx=0.12 * fold,
-        dy=0.92 * lift + 0.36 * wing + 0.40 * fold - 0.16 * drop,
-        dz=0.12 * lift + 0.38 * fold + 0.10 * wing,
+        dx=0.12 * fold + 0.26 * slide * high,
+        dy=0.80 * lift + 0.36 * wing + 0.34 * fold - 0.16 * drop,
+        dz=0.12 * lift + 0.15 * fold + 0.10 * wing + 0.42 * swell * high,
     )
 
     # --- corners of the mouth
     corner = hill(ax, y, MOUTH_HALF, MOUTH_Y, 1.05, 1.15, 1.25)
+    # The lips bend like a bow: little in their middle, most at their ends.
+    bend = np.clip(ax / MOUTH_HALF, 0.0, 1.0) ** 1.9 * hill(
+        np.maximum(ax, MOUTH_HALF), y, MOUTH_HALF, MOUTH_Y, 0.85, 1.15, 1.25
+    )
     apple = hill(ax, y, 3.5, -0.4, 1.15, 1.1, 1.2)
     f["corner_up"] = field(
-        dx=0.10 * apple, dy=1.15 * corner + 0.42 * apple, dz=0.48 * apple - 0.15 * corner
+        dx=0.10 * apple + 0.26 * slide * low,
+        dy=1.05 * bend + 0.42 * apple + 0.12 * slide * low,
+        dz=0.42 * apple - 0.15 * corner + 0.34 * swell * low,
     )
     wide = hill(ax, y, MOUTH_HALF, MOUTH_Y, 1.35, 1.25, 1.25)
     lips = hill(ax, y, 0.0, MOUTH_Y, 1.8, 0.9, 1.0)
@@ -96,35 +118,38 @@ def pull_fields(uv, mouth_side, eye_side):
         dy=0.14 * corner - 0.34 * flat * np.clip((y - MOUTH_Y) / 0.6, -1, 1),
         dz=-0.62 * pit + 0.48 * pad - 0.22 * flat,
     )
-    droop = hill(ax, y, MOUTH_HALF + 0.05, MOUTH_Y - 0.05, 0.85, 1.0, 1.35)
+    droop = np.clip(ax / MOUTH_HALF, 0.0, 1.0) ** 2.0 * hill(
+        np.maximum(ax, MOUTH_HALF), y, MOUTH_HALF, MOUTH_Y - 0.05, 0.7, 0.95, 1.35
+    )
     jowl = hill(ax, y, 3.1, -5.0, 0.75, 0.7)
-    f["corner_down"] = field(dx=0.22 * droop * out, dy=-1.15 * droop, dz=0.28 * jowl - 0.2 * droop)
+    f["corner_down"] = field(dx=0.22 * droop * out, dy=-1.10 * droop, dz=0.28 * jowl - 0.2 * droop)
 
     # --- chin and the ring of the mouth
     boss = hill(ax, y, 0.0, -6.2, 1.5, 1.0, 1.0)
-    push = lower * hill(ax, y, 0.0, MOUTH_Y - 0.45, 1.7, 0.9, 0.9)
-    above_lip = upper * hill(ax, y, 0.0, MOUTH_Y + 0.2, 1.5, 0.7)
+    push = lower * hill(ax, y, 0.0, MOUTH_Y - 0.45, 1.35, 0.9, 0.9)
+    above_lip = upper * hill(ax, y, 0.0, MOUTH_Y + 0.2, 1.25, 0.8)
     f["chin_up"] = field(
-        dy=0.85 * boss + 0.48 * push + 0.42 * above_lip,
-        dz=0.40 * boss + 0.62 * push + 0.15 * above_lip,
+        dy=1.10 * boss + 0.66 * push + 0.60 * above_lip,
+        dz=0.55 * boss + 0.75 * push + 0.15 * above_lip,
     )
     span = np.clip(1.0 - (ax / 3.0) ** 2, 0.0, None) ** 0.5
     red_up = span * upper * hill(0, y, 0, MOUTH_Y + 0.45, 1, 0.42, 0.6)
     red_low = span * lower * hill(0, y, 0, MOUTH_Y - 0.5, 1, 0.6, 0.5)
-    rim_up = span * upper * hill(0, y, 0, _LIP_TOP, 1, 0.45, 0.5)
-    rim_low = span * lower * hill(0, y, 0, _LIP_BOTTOM, 1, 0.5, 0.5)
+    shut = ramp(np.abs(y - mouth_line(ax)), 0.0, 0.45)  # the line between the lips stays
+    rim_up = shut * span * upper * hill(0, y, 0, _LIP_TOP, 1, 0.45, 0.5)
+    rim_low = shut * span * lower * hill(0, y, 0, _LIP_BOTTOM, 1, 0.5, 0.5)
     f["lips_roll"] = field(
-        dy=-0.52 * rim_up + 0.58 * rim_low,
-        dz=-0.55 * (red_up + red_low) - 0.1 * (rim_up + rim_low),
+        dy=-0.62 * rim_up + 0.74 * rim_low,
+        dz=-0.62 * (red_up + red_low) - 0.1 * (rim_up + rim_low),
     )
     bulge_up = hill(ax, y, 0.0, MOUTH_Y + 1.35, 1.9, 0.42)
     bulge_low = hill(ax, y, 0.0, MOUTH_Y - 1.45, 1.7, 0.42)
     f["lips_press"] = field(
-        dy=-0.36 * rim_up + 0.40 * rim_low,
-        dz=-0.30 * (red_up + red_low) + 0.42 * (bulge_up + bulge_low),
+        dy=-0.30 * rim_up + 0.34 * rim_low,
+        dz=-0.30 * (red_up + red_low) + 0.55 * (bulge_up + bulge_low),
     )
     ring = hill(ax, y, MOUTH_HALF, MOUTH_Y, 1.25, 1.1, 1.1)
-    f["mouth_narrow"] = field(dx=-0.80 * ring * out, dz=0.12 * ring)
+    f["mouth_narrow"] = field(dx=-1.0 * ring * out, dz=0.12 * ring)
     return np.stack([f[name] for name in PULLS])
 
 
@@ -147,6 +172,7 @@ def identity_fields(uv, points, mouth_side, eye_side):
     mouth = hill(ax, y, 0.0, MOUTH_Y, 2.4, 1.3)
     brow = hill(ax, y, 3.0, 5.5, 2.2, 0.9)
     span = np.clip(1.0 - (ax / 3.0) ** 2, 0.0, None) ** 0.5
+    span = span * ramp(np.abs(y - mouth_line(ax)), 0.0, 0.45)
     rim_up = span * (mouth_side > 0) * hill(0, y, 0, _LIP_TOP, 1, 0.5)
     rim_low = span * (mouth_side < 0) * hill(0, y, 0, _LIP_BOTTOM, 1, 0.6)
     low_face = ramp(-py, -1.0, 6.5)

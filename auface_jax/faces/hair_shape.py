@@ -23,6 +23,9 @@ def shell():
     t, h = np.meshgrid(theta, y)
     points = _hull(t, h, np.zeros_like(t))
     triangles = sheet_triangles(len(y), len(theta))
+    # No style grows in front of the neck.
+    front = (np.abs(t) < np.radians(58.0)) & (h < 2.0)
+    triangles = triangles[~front.reshape(-1)[triangles].any(1)]
     uv = np.stack([t, h], -1).reshape(-1, 2)
     return points.reshape(-1, 3), triangles, uv
 
@@ -47,8 +50,29 @@ def style_offsets(uv):
     offsets = []
     for style in STYLES:
         thickness = _thickness(style, angle, signed, y)
-        offsets.append(_hull(theta, y, thickness) - bare)
+        grown = _hull(theta, y, thickness)
+        grown[:, 2] -= 9.0 * ramp(-thickness, 1.7, 5.0)  # no hair: out of sight behind the neck
+        offsets.append(grown - bare)
     return np.stack(offsets)
+
+
+def scalp_cover(style, x, y):
+    """How densely hair of a style covers the skin at (x, y) of the unrolled head, 0 to 1.
+
+    This is the short hair at the edge of a style, where a shell alone would look like a cap.
+    """
+    if style == "bald":
+        return np.zeros_like(x)
+    width = half_width(np.clip(y, -7.5, 12.5))
+    share = np.clip(np.abs(x) / width, 0.0, 4.0)
+    bend = np.sin(np.radians(60.0))
+    angle = np.where(
+        share < bend,
+        np.degrees(np.arcsin(np.clip(share, 0, bend))),
+        60.0 + np.degrees((share - bend) / np.cos(np.radians(60.0))),
+    )
+    above = _above_edge(style, angle, angle * np.sign(x), y)
+    return ramp(above, -0.35, 0.55)
 
 
 def _hairline(angle, forehead, temple, sideburn):
@@ -59,38 +83,51 @@ def _hairline(angle, forehead, temple, sideburn):
     )
 
 
-def _grow(above, most, over):
-    """Thickness `most` above the edge, reached over a distance, sinking into the head below."""
-    return np.where(above > 0, most * ramp(above, 0.0, over) ** 0.6, 0.9 * above).clip(-6.0, most)
+_VOLUME = {  # most thickness, the distance over which it is reached, extra on the crown
+    "cropped": (0.30, 2.2, 0.0),
+    "receding": (0.40, 2.2, 0.0),
+    "short": (0.80, 1.8, 0.5),
+    "side_swept": (1.0, 1.5, 0.5),
+    "afro": (2.1, 2.2, 0.0),
+    "tied_back": (0.45, 1.5, 0.0),
+    "bob": (1.05, 1.2, 0.0),
+    "long": (1.05, 1.2, 0.0),
+}
+
+
+def _above_edge(style, angle, signed, y):
+    """Distance (about centimetres) from the edge of a style, + inside of the hair."""
+    if style in ("bob", "long"):  # hang down beside the face, behind an opening
+        opening = np.interp(
+            y, [-13, -8, -4, 0, 4, 7, 8.6, 9.4], [74, 74, 72, 70, 62, 46, 18, -6]
+        )
+        return (angle - opening) / 9.0
+    if style == "side_swept":
+        part = (0.9 * ramp(signed, -70, 40) - 0.9) * hill(angle, 0, 0, 0, 45, 1)
+        return y - _hairline(angle, 8.6, 7.6, 0.9) - part
+    if style == "receding":
+        return y - _hairline(angle, 10.7, 11.0, 1.8) - 0.6 * hill(angle, 0, 38, 0, 12, 1)
+    forehead, temple, sideburn = {
+        "cropped": (9.0, 8.2, 2.2),
+        "short": (8.7, 7.9, 1.2),
+        "afro": (8.9, 8.2, 1.2),
+        "tied_back": (8.9, 8.0, 3.0),
+    }[style]
+    return y - _hairline(angle, forehead, temple, sideburn)
 
 
 def _thickness(style, angle, signed, y):
-    crown = hill(angle, y, 0, 13.0, 90.0, 4.0)
+    """Thickness of the shell; deeply negative where the style has no hair."""
     if style == "bald":
         return np.full_like(y, -4.0)
-    if style == "cropped":
-        return _grow(y - _hairline(angle, 9.0, 8.2, 2.2), 0.32, 1.5)
-    if style == "receding":
-        line = _hairline(angle, 10.9, 11.4, 1.8) + 0.6 * hill(angle, 0, 38, 0, 12, 1)
-        return _grow(y - line, 0.4, 1.5)
-    if style == "short":
-        return _grow(y - _hairline(angle, 8.7, 7.9, 1.2), 0.75, 1.4) + 0.5 * crown * (y > 9.4)
-    if style == "side_swept":
-        part = 0.9 * ramp(signed, -70, 40) - 0.9
-        line = _hairline(angle, 8.6, 7.6, 0.9) + part * hill(angle, 0, 0, 0, 45, 1)
-        return _grow(y - line, 0.95, 1.1) + 0.5 * crown * (y > 9.4)
-    if style == "afro":
-        return _grow(y - _hairline(angle, 8.9, 8.2, 1.2), 2.1, 2.2)
-    if style == "tied_back":
-        return _grow(y - _hairline(angle, 8.9, 8.0, 3.0), 0.45, 1.0)
-    # Long styles hang down beside the face, behind an opening.
-    opening = np.interp(
-        y, [-13, -8, -4, 0, 4, 7, 8.6, 9.4], [74, 74, 72, 70, 62, 46, 18, 0]
-    )
-    side = np.where(angle > opening, 1.0, -1.0) * np.abs(angle - opening) / 9.0
-    thickness = np.where(side > 0, 1.05 * ramp(side, 0.0, 1.2) ** 0.7, 0.8 * side).clip(-1.6, 1.1)
+    above = _above_edge(style, angle, signed, y)
+    most, over, crown = _VOLUME[style]
+    grown = most * ramp(above, 0.0, over) ** 0.7 + crown * hill(y, 0, 13.0, 0, 4.0, 1) * (y > 9.4)
+    thickness = np.where(above > 0, grown, 0.9 * above)
+    if style in ("bob", "long"):
+        thickness = np.maximum(thickness, -1.6)
     if style == "bob":
-        return np.where(y < -6.2, thickness - 7.0 * ramp(-6.2 - y, 0.0, 2.0), thickness)
+        thickness = thickness - 7.0 * ramp(-6.2 - y, 0.0, 2.0)
     if style == "long":
-        return thickness + 0.5 * ramp(-y, 0.0, 9.0) * (side > 0)
-    raise ValueError(f"unknown hair style {style!r}; the styles are {', '.join(STYLES)}")
+        thickness = thickness + 0.5 * ramp(-y, 0.0, 9.0) * (above > 0)
+    return thickness.clip(-6.0, None)

@@ -16,10 +16,10 @@ from scipy.interpolate import PchipInterpolator
 
 MOUTH_Y = -3.5
 MOUTH_HALF = 2.55
-EYE = np.array([3.2, 3.4, 8.42])  # centre of the left eyeball
+EYE = np.array([3.15, 3.4, 8.36])  # centre of the left eyeball
 EYE_RADIUS = 1.32
-EYE_HALF = 1.55  # half length of the lid opening
-UPPER_OPEN, LOWER_OPEN = 0.80, 0.50  # how far the lids stand from their common line
+EYE_HALF = 1.50  # half length of the lid opening
+UPPER_OPEN, LOWER_OPEN = 0.72, 0.40  # how far the lids stand from their common line
 LID_GAP = 0.09  # thickness of a lid over the eyeball
 
 # height: half width, z of the silhouette, z of the front, depth of the back
@@ -51,6 +51,12 @@ half_width, side_z, front_z, back_z = (
 TOP, BOTTOM = 13.7, -7.9
 
 
+def fold_distance(ax, y):
+    """Signed distance from the nasolabial fold, + on the side of the cheek."""
+    line = np.interp(y, [-4.4, -3.1, -1.9, -0.9, -0.2, 0.5], [3.4, 3.2, 2.72, 2.15, 1.75, 1.6])
+    return (ax - line) * 0.85
+
+
 def hill(x, y, cx, cy, sx, up, down=None):
     """A smooth hill of height 1 around (cx, cy), with its own width upwards and downwards."""
     sy = np.where(y >= cy, up, up if down is None else down)
@@ -61,6 +67,11 @@ def ramp(value, low, high):
     """0 below `low`, 1 above `high`, smooth between."""
     t = np.clip((value - low) / (high - low), 0.0, 1.0)
     return t * t * (3.0 - 2.0 * t)
+
+
+def mouth_line(x):
+    """y of the line between the lips on the unrolled neutral face."""
+    return MOUTH_Y - 0.10 * np.exp(-0.5 * (x / 1.3) ** 2)
 
 
 def lid_shape(ax):
@@ -74,8 +85,8 @@ def relief(x, y):
     ax = np.abs(x)
     z = 0.30 * hill(ax, y, 3.0, 5.5, 2.0, 0.7, 0.6)  # brow ridge
     z -= 0.10 * hill(ax, y, 0.0, 5.4, 0.7, 0.8)  # glabella
-    z -= 0.95 * hill(ax, y, 3.0, 3.6, 1.35, 0.95)  # sockets
-    z -= 0.55 * hill(ax, y, 1.55, 3.7, 0.6, 1.0)
+    z -= 0.80 * hill(ax, y, 2.9, 3.6, 1.5, 0.95, 0.8)  # sockets
+    z -= 0.35 * hill(ax, y, 1.6, 3.8, 0.75, 1.0)
     z += 0.40 * hill(ax, y, 4.5, 1.1, 1.5, 1.0, 1.3)  # cheekbones
     z -= 0.35 * hill(ax, y, 5.2, -3.0, 1.3, 1.8)  # under the cheekbones
     z -= 0.25 * hill(ax, y, 6.0, 6.2, 1.0, 1.6)  # temples
@@ -84,8 +95,8 @@ def relief(x, y):
         y, [-1.7, -1.25, -0.85, -0.4, 0.2, 1.0, 2.2, 3.6, 4.8, 5.8],
         [0.0, 0.35, 1.35, 2.25, 2.50, 2.05, 1.35, 0.75, 0.30, 0.0],
     )
-    width = np.interp(y, [-1.2, 0.2, 1.5, 3.5, 5.0], [0.85, 0.92, 0.78, 0.68, 0.9])
-    z += along / (1.0 + (ax / width) ** 2.6)
+    width = np.interp(y, [-1.2, 0.2, 1.5, 3.5, 5.0], [0.85, 0.92, 0.82, 0.80, 1.1])
+    z += along / (1.0 + (ax / width) ** 2.2)
     z += 0.95 * hill(ax, y, 1.25, -0.35, 0.36, 0.5, 0.42)
     z -= 0.18 * hill(ax, y, 2.05, -0.7, 0.4, 0.8, 0.6)  # where the cheek meets the wing
     # Mouth: muzzle, lips with a groove between them, furrow under the lip, chin.

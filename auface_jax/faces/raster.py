@@ -170,7 +170,7 @@ def shade(
             gloss, power, wrap = 0.0, 20.0, 0.25
             if material == EYE:
                 r = np.sqrt(s * s + t * t)
-                iris, pupil = 0.44, 0.17
+                iris, pupil = 0.485, 0.19
                 if r < iris:
                     edge = min(max((iris - r) / 0.05, 0.0), 1.0)
                     hole = min(max((r - pupil) / 0.04, 0.0), 1.0)
@@ -180,7 +180,11 @@ def shade(
                         base[k] = 0.012 + (ring - 0.012) * hole
                 else:
                     blood = min(r * r * 0.35, 0.4)
-                    base[0], base[1], base[2] = 0.74, 0.72 - 0.22 * blood, 0.70 - 0.25 * blood
+                    base[0], base[1], base[2] = 0.62, 0.59 - 0.22 * blood, 0.56 - 0.25 * blood
+                # The upper lid and its lashes keep light from the top of the ball.
+                lid = 1.0 - 0.65 * min(max((t - 0.12) / 0.40, 0.0), 1.0)
+                for k in range(3):
+                    base[k] *= lid
                 gloss, power, wrap = 0.9, 90.0, 0.45
             elif material == TEETH:
                 gap = 0.86 + 0.14 * abs(np.cos(s * 4.2))

@@ -20,6 +20,7 @@ from .person import Person, Scene
 CAMERA_DISTANCE = 62.0  # centimetres from the middle of the head
 _FRAME_HEIGHT = 20.6  # centimetres that the picture shows at the face
 _FULL_FOLD = 0.30  # share by which skin is shortened where a wrinkle has its full depth
+_VERGENCE = 3.0  # degrees by which each eye turns in to look at the camera
 MIN_SIZE, MAX_SIZE = 16, 1024
 
 
@@ -49,7 +50,7 @@ def _prepare(model: FaceModel, person: Person) -> _Prepared:
             reach[model.regions[region]] = 0.75 if region == "teeth" else 0.3
     return _Prepared(
         neutral=neutral,
-        texture=skin.paint(person),
+        texture=skin.paint(person, model.hair_names[person.hair_style]),
         centre=0.5 * (marks[36:48].mean(0) + marks[48:60].mean(0)) * [0, 1, 0] + [0, 0.55, 5.0],
         skin_triangles=model.triangles[model.materials == SKIN],
         light_reach=reach,
@@ -134,6 +135,7 @@ def render(
         ready.neutral, vertices, ready.skin_triangles, model.uv, model.crease
     )
     fold = person.age_lines + person.wrinkle_depth * np.clip(shorter / _FULL_FOLD, 0.0, 1.0)
+    fold = fold * model.crease.any(1)
 
     samples = 3 if size < 100 else 2
     drawn = size * samples
@@ -141,8 +143,8 @@ def render(
     turn = rotation(scene.yaw, scene.pitch, scene.roll).astype(np.float32)
     normals = raster.vertex_normals(vertices, model.triangles) @ turn.T
     uv = model.uv.copy()
-    gaze = rotation(scene.gaze[0], scene.gaze[1], 0.0)
-    for part in model.eyeballs:
+    for part, inwards in zip(model.eyeballs, (-_VERGENCE, _VERGENCE), strict=True):
+        gaze = rotation(scene.gaze[0] + inwards, scene.gaze[1], 0.0)
         centre, radius = eyeball_sphere(vertices[part])
         uv[part] = (((vertices[part] - centre) / radius) @ gaze)[:, :2]
 

@@ -33,7 +33,7 @@ _TOGETHER = {
     (12, 15): -0.10, (12, 24): -0.20, (4, 12): -0.15, (10, 24): -0.10, (6, 15): -0.05,
 }  # fmt: skip
 # Share of draws without any unit, which are drawn again; lowers the levels so that the rates hold.
-_NONE_ACTIVE = 0.085
+_NONE_ACTIVE = 0.056
 PRESENT = 0.3  # least intensity of a present unit; (0, 0.3) is never drawn
 NEUTRAL_FRAMES = 2
 
@@ -80,7 +80,7 @@ def _tuple(colour) -> tuple[float, float, float]:
 def sample_person(rng: np.random.Generator) -> Person:
     """A random identity."""
     model = face_model()
-    shape = np.clip(rng.standard_normal(len(model.identity)), -2.0, 2.0)
+    shape = np.clip(0.85 * rng.standard_normal(len(model.identity)), -1.8, 1.8)
     type_ = rng.uniform(0.0, 5.0)  # even over the six skin types
     low = int(type_)
     tone = _SKIN_TONES[low] + (type_ - low) * (_SKIN_TONES[min(low + 1, 5)] - _SKIN_TONES[low])
@@ -188,7 +188,8 @@ def person_frames(index: int, num_frames: int, size: int, seed: int) -> list[Fra
     Raises:
         ValueError: for a negative index or seed, fewer than 1 frame, or a bad size.
     """
-    for name, value, least in (("index", index, 0), ("seed", seed, 0), ("num_frames", num_frames, 1)):
+    given = {"index": (index, 0), "seed": (seed, 0), "num_frames": (num_frames, 1)}
+    for name, (value, least) in given.items():
         if value < least:
             raise ValueError(f"{name} is {value}; it must be at least {least}")
     model = face_model()

@@ -11,7 +11,18 @@ import functools
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from .head_shape import EYE, LOWER_OPEN, MOUTH_HALF, MOUTH_Y, UPPER_OPEN, hill, lid_shape, ramp
+from .hair_shape import scalp_cover
+from .head_shape import (
+    EYE,
+    LOWER_OPEN,
+    MOUTH_HALF,
+    MOUTH_Y,
+    UPPER_OPEN,
+    hill,
+    lid_shape,
+    mouth_line,
+    ramp,
+)
 from .person import Person
 
 TEXTURE = 512
@@ -77,16 +88,12 @@ def wrinkle_map():
     return np.stack([slope_x * 0.13, slope_y * 0.13, depth], -1).astype(np.float32)
 
 
-def mouth_line(x):
-    """y of the line between the lips on the unrolled neutral face."""
-    return MOUTH_Y - 0.10 * np.exp(-0.5 * (x / 1.3) ** 2)
-
-
 def _lip_mask(ax, y):
-    taper = np.clip(1.0 - (ax / (MOUTH_HALF + 0.02)) ** 2, 0.0, None) ** 0.62
+    across = np.clip(1.0 - (ax / (MOUTH_HALF + 0.02)) ** 2, 0.0, None)
     line = mouth_line(ax)
-    top = line + taper * (0.88 - 0.16 * np.exp(-0.5 * (ax / 0.28) ** 2))
-    bottom = line - taper * 1.02
+    bow = 0.10 * np.exp(-0.5 * ((ax - 0.62) / 0.35) ** 2) - 0.14 * np.exp(-0.5 * (ax / 0.25) ** 2)
+    top = line + across**0.95 * (0.80 + bow)
+    bottom = line - across**0.75 * 1.0
     edge = 0.10
     return ramp(top - y, -edge, edge) * ramp(y - bottom, -edge, edge) * (ax < MOUTH_HALF + 0.1)
 
@@ -127,20 +134,33 @@ def _brows(person, ax, y, rng):
     thick = person.brow_thickness * (0.40 - 0.24 * t) * ramp(t, -0.02, 0.10)
     body = ramp(thick * 1.25 - np.abs(y - middle), 0.0, 0.16)
     ends = ramp(ax, 0.95, 1.35) * (1 - ramp(ax, 5.2, 5.75))
-    along = ax * 7.0 - (y - middle) * (2.0 + 3.0 * (1 - t)) * 3.0
+    along = ax * 9.0 - (y - middle) * (2.0 + 3.0 * (1 - t)) * 3.0
     waves = rng.uniform(0, 6.28, 3)
     strands = sum(np.sin(along * f + p) for f, p in zip((1.0, 1.7, 2.9), waves, strict=True)) / 3
-    return body * ends * (0.80 + 0.20 * strands) * person.brow_density
+    return body * ends * (0.88 + 0.12 * strands) * person.brow_density
 
 
-def paint(person: Person) -> np.ndarray:
-    """The person's skin: linear RGB, float32 [T, T, 3]."""
+def _mottle(rng, cells):
+    """Smooth noise [T, T] of unit variance with about `cells` blobs a side."""
+    coarse = gaussian_filter(rng.standard_normal((cells * 4, cells * 4)), 2.0)
+    steps = np.linspace(0, cells * 4 - 1, TEXTURE)
+    rows = np.apply_along_axis(lambda v: np.interp(steps, np.arange(len(v)), v), 0, coarse)
+    noise = np.apply_along_axis(lambda v: np.interp(steps, np.arange(len(v)), v), 1, rows)
+    return (noise / coarse.std()).astype(np.float32)
+
+
+def paint(person: Person, hair_style: str) -> np.ndarray:
+    """The person's skin: linear RGB, float32 [T, T, 3].
+
+    Args:
+        person: who.
+        hair_style: name of the style, for the short hair at its edge.
+    """
     rng = np.random.default_rng(person.paint_seed)
     x, y = texel_grid()
     ax = np.abs(x)
     skin = np.asarray(person.skin, np.float32)
-    mottle = [gaussian_filter(rng.standard_normal(x.shape).astype(np.float32), s) for s in (40, 14)]
-    tone = sum(w * m / m.std() for w, m in zip((0.030, 0.012), mottle, strict=True))
+    tone = 0.030 * _mottle(rng, 8) + 0.012 * _mottle(rng, 24)
     colour = skin * (1.0 + tone[..., None])
 
     def mix(mask, target):
@@ -163,5 +183,6 @@ def paint(person: Person) -> np.ndarray:
         mix(0.55 * person.stubble * beard, 0.25 * skin + 0.75 * np.asarray(person.hair_colour))
     mix(0.88 * _lip_mask(ax, y), person.lips)
     colour = colour * _shadows()[..., None]
+    mix(0.92 * scalp_cover(hair_style, x, y), person.hair_colour)
     mix(_brows(person, ax, y, rng), person.brow_colour)
     return np.ascontiguousarray(colour, np.float32)
