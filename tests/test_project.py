@@ -101,8 +101,9 @@ def test_data_beside_the_code_is_packaged():
 
 def test_reading_order_names_what_exists():
     order = auface_jax.__doc__.split("Reading order")[1].split("Letters")[0]
-    lines = [line.strip() for line in order.split("\n")[1:] if line.startswith("    ")]
-    names = {name.strip() for line in lines for name in line.split("  ")[0].split(",")}
+    heads = re.findall(r"^    (\w+(?:, \w+)*)", order, re.MULTILINE)
+    names = {name for head in heads for name in head.split(", ")}
+    assert {"facs", "presets", "train"} <= names
     assert {f"auface_jax.{name}" for name in names} <= set(MODULES)
 
 
