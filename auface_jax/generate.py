@@ -1,0 +1,206 @@
+"""Draws faces: a reference face and a description of action units -> pictures of that person.
+
+    python -m auface_jax.generate --run runs/stage2-quickstart --aus 6,12 --reference face.png --out
+    faces.png
+    python -m auface_jax.generate --run runs/stage2-quickstart --text "The brows are raised." --num
+    4
+
+Every PNG says in its metadata that it is synthetic, with the text, the seed and the run.
+"""
+
+import argparse
+import dataclasses
+import functools
+import pathlib
+import textwrap
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from auface_jax import checkpoints, facs, pictures
+from auface_jax.data import pipeline
+from auface_jax.data.folder import read_square
+from auface_jax.data.tokenizer import Tokenizer, load_tokenizer
+from auface_jax.decode import DecodeOptions
+from auface_jax.models.vq_auface import VQAUFace
+from auface_jax.models.vqgan import VQGAN
+from auface_jax.tasks.maskgit import build_model, generate_batch, load_vqgan
+
+PyTree = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Generator:
+    """A finished Stage II run, ready to draw.
+
+    Attributes:
+      config: of the run.
+      model, vqgan: its networks.
+      weights: {"params", "stage1"}, arguments of the compiled program.
+      tokenizer: the text tokenizer that it was trained with.
+    """
+
+    config: ml_collections.ConfigDict
+    model: VQAUFace
+    vqgan: VQGAN
+    weights: PyTree
+    tokenizer: Tokenizer
+
+    @classmethod
+    def from_run(cls, run: str | pathlib.Path) -> "Generator":
+        """Loads `run`, a finished Stage II run, and the Stage I run that it names.
+
+        Raises:
+          checkpoints.CheckpointError: not finished, not of Stage II, or of another text tokenizer.
+        """
+        run = pathlib.Path(run)
+        config = checkpoints.load_config(run)
+        if config.task != "maskgit":
+            raise checkpoints.CheckpointError(
+                f"{run} is a run of the task {config.task}; pictures come from Stage II (maskgit)"
+            )
+        tokenizer = load_tokenizer(config.data.tokenizer)
+        trained_with = checkpoints.load_meta(run)["text_tokenizer"]
+        if tokenizer.fingerprint != trained_with:
+            raise checkpoints.CheckpointError(
+                f"{run} was trained with the text tokenizer {trained_with[:12]}, the one of its "
+                f"config, {config.data.tokenizer or 'the embedded default'!r}, is now "
+                f"{tokenizer.fingerprint[:12]}; use the version of this package that trained it"
+            )
+        vqgan, stage1 = load_vqgan(config.requires.stage1.run)
+        model = build_model(config, vqgan, tokenizer.vocab_size)
+        weights = {"params": checkpoints.load_export(run)["params"], "stage1": stage1}
+        return cls(config, model, vqgan, jax.device_put(weights), tokenizer)
+
+    def __call__(
+        self,
+        reference: UInt8[np.ndarray, "S S 3"],
+        text: str,
+        *,
+        num: int = 1,
+        seed: int = 0,
+        **decode: float,
+    ) -> UInt8[np.ndarray, "num S S 3"]:
+        """`num` pictures of the person in `reference` as `text` says.
+
+        Picture i depends on `seed` and i and not on `num`.
+
+        Args:
+          reference: of the run's image size.
+          decode: fields of `DecodeOptions` that replace those of the run's config.
+
+        Raises:
+          ValueError: a reference of another size, or a bad option.
+        """
+        size = self.vqgan.image_size
+        if reference.shape != (size, size, 3):
+            raise ValueError(
+                f"the reference is {reference.shape}, this run wants {(size, size, 3)}"
+            )
+        options = DecodeOptions(**{**self.config.decode, **decode})
+        tokens, mask = self.tokenizer.encode_batch([text], tuple(self.config.data.buckets))
+        base = jax.random.key(seed)
+        keys = jax.vmap(lambda i: jax.random.fold_in(base, i))(np.arange(num))
+        records = {
+            "reference": np.repeat(reference[None], num, axis=0),
+            "text_tokens": np.repeat(tokens, num, axis=0),
+            "text_mask": np.repeat(mask, num, axis=0),
+        }
+        draw = functools.partial(generate_batch, self.model, self.vqgan, options)
+        return np.asarray(draw(self.weights, records, jax.random.key_data(keys)))
+
+
+def find_reference(generator: Generator, reference: str) -> tuple[UInt8[np.ndarray, "S S 3"], str]:
+    """An image file, a person of the run's data set, or "" for its first test person.
+
+    Returns the image and its name for captions.
+
+    Raises:
+      FileNotFoundError: neither a file nor a person; the message says which people there are.
+    """
+    data_dir, size = pathlib.Path(generator.config.data.dir), generator.vqgan.image_size
+    if reference and pathlib.Path(reference).is_file():
+        return read_square(reference, size), pathlib.Path(reference).name
+    if not (data_dir / "dataset.json").exists():
+        raise FileNotFoundError(
+            f"--reference {reference or '(none)'!r} is not an image file, and the run's data set "
+            f"{data_dir} is not here to look a person up in; give an image file"
+        )
+    people = pipeline.reference_subjects(data_dir)
+    person = reference or pipeline.reference_subjects(data_dir, "test")[0]
+    if person not in people:
+        raise FileNotFoundError(
+            f"--reference {reference!r} is neither an image file nor one of the {len(people)} "
+            f"people of {data_dir} ({people[0]} … {people[-1]})"
+        )
+    return pipeline.load_reference(data_dir, person), person
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m auface_jax.generate",
+        description="Draws faces from a reference face and a description of action units.",
+    )
+    parser.add_argument(
+        "--run", required=True, help="a finished Stage II run, runs/stage2-quickstart"
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--aus", help="active units, such as 6,12: their text is made from them")
+    what.add_argument("--text", help="a description in words")
+    parser.add_argument(
+        "--reference",
+        default="",
+        help="an image of a face framed as the training data are, or a person of the run's data "
+        "set (default: its first test person)",
+    )
+    parser.add_argument("--num", type=int, default=4, help="pictures to draw (default 4)")
+    parser.add_argument("--seed", type=int, default=0, help="of text and pictures (default 0)")
+    parser.add_argument("--guidance", type=float, help="how strictly to follow the text")
+    parser.add_argument("--steps", type=int, help="decoding iterations")
+    parser.add_argument(
+        "--out",
+        default="faces.png",
+        help="one PNG with the reference and all pictures, or a folder "
+        "(a name without .png) for a PNG each",
+    )
+    options = parser.parse_args(arguments)
+    if options.num < 1 or options.seed < 0:
+        parser.error(f"--num {options.num} --seed {options.seed}: at least 1 and at least 0")
+    try:
+        text = options.text
+        if text is None:
+            labels = facs.labels_from_units(facs.parse_units(options.aus))
+            text = facs.describe(labels, np.random.default_rng(options.seed))
+        if not text.strip():
+            raise ValueError("--text is empty; describe what the face does, or use --aus")
+        generator = Generator.from_run(options.run)
+        reference, name = find_reference(generator, options.reference)
+        decode = {key: getattr(options, key) for key in ("guidance", "steps")}
+        decode = {key: value for key, value in decode.items() if value is not None}
+        made = generator(reference, text, num=options.num, seed=options.seed, **decode)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    about = {"synthetic": "true", "text": text, "seed": options.seed, "run": options.run}
+    about |= {"reference": name, "software": "auface_jax"}
+    print(f"text: {text}")
+    out = pathlib.Path(options.out)
+    if out.suffix.lower() == ".png":
+        columns = [reference[None], *made[:, None]]
+        titles = [name, *(f"{i}" for i in range(options.num))]
+        scale = max(1, 128 // generator.vqgan.image_size)
+        caption = textwrap.fill(text, 34) if len(text) < 400 else ""
+        pictures.save_png(pictures.sheet(columns, titles, [caption], scale=scale), out, **about)
+        print(out)
+        return
+    for number, image in enumerate(made):
+        path = out / f"{number:04d}.png"
+        pictures.save_png(Image.fromarray(image), path, **about, number=number)
+    print(f"{out}: {options.num} pictures")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""What a run says: `metrics.jsonl`, TensorBoard events, a progress line.
+
+`metrics.jsonl` is written always: one JSON object a report, `step` first. TensorBoard events go
+through
+CLU's writers, which need TensorFlow; a machine without the `tensorboard` extra gets one line saying
+so.
+"""
+
+import json
+import pathlib
+import time
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+from PIL import Image
+
+
+def say(message: str) -> None:
+    """A line to the terminal, from the first process only."""
+    if jax.process_index() == 0:
+        print(message, flush=True)
+
+
+class MetricsLog:
+    """Appends reports to a run's folder.
+
+    Args:
+      workdir: the run's folder; created when absent.
+      resume_step: reports of later steps, written by a run that was killed after its last
+      checkpoint,
+        are dropped, as is a last line torn by the kill: no step appears twice.
+    """
+
+    def __init__(self, workdir: pathlib.Path, resume_step: int):
+        self._writer = None
+        self._path = workdir / "metrics.jsonl"
+        self._active = jax.process_index() == 0
+        if not self._active:
+            return
+        workdir.mkdir(parents=True, exist_ok=True)
+        kept = [line for line in read_lines(self._path) if line["step"] <= resume_step]
+        text = "".join(json.dumps(line) + "\n" for line in kept)
+        temporary = self._path.with_suffix(".tmp")
+        temporary.write_text(text)
+        temporary.rename(self._path)
+        try:
+            from clu import metric_writers
+        except ImportError as error:
+            say(
+                f"no TensorBoard events ({error}): pip install 'auface-jax[tensorboard]' to have "
+                "them; metrics.jsonl is written all the same"
+            )
+        else:
+            self._writer = metric_writers.create_default_writer(
+                str(workdir), just_logging=False, asynchronous=False
+            )
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """One report: a line of `metrics.jsonl` and TensorBoard scalars."""
+        if not self._active:
+            return
+        values = {name: float(value) for name, value in values.items()}
+        with self._path.open("a") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+        if self._writer:
+            self._writer.write_scalars(step, values)
+
+    def pictures(self, step: int, images: Mapping[str, Image.Image]) -> None:
+        """TensorBoard images; the caller writes the PNG files."""
+        if self._active and self._writer:
+            arrays = {name: np.asarray(image)[None] for name, image in images.items()}
+            self._writer.write_images(step, arrays)
+
+    def close(self) -> None:
+        if self._writer:
+            self._writer.flush()
+            self._writer.close()
+
+
+def read_lines(path: pathlib.Path) -> list[dict]:
+    """The reports of a `metrics.jsonl`, without a torn last line; [] when there is no file."""
+    if not path.exists():
+        return []
+    reports = []
+    for number, line in enumerate(lines := path.read_text().splitlines(), 1):
+        try:
+            reports.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            if number < len(lines):
+                raise ValueError(f"{path}:{number} is not a JSON report: {line[:80]!r}") from error
+    return reports
+
+
+class Progress:
+    """A line a report: step, share done, speed, time left, the main figures.
+
+    The speed is that of the last interval, so that compilation and pauses do not blur it.
+    """
+
+    def __init__(self, start_step: int, num_steps: int, batch_size: int):
+        self._num_steps, self._batch_size = num_steps, batch_size
+        self._step, self._time = start_step, time.monotonic()
+
+    def restart_clock(self, step: int) -> None:
+        """Leaves what happened since the last report (an evaluation, say) out of the speed."""
+        self._step, self._time = step, time.monotonic()
+
+    def report(self, step: int, values: Mapping[str, float]) -> dict[str, float]:
+        """Prints the line and returns the speed as scalars."""
+        now = time.monotonic()
+        seconds = (now - self._time) / max(1, step - self._step)
+        self._step, self._time = step, now
+        left = seconds * (self._num_steps - step)
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+        say(
+            f"step {step:>6}/{self._num_steps} ({100 * step / self._num_steps:3.0f} %)  "
+            f"{1000 * seconds:6.0f} ms/step  {self._batch_size / seconds:6.1f} img/s  "
+            f"left {int(left // 60)}:{int(left % 60):02d}  {shown}"
+        )
+        return {"seconds_per_step": seconds}
+
+
+def table(title: str, values: Mapping[str, float]) -> str:
+    """Figures as an aligned text table."""
+    width = max(map(len, values), default=0)
+    lines = [f"  {name:<{width}}  {value:10.4f}" for name, value in values.items()]
+    return "\n".join([title, *lines])

@@ -1,0 +1,75 @@
+"""Losses of both stages, each a pure function citing its equation.
+
+Paper: arXiv 2603.18588. Images are float32 in [-1, 1].
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+
+def reconstruction_l1(
+    image: Float[Array, "B H W 3"], reconstruction: Float[Array, "B H W 3"]
+) -> Float[Array, ""]:
+    """L_recon = |I - Î| (paper, Stage I), the mean over pixels and channels."""
+    return jnp.abs(image - reconstruction).mean()
+
+
+def reconstruction_l2(
+    image: Float[Array, "B H W 3"], reconstruction: Float[Array, "B H W 3"]
+) -> Float[Array, ""]:
+    """Mean squared error; what PSNR measures. Not in the paper; weight 0 there."""
+    return jnp.square(image - reconstruction).mean()
+
+
+def image_gradient(
+    image: Float[Array, "B H W 3"], reconstruction: Float[Array, "B H W 3"]
+) -> Float[Array, ""]:
+    """L1 distance of horizontal and vertical differences: keeps edges such as lids and lips sharp.
+
+    Not in the paper; weight 0 there.
+    """
+    error = image - reconstruction
+    vertical = jnp.abs(error[:, 1:] - error[:, :-1]).mean()
+    horizontal = jnp.abs(error[:, :, 1:] - error[:, :, :-1]).mean()
+    return vertical + horizontal
+
+
+def commitment(
+    z: Float[Array, "*batch C"], partial_sums: Float[Array, "Q *batch C"]
+) -> Float[Array, ""]:
+    """L_commit: mean over levels of |z - sg[sum of codes up to the level]|² (RQ-VAE, eq. 9)."""
+    return jnp.square(z[None] - jax.lax.stop_gradient(partial_sums)).mean()
+
+
+def adversarial_generator(fake_logits: Float[Array, "*batch"]) -> Float[Array, ""]:
+    """-E[D(Î)] (paper, Stage I)."""
+    return -fake_logits.mean()
+
+
+def adversarial_discriminator(
+    real_logits: Float[Array, "*batch"], fake_logits: Float[Array, "*batch"]
+) -> Float[Array, ""]:
+    """Hinge: E[max(0, 1 - D(I))] + E[max(0, 1 + D(Î))] (paper, Stage I)."""
+    real = jnp.maximum(0.0, 1.0 - real_logits).mean()
+    return real + jnp.maximum(0.0, 1.0 + fake_logits).mean()
+
+
+def masked_cross_entropy(
+    logits: Float[Array, "B N Q K"],
+    codes: Int[Array, "B N Q"],
+    masked: Bool[Array, "B N Q"],
+    label_smoothing: float = 0.0,
+) -> tuple[Float[Array, ""], Float[Array, " Q"]]:
+    """MaskGIT's loss (Chang et al. 2022, eq. 1): cross-entropy where the input was masked.
+
+    Returns:
+      the mean over all masked tokens, and the mean at each level (in nats).
+    """
+    log_p = jax.nn.log_softmax(logits.astype(jnp.float32))
+    target_log_p = jnp.take_along_axis(log_p, codes[..., None], axis=-1)[..., 0]  # [B, N, Q]
+    # Smoothed targets are (1 - e) one-hot + e / K; written out, no [B, N, Q, K] target is built.
+    losses = -(1 - label_smoothing) * target_log_p - label_smoothing * log_p.mean(-1)
+    weights = masked.astype(jnp.float32)
+    per_level = (losses * weights).sum((0, 1)) / jnp.maximum(weights.sum((0, 1)), 1.0)
+    return (losses * weights).sum() / jnp.maximum(weights.sum(), 1.0), per_level

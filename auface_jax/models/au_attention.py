@@ -1,0 +1,47 @@
+"""AU cross-attention: the text asks the face's structure where its action units are (paper, Stage
+II)."""
+
+import einops
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Bool, Float
+
+from auface_jax.models.layers import Dtype, RMSNorm
+
+
+class AUCrossAttention(nn.Module):
+    """T_AU = T_T + attention(query T_T, key and value T_S); T_AU has the text's length.
+
+    Attributes:
+      heads: attention heads.
+    """
+
+    heads: int
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        text: Float[Array, "B L D"],
+        structure: Float[Array, "B S D"],
+        structure_mask: Bool[Array, "B S"],
+    ) -> tuple[Float[Array, "B L D"], Float[Array, "B heads L S"]]:
+        """Returns T_AU and the attention maps, whose rows sum to 1 over S."""
+        width = text.shape[-1]
+        query = nn.Dense(width, use_bias=False, dtype=self.dtype, name="query")(
+            RMSNorm(dtype=self.dtype, name="text_norm")(text)
+        )
+        structure = RMSNorm(dtype=self.dtype, name="structure_norm")(structure)
+        key_value = nn.Dense(2 * width, use_bias=False, dtype=self.dtype, name="key_value")(
+            structure
+        )
+        q = einops.rearrange(query, "b l (h c) -> b l h c", h=self.heads)
+        k, v = einops.rearrange(key_value, "b s (t h c) -> t b s h c", t=2, h=self.heads)
+        # Written out, because the maps themselves are an output (drawn over the face).
+        scores = jnp.einsum("blhc,bshc->bhls", q, k, preferred_element_type=jnp.float32)
+        scores = jnp.where(structure_mask[:, None, None], scores * q.shape[-1] ** -0.5, -1e9)
+        maps = jax.nn.softmax(scores)  # [B, heads, L, S]
+        y = jnp.einsum("bhls,bshc->blhc", maps.astype(v.dtype), v)
+        y = einops.rearrange(y, "b l h c -> b l (h c)")
+        return text + nn.Dense(width, use_bias=False, dtype=self.dtype, name="out")(y), maps

@@ -1,0 +1,36 @@
+"""The patch discriminator of VQGAN (Isola et al. 2017; Esser et al. 2021)."""
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from auface_jax.models.layers import Dtype, GroupNorm
+
+
+class PatchDiscriminator(nn.Module):
+    """Image [B, H, W, 3] -> logits [B, h, w], each judging one overlapping patch.
+
+    Group instead of batch normalisation: it carries no running statistics and gives the same answer
+    on one device and on many.
+
+    Attributes:
+      channels: width after the first layer; doubles with each, up to eight times.
+      num_layers: stride-2 layers.
+    """
+
+    channels: int = 64
+    num_layers: int = 3
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, image: Float[Array, "B H W 3"]) -> Float[Array, "B h w"]:
+        x = nn.Conv(self.channels, (4, 4), strides=(2, 2), dtype=self.dtype)(
+            image.astype(self.dtype)
+        )
+        x = nn.leaky_relu(x, 0.2)
+        for layer in range(1, self.num_layers + 1):
+            stride = 2 if layer < self.num_layers else 1
+            width = self.channels * min(2**layer, 8)
+            x = nn.Conv(width, (4, 4), strides=(stride, stride), dtype=self.dtype)(x)
+            x = nn.leaky_relu(GroupNorm(dtype=self.dtype)(x), 0.2)
+        return nn.Conv(1, (4, 4), dtype=self.dtype)(x)[..., 0].astype(jnp.float32)

@@ -1,0 +1,44 @@
+"""The reference face's appearance and structure tokens, from a small network trained along.
+
+Where the paper has a face recognition network (T_A) and CLIP (T_S), both pre-trained, a run without
+outside
+weights trains this one from scratch with the rest of Stage II. Shapes are those of the originals:
+T_A is one 512-wide vector, T_S a grid of patch tokens.
+"""
+
+import einops
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from auface_jax.models.layers import Dtype, ResidualBlock, space_to_depth
+
+
+class SmallFaceEncoder(nn.Module):
+    """Image [B, H, W, 3] in [-1, 1] -> (T_A [B, 512], T_S [B, S, D]).
+
+    Attributes:
+      patch: pixels along one side of a patch; S = (H / (2 patch))².
+      channels: width of the convolutions.
+      width: D of the structure tokens.
+    """
+
+    patch: int
+    channels: int
+    width: int
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, image: Float[Array, "B H W 3"]
+    ) -> tuple[Float[Array, "B 512"], Float[Array, "B S D"]]:
+        x = space_to_depth(image.astype(self.dtype), self.patch)
+        x = nn.Conv(self.channels, (3, 3), strides=(2, 2), dtype=self.dtype, name="stem")(x)
+        x = ResidualBlock(self.channels, dtype=self.dtype)(x)
+        x = einops.rearrange(x, "b h w c -> b (h w) c")
+        structure = nn.Dense(self.width, dtype=self.dtype, name="structure")(x)
+        position = self.param(
+            "position", nn.initializers.normal(0.02), (x.shape[1], self.width), jnp.float32
+        )
+        appearance = nn.Dense(512, dtype=self.dtype, name="appearance")(x.mean(1))
+        return appearance, structure + position.astype(self.dtype)

@@ -1,0 +1,169 @@
+"""Layers that several networks share: group normalisation, residual blocks, space-to-depth,
+attention."""
+
+import einops
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Bool, Float
+
+Dtype = jnp.dtype
+
+
+def space_to_depth(x: Float[Array, "B H W C"], factor: int) -> Float[Array, "B h w P"]:
+    """Folds each `factor` x `factor` patch into channels; P = factor² C, H = h factor."""
+    return einops.rearrange(x, "b (h i) (w j) c -> b h w (i j c)", i=factor, j=factor)
+
+
+def depth_to_space(x: Float[Array, "B h w P"], factor: int) -> Float[Array, "B H W C"]:
+    """The inverse of `space_to_depth`."""
+    return einops.rearrange(x, "b h w (i j c) -> b (h i) (w j) c", i=factor, j=factor)
+
+
+class GroupNorm(nn.Module):
+    """Group normalisation (Wu & He 2018) whose statistics come from per-channel sums.
+
+    Reducing over space first and over a group's channels afterwards keeps the big tensor in its own
+    layout; reshaping it to groups costs three to five times as much on a CPU.
+    """
+
+    groups: int = 32
+    epsilon: float = 1e-6
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
+        channels = x.shape[-1]
+        groups = min(self.groups, channels // 4) or 1
+        scale = self.param("scale", nn.initializers.ones, (channels,))
+        bias = self.param("bias", nn.initializers.zeros, (channels,))
+        x32 = x.astype(jnp.float32)
+
+        def of_groups(per_channel):  # [B, C] -> [B, C], each channel holding its group's mean
+            mean = einops.reduce(per_channel, "b (g c) -> b g", "mean", g=groups)
+            return einops.repeat(mean, "b g -> b (g c)", c=channels // groups)
+
+        mean = of_groups(x32.mean((1, 2)))
+        variance = of_groups(jnp.square(x32).mean((1, 2))) - jnp.square(mean)
+        gain = scale * jax.lax.rsqrt(jnp.maximum(variance, 0.0) + self.epsilon)  # [B, C]
+        shift = bias - mean * gain
+        return (x32 * gain[:, None, None] + shift[:, None, None]).astype(self.dtype)
+
+
+class ResidualBlock(nn.Module):
+    """Norm, SiLU, convolution, twice, beside a (projected) skip, as in VQGAN (Esser et al.
+    2021)."""
+
+    channels: int
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W D"]:
+        h = nn.silu(GroupNorm(dtype=self.dtype)(x))
+        h = nn.Conv(self.channels, (3, 3), dtype=self.dtype)(h)
+        h = nn.silu(GroupNorm(dtype=self.dtype)(h))
+        h = nn.Conv(self.channels, (3, 3), dtype=self.dtype)(h)
+        if x.shape[-1] != self.channels:
+            x = nn.Dense(self.channels, use_bias=False, dtype=self.dtype)(x)
+        return x + h
+
+
+class SpatialAttention(nn.Module):
+    """One-head self-attention over positions, at an autoencoder's lowest resolution."""
+
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
+        height, channels = x.shape[1], x.shape[-1]
+        h = GroupNorm(dtype=self.dtype)(x)
+        qkv = nn.Dense(3 * channels, dtype=self.dtype)(h)
+        q, k, v = einops.rearrange(qkv, "b h w (s c) -> s b (h w) 1 c", s=3)
+        y = jax.nn.dot_product_attention(q, k, v)  # [B, N, 1, C]
+        y = einops.rearrange(y, "b (h w) 1 c -> b h w c", h=height)
+        return x + nn.Dense(channels, kernel_init=nn.initializers.zeros, dtype=self.dtype)(y)
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square normalisation (Zhang & Sennrich 2019); statistics in float32."""
+
+    epsilon: float = 1e-6
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "... D"]) -> Float[Array, "... D"]:
+        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
+        x32 = x.astype(jnp.float32)
+        mean_square = jnp.square(x32).mean(-1, keepdims=True)
+        return (x32 * jax.lax.rsqrt(mean_square + self.epsilon) * scale).astype(self.dtype)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention with one fused projection and normalised queries and keys."""
+
+    heads: int
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B N D"]) -> Float[Array, "B N D"]:
+        width = x.shape[-1]
+        qkv = nn.Dense(3 * width, use_bias=False, dtype=self.dtype, name="qkv")(x)
+        q, k, v = einops.rearrange(qkv, "b n (s h c) -> s b n h c", s=3, h=self.heads)
+        q = RMSNorm(dtype=self.dtype, name="q_norm")(q)
+        k = RMSNorm(dtype=self.dtype, name="k_norm")(k)
+        y = jax.nn.dot_product_attention(q, k, v)  # [B, N, heads, D / heads]
+        y = einops.rearrange(y, "b n h c -> b n (h c)")
+        return nn.Dense(width, use_bias=False, dtype=self.dtype, name="out")(y)
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention from `x` to a context whose keys and values are computed once.
+
+    `keys_values` is a method of its own so that iterative decoding pays for it once and not at
+    every iteration.
+    """
+
+    width: int
+    heads: int
+    dtype: Dtype = jnp.float32
+
+    def setup(self):
+        dense = lambda features: nn.Dense(features, use_bias=False, dtype=self.dtype)  # noqa: E731
+        self.query = dense(self.width)
+        self.key_value = dense(2 * self.width)
+        self.out = dense(self.width)
+        self.q_norm = RMSNorm(dtype=self.dtype)
+        self.k_norm = RMSNorm(dtype=self.dtype)
+
+    def keys_values(self, context: Float[Array, "B S E"]) -> tuple[Array, Array]:
+        """Keys and values, each [B, S, heads, D / heads]."""
+        k, v = einops.rearrange(
+            self.key_value(context), "b s (t h c) -> t b s h c", t=2, h=self.heads
+        )
+        return self.k_norm(k), v
+
+    def __call__(
+        self,
+        x: Float[Array, "B N D"],
+        keys_values: tuple[Array, Array],
+        context_mask: Bool[Array, "B S"],
+    ) -> Float[Array, "B N D"]:
+        """A row without any True in `context_mask` would attend to padding: callers give one."""
+        q = self.q_norm(einops.rearrange(self.query(x), "b n (h c) -> b n h c", h=self.heads))
+        k, v = keys_values
+        y = jax.nn.dot_product_attention(q, k, v, mask=context_mask[:, None, None, :])
+        return self.out(einops.rearrange(y, "b n h c -> b n (h c)"))
+
+
+class GatedMLP(nn.Module):
+    """Feed-forward layer with a GELU gate (GEGLU, Shazeer 2020)."""
+
+    hidden: int
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "... D"]) -> Float[Array, "... D"]:
+        gate_value = nn.Dense(2 * self.hidden, use_bias=False, dtype=self.dtype, name="in")(x)
+        gate, value = jnp.split(gate_value, 2, axis=-1)
+        y = nn.gelu(gate) * value
+        return nn.Dense(x.shape[-1], use_bias=False, dtype=self.dtype, name="out")(y)

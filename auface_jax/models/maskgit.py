@@ -1,0 +1,187 @@
+"""The masked transformer over image tokens (MaskGIT, Chang et al. 2022) in two token layouts.
+
+An image is N positions x Q residual levels of codes in [0, K). Some are masked; the transformer
+reads the others and the context and gives logits over K for every one.
+
+`flat`: the sequence has N * Q places. Place n * Q + q holds the code of level q at position n; the
+id space is Q * K
+  codes and one mask id. A place's logits cover its own level's K codes and no others, so an
+  impossible id cannot be drawn. The paper's layout.
+`depth`: the sequence has N places, each the sum of its levels' embeddings, masked together. One
+pass of the trunk
+  serves all levels: level q's logits come from the trunk's output and the codes of the levels above
+  it at
+  the same position, coarse to fine (the depth order of RQ-Transformer, Lee et al. 2022, with a
+  small network in place of its depth transformer). Q times shorter.
+"""
+
+import einops
+import jax.numpy as jnp
+from flax import linen as nn
+from flax import struct
+from jaxtyping import Array, Bool, Float, Int
+
+from auface_jax.masking import check_layout
+from auface_jax.models.layers import CrossAttention, Dtype, GatedMLP, RMSNorm, SelfAttention
+
+
+@struct.dataclass
+class Context:
+    """What the transformer is told: [weighted sum of T_A and T_AU ; T_V].
+
+    Attributes:
+      text: float [B, L, D], the fused text tokens.
+      text_mask: bool [B, L], at least one True a row.
+      reference: float [B, N, D], the reference's image tokens T_V, on the grid of the image tokens.
+      pooled: float [B, D], the masked mean of `text`.
+    """
+
+    text: Float[Array, "B L D"]
+    text_mask: Bool[Array, "B L"]
+    reference: Float[Array, "B N D"]
+    pooled: Float[Array, "B D"]
+
+
+class Block(nn.Module):
+    """Pre-norm self-attention, attention to the context, gated feed-forward.
+
+    Text and reference are attended to apart, each with its own softmax: in one softmax over both, N
+    reference tokens drown a text in early training.
+    """
+
+    width: int
+    heads: int
+    hidden: int
+    dtype: Dtype = jnp.float32
+
+    def setup(self):
+        self.self_norm = RMSNorm(dtype=self.dtype)
+        self.self_attention = SelfAttention(self.heads, dtype=self.dtype)
+        self.cross_norm = RMSNorm(dtype=self.dtype)
+        self.text_attention = CrossAttention(self.width, self.heads, dtype=self.dtype)
+        self.reference_attention = CrossAttention(self.width, self.heads, dtype=self.dtype)
+        self.mlp_norm = RMSNorm(dtype=self.dtype)
+        self.pooled = nn.Dense(self.width, dtype=self.dtype)
+        self.mlp = GatedMLP(self.hidden, dtype=self.dtype)
+
+    def keys_values(self, context: Context):
+        """Keys and values of text and reference."""
+        text = self.text_attention.keys_values(context.text)
+        return text, self.reference_attention.keys_values(context.reference)
+
+    def __call__(self, x: Float[Array, "B T D"], keys_values, context: Context):
+        x = x + self.self_attention(self.self_norm(x))
+        text, reference = keys_values
+        everywhere = jnp.ones(context.reference.shape[:2], bool)
+        h = self.cross_norm(x)
+        x = x + self.text_attention(h, text, context.text_mask)
+        x = x + self.reference_attention(h, reference, everywhere)
+        h = self.mlp_norm(x + self.pooled(context.pooled)[:, None])
+        return x + self.mlp(h)
+
+
+class MaskGIT(nn.Module):
+    """Logits for every image token from the visible ones and a `Context`.
+
+    Attributes:
+      layout: `flat` or `depth`.
+      grid: positions along one side; N = grid².
+      levels, codes: Q and K.
+      width, depth, heads: D, number of blocks, attention heads.
+      mlp_ratio: hidden width of the gated feed-forward over D.
+    """
+
+    layout: str
+    grid: int
+    levels: int
+    codes: int
+    width: int
+    depth: int
+    heads: int
+    mlp_ratio: float
+    dtype: Dtype = jnp.float32
+
+    def setup(self):
+        check_layout(self.layout)
+        normal = nn.initializers.normal(0.02)
+        shape = (self.levels, self.codes, self.width)
+        self.code_embedding = self.param("code_embedding", normal, shape)
+        self.mask_embedding = self.param("mask_embedding", normal, (self.levels, self.width))
+        self.position = self.param("position", normal, (self.grid**2, self.width))
+        self.reference_in = nn.Dense(self.width, dtype=self.dtype)
+        self.blocks = [
+            Block(self.width, self.heads, int(self.mlp_ratio * self.width), dtype=self.dtype)
+            for _ in range(self.depth)
+        ]
+        self.out_norm = RMSNorm(dtype=self.dtype)
+        self.heads_out = self.param("head", normal, shape)
+        self.heads_bias = self.param("head_bias", nn.initializers.zeros, (self.levels, self.codes))
+        if self.layout == "depth":
+            self.level_embedding = self.param("level_embedding", normal, shape)
+            self.level_norms = [RMSNorm(dtype=self.dtype) for _ in range(self.levels)]
+            self.level_mlps = [
+                GatedMLP(2 * self.width, dtype=self.dtype) for _ in range(self.levels)
+            ]
+
+    def keys_values(self, context: Context) -> list:
+        """The context's keys and values for every block: once for all decoding iterations."""
+        context = self._placed(context)
+        return [block.keys_values(context) for block in self.blocks]
+
+    def trunk(
+        self,
+        codes: Int[Array, "B N Q"],
+        masked: Bool[Array, "B N Q"],
+        context: Context,
+        keys_values: list,
+    ) -> Float[Array, "B T D"]:
+        """The transformer's output; T = N * Q (`flat`) or N (`depth`)."""
+        embedding = self._embed(self.code_embedding, codes)  # [B, N, Q, D]
+        x = jnp.where(masked[..., None], self.mask_embedding, embedding)
+        # T_V lies on the same grid as the image tokens, so each also receives its own place's.
+        place = self.position + self.reference_in(context.reference)  # [B, N, D]
+        if self.layout == "depth":
+            x = x.sum(2) + place
+        else:
+            x = einops.rearrange(x + place[:, :, None], "b n q d -> b (n q) d")
+        x = x.astype(self.dtype)
+        for block, kv in zip(self.blocks, keys_values, strict=True):
+            x = block(x, kv, context)
+        return self.out_norm(x)
+
+    def level_logits(
+        self, hidden: Float[Array, "B T D"], codes: Int[Array, "B N Q"], level: int
+    ) -> Float[Array, "B N K"]:
+        """Logits of one level; in the `depth` layout they read `codes` of the levels above it."""
+        if self.layout == "flat":
+            x = einops.rearrange(hidden, "b (n q) d -> b n q d", q=self.levels)[:, :, level]
+        else:
+            x = hidden
+            if level > 0:
+                above = self._embed(self.level_embedding[:level], codes[..., :level]).sum(2)
+                x = x + above.astype(self.dtype)
+            x = x + self.level_mlps[level](self.level_norms[level](x))
+        logits = jnp.einsum(
+            "bnd,kd->bnk",
+            x,
+            self.heads_out[level].astype(self.dtype),
+            preferred_element_type=jnp.float32,
+        )
+        return logits + self.heads_bias[level]
+
+    def __call__(
+        self, codes: Int[Array, "B N Q"], masked: Bool[Array, "B N Q"], context: Context
+    ) -> Float[Array, "B N Q K"]:
+        """Logits of all levels, those above a level given by `codes` (teacher forcing, `depth`)."""
+        hidden = self.trunk(codes, masked, context, self.keys_values(context))
+        return jnp.stack(
+            [self.level_logits(hidden, codes, level) for level in range(self.levels)], axis=2
+        )
+
+    def _placed(self, context: Context) -> Context:
+        """Reference tokens with the image tokens' own position embeddings."""
+        return context.replace(reference=context.reference + self.position.astype(self.dtype))
+
+    def _embed(self, table: Float[Array, "q K D"], codes: Int[Array, "B N q"]):
+        levels = jnp.arange(table.shape[0])
+        return table[levels, codes]  # [B, N, q, D]

@@ -1,0 +1,244 @@
+"""The residual VQGAN's encoder and decoder (Stage I; Esser et al. 2021, Lee et al. 2022).
+
+An image becomes a grid of vectors, `quantizer.py` turns each into Q codes, and the decoder draws
+the image from the sum of the codes. Two sizes share this file by their fields: the paper's
+(convolutions
+from full resolution, attention at the lowest) and a small one that starts from patches and carries
+a linear path, the `patch_skip`, beside the convolutions. Started at the principal components of the
+data's
+patches (`principal_components`), that path alone gives the best linear reconstruction at step 0.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float, Int
+
+from auface_jax.models import quantizer
+from auface_jax.models.layers import (
+    Dtype,
+    GroupNorm,
+    ResidualBlock,
+    SpatialAttention,
+    depth_to_space,
+    space_to_depth,
+)
+
+PyTree = Any
+
+
+class MeanPatches(nn.Module):
+    """One learned mean patch at each position: what the linear path leaves out of its codes."""
+
+    @nn.compact
+    def __call__(self, patches: Float[Array, "B h w P"]) -> Float[Array, "h w P"]:
+        return self.param("mean", nn.initializers.zeros, patches.shape[1:])
+
+
+class Encoder(nn.Module):
+    """Image [B, H, W, 3] in [-1, 1] -> vectors [B, h, w, latent]; h = H / downsampling.
+
+    Attributes:
+      channels: width at each resolution, from the finest to the coarsest; each step halves it.
+      patch: space-to-depth factor before the first convolution.
+      num_res_blocks: residual blocks at each resolution.
+      latent: width C of the vectors to quantise.
+      attention: one self-attention layer at the coarsest resolution.
+      patch_skip: adds the linear path from patches; needs the mean image, see `Decoder`.
+    """
+
+    channels: tuple[int, ...]
+    patch: int
+    num_res_blocks: int
+    latent: int
+    attention: bool
+    patch_skip: bool
+    dtype: Dtype = jnp.float32
+
+    @property
+    def downsampling(self) -> int:
+        return self.patch * 2 ** (len(self.channels) - 1)
+
+    @nn.compact
+    def __call__(self, image: Float[Array, "B H W 3"]) -> Float[Array, "B h w C"]:
+        height, width = image.shape[1:3]
+        if height % self.downsampling or width % self.downsampling:
+            raise ValueError(
+                f"image size {height} x {width} is not divisible by the downsampling "
+                f"{self.downsampling} (patch {self.patch}, {len(self.channels)} resolutions)"
+            )
+        x = space_to_depth(image.astype(self.dtype), self.patch)
+        x = nn.Conv(self.channels[0], (3, 3), dtype=self.dtype, name="conv_in")(x)
+        for level, channels in enumerate(self.channels):
+            if level > 0:
+                x = nn.Conv(channels, (3, 3), strides=(2, 2), dtype=self.dtype)(x)
+            for _ in range(self.num_res_blocks):
+                x = ResidualBlock(channels, dtype=self.dtype)(x)
+        if self.attention:
+            x = SpatialAttention(dtype=self.dtype)(x)
+        x = nn.silu(GroupNorm(dtype=self.dtype)(x))
+        # With a linear path the convolutions start silent and learn what it misses.
+        out_init = nn.initializers.zeros if self.patch_skip else nn.initializers.lecun_normal()
+        z = nn.Conv(self.latent, (3, 3), kernel_init=out_init, dtype=self.dtype, name="conv_out")(x)
+        if self.patch_skip:
+            patches = space_to_depth(image, self.downsampling)  # [B, h, w, P]
+            mean = MeanPatches(name="mean_patches")(patches)
+            z = z + nn.Dense(self.latent, use_bias=False, dtype=self.dtype, name="skip")(
+                (patches - mean).astype(self.dtype)
+            )
+        return z.astype(jnp.float32)
+
+
+class Decoder(nn.Module):
+    """Quantised vectors [B, h, w, C] -> image [B, H, W, 3]; the mirror of `Encoder`.
+
+    `features` and `head` are apart because the adaptive adversarial weight compares gradients at
+    the last convolution, `head`, and must not pay for the layers below it twice.
+    """
+
+    channels: tuple[int, ...]
+    patch: int
+    num_res_blocks: int
+    attention: bool
+    patch_skip: bool
+    dtype: Dtype = jnp.float32
+
+    @property
+    def downsampling(self) -> int:
+        return self.patch * 2 ** (len(self.channels) - 1)
+
+    def setup(self):
+        coarse_to_fine = self.channels[::-1]
+        self.conv_in = nn.Conv(coarse_to_fine[0], (3, 3), dtype=self.dtype)
+        if self.attention:
+            self.attend = SpatialAttention(dtype=self.dtype)
+        self.blocks = [
+            [ResidualBlock(c, dtype=self.dtype) for _ in range(self.num_res_blocks)]
+            for c in coarse_to_fine
+        ]
+        self.upsample = [nn.Conv(c, (3, 3), dtype=self.dtype) for c in coarse_to_fine[1:]]
+        self.norm_out = GroupNorm(dtype=self.dtype)
+        out_init = nn.initializers.zeros if self.patch_skip else nn.initializers.lecun_normal()
+        self.conv_out = nn.Conv(3 * self.patch**2, (3, 3), kernel_init=out_init, dtype=self.dtype)
+        if self.patch_skip:
+            self.mean_patches = MeanPatches()
+            self.skip = nn.Dense(3 * self.downsampling**2, use_bias=False, dtype=self.dtype)
+
+    def features(self, z: Float[Array, "B h w C"]) -> Float[Array, "B Hp Wp D"]:
+        """Everything under the last convolution; Hp = H / patch."""
+        x = self.conv_in(z.astype(self.dtype))
+        if self.attention:
+            x = self.attend(x)
+        for level, blocks in enumerate(self.blocks):
+            if level > 0:
+                batch, height, width, channels = x.shape
+                x = jax.image.resize(x, (batch, 2 * height, 2 * width, channels), "nearest")
+                x = self.upsample[level - 1](x)
+            for block in blocks:
+                x = block(x)
+        return nn.silu(self.norm_out(x))
+
+    def linear_image(self, z: Float[Array, "B h w C"]) -> Float[Array, "B H W 3"]:
+        """The linear path's share of the image; zero without `patch_skip`."""
+        factor = self.downsampling
+        if not self.patch_skip:
+            return jnp.zeros((z.shape[0], z.shape[1] * factor, z.shape[2] * factor, 3))
+        patches = self.skip(z.astype(self.dtype)).astype(jnp.float32)
+        return depth_to_space(patches + self.mean_patches(patches), factor)
+
+    def head(self, features: Float[Array, "B Hp Wp D"]) -> Float[Array, "B H W 3"]:
+        """The last convolution, to pixels."""
+        return depth_to_space(self.conv_out(features).astype(jnp.float32), self.patch)
+
+    def __call__(self, z: Float[Array, "B h w C"]) -> Float[Array, "B H W 3"]:
+        return self.linear_image(z) + self.head(self.features(z))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VQGAN:
+    """Images <-> codes, as pure functions of `weights`.
+
+    `weights` is {"params": {"encoder", "decoder"}, "codebooks": quantizer.Codebooks}. It is an
+    argument of every jitted program that uses it, never a constant inside one.
+
+    Attributes:
+      image_size: pixels along one side.
+      levels: Q, residual levels.
+      codes: K, codes in each level's codebook.
+      latent, channels, patch, num_res_blocks, attention, patch_skip, dtype: see `Encoder`.
+    """
+
+    image_size: int
+    levels: int
+    codes: int
+    latent: int
+    channels: tuple[int, ...]
+    patch: int
+    num_res_blocks: int
+    attention: bool
+    patch_skip: bool
+    dtype: str = "float32"
+
+    @property
+    def encoder(self) -> Encoder:
+        return Encoder(latent=self.latent, **self._shared_fields())
+
+    @property
+    def decoder(self) -> Decoder:
+        return Decoder(**self._shared_fields())
+
+    def _shared_fields(self) -> dict[str, Any]:
+        names = ("patch", "num_res_blocks", "attention", "patch_skip")
+        fields = {name: getattr(self, name) for name in names}
+        return fields | {"channels": tuple(self.channels), "dtype": jnp.dtype(self.dtype)}
+
+    @property
+    def grid(self) -> int:
+        """Positions along one side of the token map."""
+        return self.image_size // self.encoder.downsampling
+
+    @property
+    def bits_per_image(self) -> float:
+        """Bits that the codes of one image take."""
+        return self.grid**2 * self.levels * math.log2(self.codes)
+
+    def encode(self, weights: PyTree, image: Float[Array, "B H W 3"]) -> Int[Array, "B h w Q"]:
+        """Images in [-1, 1] -> codes in [0, K) at every level."""
+        z = self.encoder.apply({"params": weights["params"]["encoder"]}, image)
+        return quantizer.quantize(weights["codebooks"], z)[0]
+
+    def latents(
+        self, weights: PyTree, codes: Int[Array, "B h w Q"], levels: int | None = None
+    ) -> Float[Array, "B h w C"]:
+        """The sum of the codes of the first `levels` levels (all by default)."""
+        return quantizer.lookup(weights["codebooks"], codes, levels)
+
+    def decode(
+        self, weights: PyTree, codes: Int[Array, "B h w Q"], levels: int | None = None
+    ) -> Float[Array, "B H W 3"]:
+        """Codes -> images, nominally in [-1, 1]; fewer `levels` give a coarser preview."""
+        z = self.latents(weights, codes, levels)
+        return self.decoder.apply({"params": weights["params"]["decoder"]}, z)
+
+
+def principal_components(
+    images: Float[Array, "B H W 3"], *, factor: int, components: int
+) -> tuple[Float[Array, "h w P"], Float[Array, "P C"]]:
+    """Mean patches at each position, and the leading components of the patches around it.
+
+    Args:
+      images: in [-1, 1].
+      factor: patch size.
+      components: C; when it exceeds P = 3 * factor**2 the rest are zero columns.
+    """
+    patches = space_to_depth(images.astype(jnp.float32), factor)
+    mean = patches.mean(0)
+    flat = (patches - mean).reshape(-1, patches.shape[-1])
+    covariance = jnp.matmul(flat.T, flat, precision="highest") / flat.shape[0]
+    _, vectors = jnp.linalg.eigh(covariance)  # ascending
+    basis = vectors[:, ::-1][:, :components]
+    return mean, jnp.pad(basis, ((0, 0), (0, components - basis.shape[1])))

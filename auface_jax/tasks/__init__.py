@@ -1,0 +1,44 @@
+"""What can be trained. A task is an object of pure functions; `train.py` runs any of them.
+
+init(rng, batch) -> TrainState                        from a batch of `init_examples` records
+load_frozen() -> PyTree                               weights that the step reads and never changes
+step(state, frozen, batch, rng) -> (state, metrics)   one update; metrics are scalars
+evaluate(state, frozen, splits) -> Evaluation         held-out figures and pictures
+export(state) -> PyTree                               the weights that generation needs
+"""
+
+import dataclasses
+
+import ml_collections
+from PIL import Image
+
+TASKS = ("vqgan", "maskgit", "au_probe")
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """Held-out figures by name (written as `eval/NAME`) and pictures by name."""
+
+    figures: dict[str, float]
+    pictures: dict[str, Image.Image]
+
+
+def make_task(config: ml_collections.ConfigDict, num_steps: int):
+    """The task that `config.task` names.
+
+    Raises:
+      ValueError: an unknown name; the message lists the legal ones.
+    """
+    if config.task == "vqgan":
+        from auface_jax.tasks.vqgan import VQGANTask
+
+        return VQGANTask(config, num_steps)
+    if config.task == "maskgit":
+        from auface_jax.tasks.maskgit import MaskGITTask
+
+        return MaskGITTask(config, num_steps)
+    if config.task == "au_probe":
+        from auface_jax.tasks.au_probe import AUProbeTask
+
+        return AUProbeTask(config, num_steps)
+    raise ValueError(f"config.task={config.task!r} is not one of {', '.join(TASKS)}")

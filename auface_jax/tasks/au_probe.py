@@ -1,0 +1,169 @@
+"""A small action-unit classifier: reads which units a picture shows, given the person's reference
+face.
+
+It judges the pictures that Stage II makes (`eval/au_f1_generated`) and is trained on real pictures
+of the
+training people alone. With the reference at hand it can tell a raised brow from a high one. It is a
+yardstick of a training run, not a recogniser for photographs.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import optax
+from flax import linen as nn
+from jaxtyping import Array, Float, Int8
+
+from auface_jax import pictures
+from auface_jax.batching import map_batches
+from auface_jax.facs import AU_NUMBERS
+from auface_jax.models.layers import Dtype, GroupNorm, ResidualBlock, space_to_depth
+from auface_jax.state import TrainState, optimizer, update_ema
+from auface_jax.tasks import Evaluation
+
+Batch = dict[str, Array]
+PyTree = Any
+
+
+class AUProbe(nn.Module):
+    """(image, reference) [B, H, W, 3] in [-1, 1] -> logits [B, 12].
+
+    Attributes:
+      patch: space-to-depth factor before the first convolution.
+      channels: width at each resolution; each step after the first halves it.
+    """
+
+    patch: int
+    channels: tuple[int, ...]
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, image: Float[Array, "B H W 3"], reference: Float[Array, "B H W 3"]
+    ) -> Float[Array, "B A"]:
+        x = jnp.concatenate([image, reference], axis=-1).astype(self.dtype)
+        x = space_to_depth(x, self.patch)
+        x = nn.Conv(self.channels[0], (3, 3), dtype=self.dtype)(x)
+        for level, channels in enumerate(self.channels):
+            if level > 0:
+                x = nn.Conv(channels, (3, 3), strides=(2, 2), dtype=self.dtype)(x)
+            x = ResidualBlock(channels, dtype=self.dtype)(x)
+        x = nn.silu(GroupNorm(dtype=self.dtype)(x))
+        # Where something moves tells which muscle moved it: places are kept, not averaged.
+        x = nn.Dense(32, dtype=self.dtype)(x).reshape(x.shape[0], -1)
+        x = nn.silu(nn.Dense(128, dtype=self.dtype)(x))
+        return nn.Dense(len(AU_NUMBERS))(x.astype(jnp.float32))
+
+
+def f1_scores(
+    predicted: Int8[np.ndarray, "M A"], labels: Int8[np.ndarray, "M A"]
+) -> Float[np.ndarray, " A"]:
+    """F1 of each unit over the rows where it is coded (label 0 or 1); NaN where it never occurs."""
+    coded = labels >= 0
+    hits = ((predicted == 1) & (labels == 1) & coded).sum(0)
+    errors = ((predicted != labels) & coded).sum(0)
+    occurs = ((labels == 1) & coded).sum(0) > 0
+    return np.where(occurs, 2 * hits / np.maximum(2 * hits + errors, 1), np.nan)
+
+
+@dataclasses.dataclass(frozen=True)
+class AUProbeTask:
+    """See `auface_jax.tasks` for the interface."""
+
+    config: ml_collections.ConfigDict
+    num_steps: int
+
+    evaluation_splits = ("test",)
+    progress_metrics = ("loss",)
+
+    @property
+    def probe(self) -> AUProbe:
+        c = self.config.model
+        return AUProbe(patch=c.patch, channels=tuple(c.channels), dtype=jnp.dtype(c.dtype))
+
+    @property
+    def init_examples(self) -> int:
+        return 1
+
+    def init(self, rng: jax.Array, batch: Batch) -> TrainState:
+        image = pictures.to_float(batch["image"][:1])
+        params = self.probe.init(rng, image, image)["params"]
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            opt_state=optimizer(self.config.optimizer, self.num_steps).init(params),
+            ema_params=params,
+            variables={},
+        )
+
+    def load_frozen(self) -> PyTree:
+        """Nothing: the probe reads no other network."""
+        return {}
+
+    def step(
+        self, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
+    ) -> tuple[TrainState, dict[str, Array]]:
+        """One update by binary cross-entropy on the coded units, brightness and shift jittered."""
+        del frozen
+        gain_key, offset_key = jax.random.split(rng)
+        image, reference = (pictures.to_float(batch[name]) for name in ("image", "reference"))
+        shape = (image.shape[0], 1, 1, 1)
+        gain = jax.random.uniform(gain_key, shape, minval=0.85, maxval=1.15)
+        offset = jax.random.uniform(offset_key, shape, minval=-0.1, maxval=0.1)
+        image = image * gain + offset
+        labels = batch["labels"].astype(jnp.float32)
+        coded = labels >= 0
+
+        def loss_fn(params):
+            logits = self.probe.apply({"params": params}, image, reference)
+            losses = optax.sigmoid_binary_cross_entropy(logits, jnp.maximum(labels, 0.0))
+            return (losses * coded).sum() / jnp.maximum(coded.sum(), 1)
+
+        loss, gradients = jax.value_and_grad(loss_fn)(state.params)
+        tx = optimizer(self.config.optimizer, self.num_steps)
+        updates, opt_state = tx.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        state = state.replace(
+            step=state.step + 1,
+            params=params,
+            opt_state=opt_state,
+            ema_params=update_ema(state.ema_params, params, self.config.ema_decay, state.step),
+        )
+        return state, {"loss": loss, "grad_norm": optax.global_norm(gradients)}
+
+    def export(self, state: TrainState) -> PyTree:
+        """The averaged parameters."""
+        return {"params": state.ema_params}
+
+    def sample(self, state: TrainState, frozen: PyTree, splits: dict[str, Batch]) -> dict:
+        """No pictures: the probe makes none."""
+        return {}
+
+    def predict(self, weights: PyTree, image: np.ndarray, reference: np.ndarray) -> np.ndarray:
+        """uint8 images and references [M, H, W, 3] -> int8 occurrence [M, 12]."""
+
+        @jax.jit
+        def occurrence(weights, image, reference):
+            image, reference = pictures.to_float(image), pictures.to_float(reference)
+            return (self.probe.apply(weights, image, reference) > 0).astype(jnp.int8)
+
+        return map_batches(occurrence, weights, image, reference, batch_size=self.config.batch_size)
+
+    def evaluate(self, state: TrainState, frozen: PyTree, splits: dict[str, Batch]) -> Evaluation:
+        """F1 on held-out people: of their pictures, and of the reference passed off as one."""
+        del frozen
+        test, weights = splits["test"], self.export(state)
+        scores = f1_scores(self.predict(weights, test["image"], test["reference"]), test["labels"])
+        fake = f1_scores(
+            self.predict(weights, test["reference"], test["reference"]), test["labels"]
+        )
+        figures = {
+            "au_f1_real": float(np.nanmean(scores)),
+            "au_f1_reference": float(np.nanmean(fake)),
+        }
+        figures |= {f"au_f1_real_AU{n}": float(s) for n, s in zip(AU_NUMBERS, scores, strict=True)}
+        return Evaluation(figures, {})

@@ -1,0 +1,438 @@
+"""Stage II: trains VQ-AUFace on image tokens of a frozen Stage I (paper, Stage II).
+
+Masked cross-entropy with a cosine mask schedule; text, reference or both are replaced by learned
+nulls in a share of
+the rows, which is what guidance and the held-out figures without text or reference rest on.
+"""
+
+import dataclasses
+import functools
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import optax
+from jaxtyping import Array, Bool, UInt8, UInt32
+from PIL import Image
+
+from auface_jax import checkpoints, losses, masking, pictures
+from auface_jax.batching import map_batches
+from auface_jax.decode import DecodeOptions, decode, everything_masked
+from auface_jax.data.tokenizer import Tokenizer, load_tokenizer
+from auface_jax.facs import AU_NUMBERS, describe, labels_from_units
+from auface_jax.models.quantizer import Codebooks
+from auface_jax.models.vq_auface import VQAUFace
+from auface_jax.models.vqgan import VQGAN
+from auface_jax.state import TrainState, optimizer, update_ema
+from auface_jax.tasks import Evaluation
+from auface_jax.tasks.au_probe import AUProbeTask, f1_scores
+
+Batch = dict[str, Array]
+PyTree = Any
+
+MASK_RATIOS = (0.25, 0.5, 0.75, 1.0)
+# Sets of units that a person tells apart at a glance, opposed pulls (1+4, 12+15) among them.
+SHOWN_SETS = ((12,), (6, 12), (1, 2), (4,), (1, 4), (15, 17), (12, 15), (10,), (24,))
+
+
+def load_vqgan(run: str) -> tuple[VQGAN, PyTree]:
+    """A finished Stage I run: the module and its weights."""
+    path = pathlib.Path(run)
+    weights = checkpoints.load_export(path)
+    weights["codebooks"] = Codebooks(**weights["codebooks"])
+    return VQGAN(**checkpoints.load_config(path).model), weights
+
+
+def build_model(config: ml_collections.ConfigDict, vqgan: VQGAN, vocab_size: int) -> VQAUFace:
+    """The network of a Stage II config; sizes that Stage I and the tokenizer fix come from them."""
+    c = config.model.to_dict()
+    return VQAUFace(
+        text_encoder={**c["text_encoder"], "vocab_size": vocab_size},
+        face_encoder=c["face_encoder"],
+        transformer={
+            **c["transformer"],
+            "grid": vqgan.grid,
+            "levels": vqgan.levels,
+            "codes": vqgan.codes,
+        },
+        dtype=jnp.dtype(c["dtype"]),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskGITTask:
+    """See `auface_jax.tasks` for the interface."""
+
+    config: ml_collections.ConfigDict
+    num_steps: int
+
+    evaluation_splits = ("test",)
+    progress_metrics = ("loss", "loss_level0")
+
+    @functools.cached_property
+    def text_tokenizer(self) -> Tokenizer:
+        return load_tokenizer(self.config.data.tokenizer)
+
+    @functools.cached_property
+    def stage1(self) -> tuple[VQGAN, PyTree]:
+        return load_vqgan(self.config.requires.stage1.run)
+
+    @property
+    def vqgan(self) -> VQGAN:
+        return self.stage1[0]
+
+    @property
+    def model(self) -> VQAUFace:
+        return build_model(self.config, self.vqgan, self.text_tokenizer.vocab_size)
+
+    @property
+    def init_examples(self) -> int:
+        return 1
+
+    @property
+    def optimizer(self) -> optax.GradientTransformation:
+        return optimizer(self.config.optimizer, self.num_steps)
+
+    def load_frozen(self) -> PyTree:
+        """Stage I's weights."""
+        return self.stage1[1]
+
+    def init(self, rng: jax.Array, batch: Batch) -> TrainState:
+        """Random weights."""
+        vqgan = self.vqgan
+        tokens = jnp.zeros((1, vqgan.grid**2, vqgan.levels), jnp.int32)
+        params = self.model.init(
+            rng,
+            tokens,
+            tokens == 0,
+            text_tokens=batch["text_tokens"][:1],
+            text_mask=batch["text_mask"][:1],
+            reference=pictures.to_float(batch["reference"][:1]),
+            reference_latents=jnp.zeros((1, vqgan.grid**2, vqgan.latent)),
+            drop_text=jnp.zeros(1, bool),
+            drop_reference=jnp.zeros(1, bool),
+        )["params"]
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            opt_state=self.optimizer.init(params),
+            ema_params=params,
+            variables={},
+        )
+
+    def step(
+        self, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
+    ) -> tuple[TrainState, dict[str, Array]]:
+        """One update of everything but Stage I."""
+        c, vqgan = self.config, self.vqgan
+        mask_key, drop_key = jax.random.split(rng)
+        codes, inputs = tokenize_batch(vqgan, frozen, batch)
+        rows, positions, levels = codes.shape
+        masked = masking.training_mask(
+            mask_key, rows, positions=positions, levels=levels, layout=c.model.transformer.layout
+        )
+        drop_text, drop_reference = context_dropout(drop_key, rows, c.dropout)
+
+        def loss_fn(params):
+            logits = self.model.apply(
+                {"params": params},
+                codes,
+                masked,
+                **inputs,
+                drop_text=drop_text,
+                drop_reference=drop_reference,
+            )
+            return losses.masked_cross_entropy(logits, codes, masked, c.label_smoothing)
+
+        (loss, per_level), gradients = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+        updates, opt_state = self.optimizer.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        metrics = {"loss": loss, "grad_norm": optax.global_norm(gradients)}
+        metrics |= {f"loss_level{q}": per_level[q] for q in range(levels)}
+        state = state.replace(
+            step=state.step + 1,
+            params=params,
+            opt_state=opt_state,
+            ema_params=update_ema(state.ema_params, params, c.ema_decay, state.step),
+        )
+        return state, metrics
+
+    def export(self, state: TrainState) -> PyTree:
+        """The averaged parameters."""
+        return {"params": state.ema_params}
+
+    # --- Held-out figures and pictures -----------------------------------------------------------
+
+    def sample(self, state: TrainState, frozen: PyTree, splits: dict[str, Batch]) -> dict:
+        """A sheet of a few held-out people."""
+        test = spread_rows(splits["test"], 8)
+        made = self.generate(self.export(state), frozen, test, seed=0)
+        return {"generated": comparison_sheet(test, made)}
+
+    def evaluate(self, state: TrainState, frozen: PyTree, splits: dict[str, Batch]) -> Evaluation:
+        """Cross-entropies with and without each input, units read from generated faces, sheets."""
+        test, weights = splits["test"], self.export(state)
+        figures = self.cross_entropies(weights, frozen, test)
+        made = self.generate(weights, frozen, test, seed=0)
+        figures |= self.unit_scores(test, made)
+        rows = distinct_rows(test, 10)
+        sheet = comparison_sheet(take_rows(test, rows), made[rows])
+        sets = self.unit_set_sheet(weights, frozen, test)
+        return Evaluation(figures, {"generated": sheet, "unit_sets": sets})
+
+    def cross_entropies(self, weights: PyTree, frozen: PyTree, test: Batch) -> dict[str, float]:
+        """Masked cross-entropy in nats a token, no label smoothing, mean over `MASK_RATIOS`.
+
+        Every variant sees the same masks. `shuffled_text` gives each record the text of one with
+        another label row, `shuffled_reference` the reference of another person.
+        """
+        layout, total = self.config.model.transformer.layout, len(test["labels"])
+        vqgan, model = self.vqgan, self.model
+        other_text = different_partners(np.unique(test["labels"], axis=0, return_inverse=True)[1])
+        other_person = different_partners(np.unique(test["subjects"], return_inverse=True)[1])
+        no, yes = np.zeros(total, bool), np.ones(total, bool)
+        text = {name: test[name] for name in ("text_tokens", "text_mask")}
+        shuffled_text = {name: value[other_text] for name, value in text.items()}
+        shuffled_reference = test["reference"][other_person]
+        variants = {
+            "ce": (text, test["reference"], no, no),
+            "ce_shuffled_text": (shuffled_text, test["reference"], no, no),
+            "ce_no_text": (text, test["reference"], yes, no),
+            "ce_no_reference": (text, test["reference"], no, yes),
+            "ce_shuffled_reference": (text, shuffled_reference, no, no),
+        }
+        masks = [
+            masking.random_mask(
+                jax.random.key(number),
+                jnp.full(total, ratio),
+                positions=vqgan.grid**2,
+                levels=vqgan.levels,
+                layout=layout,
+            )
+            for number, ratio in enumerate(MASK_RATIOS)
+        ]
+        masks = np.stack([np.asarray(mask) for mask in masks], axis=1)  # [M, ratios, N, Q]
+
+        @jax.jit
+        def token_losses(weights, image, text, reference, drop_text, drop_reference, masks):
+            batch = {"image": image, "reference": reference, **text}
+            codes, inputs = tokenize_batch(vqgan, weights["stage1"], batch)
+            context, _ = model.apply(
+                {"params": weights["params"]},
+                **inputs,
+                drop_text=drop_text,
+                drop_reference=drop_reference,
+                method="context",
+            )
+
+            def of_ratio(masked):
+                logits = model.apply(
+                    {"params": weights["params"]}, codes, masked, context, method="logits"
+                )
+                log_p = jax.nn.log_softmax(logits)
+                nll = -jnp.take_along_axis(log_p, codes[..., None], axis=-1)[..., 0]
+                return (nll * masked).sum(1), masked.sum(1)  # [B, Q] each
+
+            sums, counts = jax.lax.map(of_ratio, jnp.moveaxis(masks, 1, 0))
+            return {"sums": jnp.moveaxis(sums, 0, 1), "counts": jnp.moveaxis(counts, 0, 1)}
+
+        figures = {}
+        for name, (words, reference, drop_text, drop_reference) in variants.items():
+            out = map_batches(
+                token_losses,
+                {"params": weights["params"], "stage1": frozen},
+                test["image"],
+                words,
+                reference,
+                drop_text,
+                drop_reference,
+                masks,
+                batch_size=self.config.batch_size,
+            )
+            sums, counts = out["sums"].sum(0), out["counts"].sum(0)  # [ratios, Q]
+            figures[name] = float((sums.sum(-1) / counts.sum(-1)).mean())
+            figures[f"{name}_level0"] = float((sums[:, 0] / counts[:, 0]).mean())
+        for name in list(variants)[1:]:
+            for level in ("", "_level0"):
+                cost = figures[f"{name}{level}"] / figures[f"ce{level}"] - 1
+                figures[f"{name.removeprefix('ce_')}_costs_percent{level}"] = 100 * cost
+        return figures
+
+    def generate(self, weights: PyTree, frozen: PyTree, records: Batch, seed: int) -> np.ndarray:
+        """Pictures uint8 [M, H, W, 3] for the references and texts of `records`."""
+        options = DecodeOptions(**self.config.decode)
+        keys = jax.random.split(jax.random.key(seed), len(records["reference"]))
+        return map_batches(
+            functools.partial(generate_batch, self.model, self.vqgan, options),
+            {"params": weights["params"], "stage1": frozen},
+            {name: records[name] for name in ("reference", "text_tokens", "text_mask")},
+            np.asarray(jax.random.key_data(keys)),
+            batch_size=self.config.batch_size,
+        )
+
+    def unit_scores(self, test: Batch, made: np.ndarray) -> dict[str, float]:
+        """Macro F1 of the probe on generated pictures, on the real ones, and on the references."""
+        run = pathlib.Path(self.config.requires.au_probe.run)
+        probe = AUProbeTask(checkpoints.load_config(run), num_steps=1)
+        weights = checkpoints.load_export(run)
+        images = {"generated": made, "real": test["image"], "reference": test["reference"]}
+        scores = {
+            name: f1_scores(probe.predict(weights, image, test["reference"]), test["labels"])
+            for name, image in images.items()
+        }
+        figures = {f"au_f1_{name}": float(np.nanmean(score)) for name, score in scores.items()}
+        generated = zip(AU_NUMBERS, scores["generated"], strict=True)
+        return figures | {f"au_f1_generated_AU{unit}": float(score) for unit, score in generated}
+
+    def unit_set_sheet(self, weights: PyTree, frozen: PyTree, test: Batch) -> Image.Image:
+        """Some held-out people, each with the same sets of units: what the text alone changes."""
+        subjects = sorted(set(test["subjects"]))[:5]
+        firsts = [test["subjects"].index(subject) for subject in subjects]
+        references = test["reference"][firsts]
+        rng = np.random.default_rng(0)
+        columns = [references]
+        for units in SHOWN_SETS:
+            text = describe(labels_from_units(units), rng)
+            tokens, mask = self.text_tokenizer.encode_batch(
+                [text] * len(subjects), tuple(self.config.data.buckets)[-1:]
+            )
+            records = {"reference": references, "text_tokens": tokens, "text_mask": mask}
+            columns.append(self.generate(weights, frozen, records, seed=1))
+        titles = ["reference", *("AU" + "+".join(map(str, units)) for units in SHOWN_SETS)]
+        scale = max(1, 128 // self.vqgan.image_size)
+        return pictures.sheet(columns, titles, list(subjects), scale=scale)
+
+
+def tokenize_batch(vqgan: VQGAN, stage1: PyTree, batch: Batch) -> tuple[Array, dict[str, Array]]:
+    """uint8 images -> their codes int32 [B, N, Q], and the inputs of `VQAUFace.context`."""
+    image, reference = (pictures.to_float(batch[name]) for name in ("image", "reference"))
+    codes = vqgan.encode(stage1, jnp.concatenate([image, reference]))  # one pass for both
+    codes = codes.reshape(codes.shape[0], -1, vqgan.levels)
+    image_codes, reference_codes = jnp.split(codes, 2)
+    return image_codes, context_inputs(vqgan, stage1, batch, reference, reference_codes)
+
+
+def context_inputs(vqgan: VQGAN, stage1: PyTree, batch: Batch, reference, reference_codes):
+    """Inputs of `VQAUFace.context` from a reference in [-1, 1] and its codes [B, N, Q]."""
+    latents = vqgan.latents(stage1, reference_codes)
+    # Unit scale, whatever scale Stage I's vectors have.
+    scale = jnp.sqrt(jnp.square(stage1["codebooks"].codes[0]).mean())
+    return {
+        "text_tokens": batch["text_tokens"],
+        "text_mask": batch["text_mask"],
+        "reference": reference,
+        "reference_latents": latents / scale,
+    }
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def generate_batch(
+    model: VQAUFace,
+    vqgan: VQGAN,
+    options: DecodeOptions,
+    weights: PyTree,
+    records: Batch,
+    key_data: UInt32[Array, "B 2"],
+) -> UInt8[Array, "B H W 3"]:
+    """Pictures for `records` (reference uint8, text_tokens, text_mask), one key a row."""
+    reference = pictures.to_float(records["reference"])
+    codes = vqgan.encode(weights["stage1"], reference)
+    codes = codes.reshape(codes.shape[0], -1, vqgan.levels)
+    inputs = context_inputs(vqgan, weights["stage1"], records, reference, codes)
+    made = decode(
+        model,
+        weights["params"],
+        inputs,
+        everything_masked(*codes.shape),
+        jax.random.wrap_key_data(key_data),
+        options,
+    )
+    grid = (made.shape[0], vqgan.grid, vqgan.grid, vqgan.levels)
+    return pictures.to_uint8(vqgan.decode(weights["stage1"], made.reshape(grid)))
+
+
+def context_dropout(
+    rng: jax.Array, rows: int, config: ml_collections.ConfigDict
+) -> tuple[Bool[Array, " B"], Bool[Array, " B"]]:
+    """Which rows lose their text and which their reference; at most one of three cases a row.
+
+    `config` has the probabilities `text`, `reference` (each alone) and `both`.
+    """
+    u = jax.random.uniform(rng, (rows,))
+    both = u < config.both
+    text = u < config.both + config.text
+    reference = u >= 1.0 - config.reference
+    return text, both | reference
+
+
+def different_partners(groups: np.ndarray) -> np.ndarray:
+    """For each row the index of a row of another group: a seeded draw.
+
+    Raises:
+      ValueError: all rows are of one group.
+    """
+    rng = np.random.default_rng(0)
+    partners = np.empty(len(groups), int)
+    for row, group in enumerate(groups):
+        others = np.flatnonzero(groups != group)
+        if not len(others):
+            raise ValueError(
+                f"all {len(groups)} held-out records share one label row or one person, so no text "
+                "or reference can be swapped; build the data with more people or frames"
+            )
+        partners[row] = rng.choice(others)
+    return partners
+
+
+def take_rows(records: Batch, rows: np.ndarray) -> Batch:
+    """The same rows of every field."""
+    return {
+        name: value[rows] if isinstance(value, np.ndarray) else [value[row] for row in rows]
+        for name, value in records.items()
+    }
+
+
+def spread_rows(records: Batch, count: int) -> Batch:
+    """`count` rows evenly over the set."""
+    return take_rows(records, np.linspace(0, len(records["labels"]) - 1, count).astype(int))
+
+
+def distinct_rows(records: Batch, count: int) -> np.ndarray:
+    """Rows with different label rows and, as far as they go, different people; some unit active."""
+    chosen, seen_labels, seen_people = [], set(), set()
+    for allow_same_person in (False, True):
+        for row, (labels, person) in enumerate(
+            zip(records["labels"], records["subjects"], strict=True)
+        ):
+            fresh = allow_same_person or person not in seen_people
+            if (
+                len(chosen) < count
+                and fresh
+                and labels.max() > 0
+                and labels.tobytes() not in seen_labels
+            ):
+                chosen.append(row)
+                seen_labels.add(labels.tobytes())
+                seen_people.add(person)
+    return np.array(chosen)
+
+
+def comparison_sheet(records: Batch, made: np.ndarray) -> Image.Image:
+    """reference | real | generated, the units beside each row."""
+    captions = [unit_caption(labels) for labels in records["labels"]]
+    return pictures.sheet(
+        [records["reference"], records["image"], made],
+        ["reference", "real", "generated"],
+        captions,
+        scale=max(1, 128 // made.shape[1]),
+    )
+
+
+def unit_caption(labels: np.ndarray) -> str:
+    """ "AU6 AU12" in lines of four units."""
+    units = [f"AU{n}" for n, label in zip(AU_NUMBERS, labels, strict=True) if label == 1]
+    lines = [" ".join(units[start : start + 4]) for start in range(0, len(units), 4)]
+    return "\n".join(lines) or "no unit"

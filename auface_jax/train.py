@@ -1,0 +1,361 @@
+"""Trains any task of this project: `python -m auface_jax.train --config
+configs/stage2.py[:PRESET]`.
+
+Read top to bottom: the run's folder, data, task, mesh and state, checkpoints, loop, held-out
+figures.
+Running the same command again resumes a run that was stopped or killed, from its last checkpoint
+and bit for bit; SIGTERM or Ctrl-C saves first.
+"""
+
+import functools
+import importlib.util
+import json
+import pathlib
+import signal
+import sys
+import time
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from auface_jax import checkpoints, pictures, presets, sharding
+from auface_jax.data import build, pipeline, tokenizer
+from auface_jax.log import MetricsLog, Progress, read_lines, say, table
+from auface_jax.state import parameter_count
+from auface_jax.tasks import make_task
+
+Config = ml_collections.ConfigDict
+
+
+class Interrupted(Exception):
+    """SIGTERM or Ctrl-C came, and the run was saved."""
+
+
+def train(config: Config, workdir: pathlib.Path) -> dict[str, float]:
+    """Trains, or goes on training, the run in `workdir`; returns its held-out figures.
+
+    Args:
+      config: from a file in `configs/`; `config.requires` must name finished runs.
+      workdir: the run's folder, see `docs/design.md`.
+
+    Raises:
+      checkpoints.CheckpointError: `workdir` belongs to another config.
+      FloatingPointError: a loss that is not finite; names the step and the parts.
+      Interrupted: after a signal, once everything is saved.
+    """
+    say(f"run: {workdir}  task: {config.task}  preset: {config.preset}")
+    write_config(config, workdir)
+    if checkpoints.has_export(workdir):
+        say(f"{workdir} is finished; nothing to train (remove it to train it again)")
+        return final_figures(workdir)
+
+    # --- Data: shards of records, built when absent -----------------------------------------------
+    data_dir = pathlib.Path(config.data.dir)
+    text_tokenizer = tokenizer.load_tokenizer(config.data.tokenizer)
+    read = functools.partial(
+        pipeline.load_split, data_dir, tokenizer=text_tokenizer, buckets=tuple(config.data.buckets)
+    )
+    iterator = pipeline.training_iterator(
+        data_dir,
+        batch_size=config.batch_size // jax.process_count(),
+        seed=config.seed,
+        tokenizer=text_tokenizer,
+        buckets=tuple(config.data.buckets),
+        redescribe=config.data.redescribe,
+        flip=config.data.flip,
+        size=config.data.size,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+
+    # --- Task, mesh, state: shapes first, then arrays where they belong ---------------------------
+    task = make_task(config, config.num_steps)
+    mesh = sharding.make_mesh(config.mesh)
+    sharding.check_batch_size(config.batch_size, mesh)
+    rng = jax.random.key(config.seed)
+    init_rng, step_rng = jax.random.split(rng)
+    examples = model_inputs(read("train", limit=task.init_examples))
+    with jax.set_mesh(mesh):
+        abstract_state = jax.eval_shape(task.init, init_rng, examples)
+        shardings = sharding.state_shardings(abstract_state, mesh)
+        frozen = task.load_frozen()
+        frozen_shardings = sharding.state_shardings(jax.eval_shape(lambda: frozen), mesh)
+        frozen = jax.device_put(frozen, frozen_shardings)
+        say(
+            f"{parameter_count(abstract_state.params):,} parameters trained, "
+            f"{parameter_count(frozen):,} frozen, mesh {dict(mesh.shape)}, "
+            f"{jax.devices()[0].device_kind} x {jax.device_count()}"
+        )
+
+        # --- Restore, or begin
+        # ------------------------------------------------------------------------
+        saver = checkpoints.Checkpoints(workdir, keep=config.keep_checkpoints)
+        meta = {
+            "batch_size": config.batch_size,
+            "process_count": jax.process_count(),
+            "text_tokenizer": text_tokenizer.fingerprint,
+        }
+        start_step = saver.latest_step or 0
+        if start_step:
+            state = saver.restore(start_step, abstract_state, shardings, iterator, meta)
+            say(f"resumed at step {start_step}")
+        else:
+            began = time.monotonic()
+            state = jax.jit(task.init, out_shardings=shardings)(init_rng, examples)
+            jax.block_until_ready(state)
+            say(f"initialised in {time.monotonic() - began:.0f} s")
+        del examples, rng, init_rng
+
+        step_fn = jax.jit(
+            task.step,
+            in_shardings=(shardings, frozen_shardings, sharding.batch_sharding(mesh), None),
+            out_shardings=(shardings, sharding.replicated(mesh)),
+            donate_argnums=0,
+        )
+
+        # --- Loop ---------------------------------------------------------------------------------
+        splits = {name: read(name, limit=config.eval_images) for name in task.evaluation_splits}
+        log = MetricsLog(workdir, resume_step=start_step)
+        progress = Progress(start_step, config.num_steps, config.batch_size)
+        previous = (start_step, {"loss": np.zeros(())})
+        with StopSignal() as stop:
+            for step in range(start_step + 1, config.num_steps + 1):
+                batch = sharding.put_batch(model_inputs(next(iterator)), mesh)
+                state, metrics = step_fn(state, frozen, batch, jax.random.fold_in(step_rng, step))
+                last = step == config.num_steps
+                saving = last or stop.received or step % config.checkpoint_every == 0
+                reporting = last or step % config.log_every == 0
+                # Checked one step late, so that the device never waits for this process.
+                check_finite(*previous)
+                previous = (step, metrics)
+                if saving or reporting:
+                    metrics = check_finite(*previous)
+                if reporting:
+                    shown = {name: metrics[name] for name in task.progress_metrics}
+                    log.scalars(step, metrics | progress.report(step, shown))
+                if saving:
+                    saver.save(step, state, iterator, meta)
+                if stop.received:
+                    saver.close()
+                    log.close()
+                    raise Interrupted(f"stopped at step {step} and saved; the same command resumes")
+                if not last and step % config.sample_every == 0:
+                    save_pictures(workdir, log, step, task.sample(state, frozen, splits))
+                    progress.restart_clock(step)
+        saver.close()
+
+        # --- Held-out figures, pictures, and the weights for whoever comes next
+        # -------------------------
+        began = time.monotonic()
+        evaluation = task.evaluate(state, frozen, splits)
+        say(f"evaluated in {time.monotonic() - began:.0f} s")
+    figures = {f"eval/{name}": value for name, value in evaluation.figures.items()}
+    log.scalars(config.num_steps, figures)
+    paths = save_pictures(workdir, log, config.num_steps, evaluation.pictures)
+    log.close()
+    checkpoints.save_export(workdir, task.export(state), config, meta)
+    say(table(f"held-out figures of {workdir}", figures))
+    for path in paths:
+        say(f"pictures: {path}")
+    return figures
+
+
+def final_figures(workdir: pathlib.Path) -> dict[str, float]:
+    """The held-out figures of a finished run, shown again."""
+    reports = read_lines(workdir / "metrics.jsonl")
+    figures = {name: value for name, value in reports[-1].items() if name.startswith("eval/")}
+    say(table(f"held-out figures of {workdir}", figures))
+    return figures
+
+
+def model_inputs(batch: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The numeric fields of a batch, those that a compiled step takes."""
+    names = ("image", "reference", "labels", "text_tokens", "text_mask")
+    return {name: batch[name] for name in names}
+
+
+def check_finite(step: int, metrics: dict[str, jax.Array]) -> dict[str, float]:
+    """Metrics as floats.
+
+    Raises:
+      FloatingPointError: the loss is NaN or infinite; the message has the step and every part.
+    """
+    metrics = {name: float(value) for name, value in jax.device_get(metrics).items()}
+    if not np.isfinite(metrics["loss"]):
+        parts = ", ".join(f"{name}={value:.4g}" for name, value in metrics.items())
+        raise FloatingPointError(
+            f"the loss is {metrics['loss']} at step {step} ({parts}); nothing was saved after the "
+            "last checkpoint. Lower optimizer.learning_rate or look at the data near this step"
+        )
+    return metrics
+
+
+def save_pictures(workdir, log: MetricsLog, step: int, images: dict) -> list[pathlib.Path]:
+    """Writes `samples/step_XXXXXX.png`, one file a picture; the first has the bare name."""
+    paths = []
+    if jax.process_index() == 0:
+        for number, (name, image) in enumerate(images.items()):
+            suffix = f"_{name}" if number else ""
+            paths.append(workdir / "samples" / f"step_{step:06d}{suffix}.png")
+            pictures.save_png(image, paths[-1], synthetic="true", run=str(workdir), step=step)
+    log.pictures(step, images)
+    return paths
+
+
+def write_config(config: Config, workdir: pathlib.Path) -> None:
+    """Writes `config.json`, or checks that the run in `workdir` has this very config.
+
+    Raises:
+      checkpoints.CheckpointError: it has another one; every difference is listed.
+    """
+    path = workdir / "config.json"
+    ours = json.loads(config.to_json_best_effort())
+    if path.exists():
+        theirs = json.loads(path.read_text())
+        flat_ours, flat_theirs = flatten(ours), flatten(theirs)
+        changed = [
+            f"  {key}: {flat_theirs.get(key, 'absent')} there, {flat_ours.get(key, 'absent')} now"
+            for key in sorted(flat_ours.keys() | flat_theirs.keys())
+            if flat_ours.get(key) != flat_theirs.get(key)
+        ]
+        if changed:
+            raise checkpoints.CheckpointError(
+                f"{workdir} is a run of another config:\n"
+                + "\n".join(changed)
+                + "\ntrain with that config, or choose another --workdir"
+            )
+    elif jax.process_index() == 0:
+        workdir.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(ours, indent=2) + "\n")
+
+
+def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
+    """Nested dicts -> {"a.b": leaf}."""
+    flat = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+class StopSignal:
+    """Notes SIGTERM and SIGINT while the loop runs; a second SIGINT ends the process at once."""
+
+    def __init__(self):
+        self.received = False
+        self._previous = {}
+
+    def __enter__(self) -> "StopSignal":
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _note(self, number, frame):
+        if self.received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = True
+        say(f"{signal.Signals(number).name}: finishing this step, saving, then stopping")
+
+
+def complete(config: Config, name: str, workdir: pathlib.Path) -> Config:
+    """Fills in what depends on the command: the data's folder, the runs that this one builds on."""
+    with config.unlocked():
+        config.data.dir = str(presets.data_folder(config.data))
+        for other, required in config.requires.items():
+            required.run = required.run or str(presets.sibling_run(workdir, name, other))
+    return config
+
+
+def train_requirements(config: Config, config_dir: pathlib.Path) -> None:
+    """Trains the runs that `config` builds on and that are absent, on the same data.
+
+    Raises:
+      checkpoints.CheckpointError: one is absent and the preset is too big to train it unasked.
+    """
+    for name, required in config.requires.items():
+        run = pathlib.Path(required.run)
+        if checkpoints.has_export(run):
+            continue
+        command = f"python -m auface_jax.train --config configs/{name}.py:{config.preset}"
+        if config.preset == "paper":
+            raise checkpoints.CheckpointError(
+                f"this run builds on {run}, which is not a finished run; train it first: "
+                f"{command} --workdir {run}"
+            )
+        say(f"{run} is not there yet and this run builds on it: training it first, as\n  {command}")
+        needed = load_config_file(config_dir / f"{name}.py", config.preset)
+        with needed.unlocked():
+            del needed.preset_reason
+            needed.data = config.data.copy_and_resolve_references()
+        train(complete(needed, name, run), run)
+
+
+def load_config_file(path: pathlib.Path, preset: str) -> Config:
+    """`get_config(preset)` of a config file."""
+    spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config(preset)
+
+
+def main(argv: list[str]) -> None:
+    """Data first, then the runs that this one builds on, then the run itself."""
+    logging.set_verbosity(logging.WARNING)  # Orbax tells of each file it writes
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected argument {argv[1]!r}: options start with --")
+    config = FLAGS.config
+    say(config.preset_reason)
+    config_path = pathlib.Path(config_flags.get_config_filename(FLAGS["config"]))
+    workdir = pathlib.Path(FLAGS.workdir or f"runs/{config_path.stem}-{config.preset}")
+    with config.unlocked():
+        del config.preset_reason
+    complete(config, config_path.stem, workdir)
+    try:
+        build_data(config.data)
+        train_requirements(config, config_path.parent)
+        train(config, workdir)
+    except Interrupted as stopped:
+        say(str(stopped))
+    except (ValueError, FloatingPointError, OSError) as error:
+        if FLAGS.debug:
+            raise
+        sys.exit(f"error: {error}")
+
+
+def build_data(data: Config) -> None:
+    """Builds the records that `data` describes, when they are absent."""
+    if data.source not in build.SOURCES:
+        if not pathlib.Path(data.dir).exists():
+            raise FileNotFoundError(
+                f"no data set at data.dir={data.dir}, and the source {data.source!r} is not one "
+                f"that training can build itself ({', '.join(build.SOURCES)}); build it there first, "
+                "or take another preset"
+            )
+        return
+    options = {"source": data.source, "size": data.size, "seed": data.seed}
+    if data.source == "builtin":
+        options |= {"people": data.people, "frames": data.frames}
+    else:
+        options |= {"labels": data.labels, "threshold": data.threshold, "maximum": data.maximum}
+    build.build_if_absent(options, data.dir)
+
+
+FLAGS = flags.FLAGS
+config_flags.DEFINE_config_file("config", None, "a file of configs/, :PRESET after it")
+flags.DEFINE_string("workdir", None, "the run's folder; default runs/NAME-PRESET")
+flags.DEFINE_bool("debug", False, "show the traceback of an error")
+flags.mark_flag_as_required("config")
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,97 @@
+"""Stage I: the residual VQGAN that turns a face into tokens and back.
+
+    python -m auface_jax.train --config configs/stage1.py[:PRESET]
+
+paper       256 px, 16 x 16 positions x 8 levels x 8,192 codes; BP4D-AUText
+open        128 px, 8 x 8 positions x 4 levels x 1,024 codes; open faces, one GPU
+quickstart  64 px, 8 x 8 positions x 4 levels x 256 codes = 2,048 bits; open faces, two CPU cores
+"""
+
+from ml_collections import ConfigDict
+
+from auface_jax import presets
+
+
+def get_config(preset: str = "") -> ConfigDict:
+    """The locked config of `preset`; "" takes the best that this machine can run."""
+    preset, reason = presets.choose(preset, "configs/stage1.py")
+    config = ConfigDict(
+        {
+            "task": "vqgan",
+            "preset": preset,
+            "preset_reason": reason,
+            "requires": {},
+            "data": presets.data_config(preset),
+            "mesh": {"fsdp": 1},  # devices that share one copy of the parameters
+            "seed": 0,
+            "num_steps": 1_300,
+            "batch_size": 16,
+            "init_examples": 384,  # records for principal components and k-means
+            "model": {
+                "image_size": 64,
+                "levels": 4,  # Q
+                "codes": 256,  # K
+                "latent": 32,  # C
+                "channels": (64, 128),  # from fine to coarse, halving the size each time
+                "patch": 4,  # pixels folded into channels before the first convolution
+                "num_res_blocks": 2,
+                "attention": False,
+                "patch_skip": True,  # the linear path, started at principal components
+                "dtype": "float32",
+            },
+            "codebook": {"decay": 0.97, "restart_below": 0.03},  # the second: share of mean use
+            "loss": {"recon": 1.0, "l2": 1.0, "gradient": 0.5, "commit": 0.25},
+            "gan": {"weight": 0.0, "start_step": 0},
+            "discriminator": {"channels": 32, "num_layers": 2},
+            "optimizer": {
+                "learning_rate": 1.5e-3,
+                "warmup": 50,  # steps
+                "decay": 0.4,  # share of the steps over which the rate falls to zero, at the end
+                "b1": 0.9,
+                "b2": 0.99,
+                "weight_decay": 0.0,
+                "clip_norm": 1.0,
+            },
+            "discriminator_optimizer": {
+                "learning_rate": 5e-4,
+                "warmup": 1,
+                "decay": 0.4,
+                "b1": 0.5,
+                "b2": 0.9,
+                "weight_decay": 0.0,
+                "clip_norm": 1.0,
+            },
+            "ema_decay": 0.99,  # of the weights used for evaluation and by Stage II
+            "log_every": 50,
+            "checkpoint_every": 200,
+            "keep_checkpoints": 2,
+            "sample_every": 650,
+            "eval_images": 256,  # held-out records, spread evenly over the held-out people
+        }
+    )
+    if preset == "open":
+        config.model.update(
+            {"image_size": 128, "codes": 1024, "latent": 64, "channels": (128, 256, 256)}
+        )
+        config.model.update({"attention": True, "dtype": "bfloat16"})
+        config.update({"num_steps": 60_000, "batch_size": 64, "init_examples": 2_048})
+        config.update({"log_every": 200, "checkpoint_every": 2_000, "sample_every": 5_000})
+        config.gan.update({"weight": 0.1, "start_step": 20_000})
+        config.discriminator.update({"channels": 64, "num_layers": 3})
+        config.update({"ema_decay": 0.999, "eval_images": 2_000})
+    elif preset == "paper":
+        config.model.update(
+            {"image_size": 256, "levels": 8, "codes": 8192, "latent": 256, "patch": 1}
+        )
+        config.model.update({"channels": (128, 128, 256, 256, 512), "attention": True})
+        config.model.update({"patch_skip": False, "dtype": "bfloat16"})
+        config.loss.update({"l2": 0.0, "gradient": 0.0})
+        config.gan.update({"weight": 0.1, "start_step": 20_000})
+        config.discriminator.update({"channels": 64, "num_layers": 3})
+        config.update({"num_steps": 150_000, "batch_size": 240, "init_examples": 240})
+        config.optimizer.update({"learning_rate": 3e-4, "decay": 0.0, "b2": 0.999})
+        config.discriminator_optimizer.update({"learning_rate": 3e-4, "decay": 0.0})
+        config.codebook.decay = 0.99
+        config.update({"log_every": 200, "checkpoint_every": 5_000, "sample_every": 5_000})
+        config.update({"ema_decay": 0.999, "eval_images": 2_000})
+    return config.lock()

@@ -1,0 +1,101 @@
+"""Stage II: VQ-AUFace, from a reference face and a description of action units to image tokens.
+
+    python -m auface_jax.train --config configs/stage2.py[:PRESET]
+
+paper       256 px, flat layout, 2,048 tokens; BP4D-AUText
+open        128 px, depth layout; open faces, one GPU
+quickstart  64 px, depth layout; open faces, two CPU cores
+
+It builds on Stage I's run, and its evaluation on the probe's; `open` and `quickstart` train them
+first when they are absent.
+"""
+
+from ml_collections import ConfigDict
+
+from auface_jax import presets
+
+
+def get_config(preset: str = "") -> ConfigDict:
+    """The locked config of `preset`; "" takes the best that this machine can run."""
+    preset, reason = presets.choose(preset, "configs/stage2.py", weights=("weights/t5-large",))
+    config = ConfigDict(
+        {
+            "task": "maskgit",
+            "preset": preset,
+            "preset_reason": reason,
+            # Finished runs that this one builds on; "" is the sibling of this run's folder.
+            "requires": {"stage1": {"run": ""}, "au_probe": {"run": ""}},
+            "data": presets.data_config(preset),
+            "mesh": {"fsdp": 1},
+            "seed": 0,
+            "num_steps": 2_400,
+            "batch_size": 16,
+            "model": {
+                "text_encoder": {
+                    "d_model": 64,
+                    "d_kv": 16,
+                    "d_ff": 128,
+                    "num_layers": 2,
+                    "num_heads": 4,
+                    "feed_forward": "gated-gelu",
+                },
+                "face_encoder": {"patch": 4, "channels": 48},
+                "transformer": {
+                    "layout": "depth",  # or "flat"
+                    "width": 128,  # D
+                    "depth": 3,  # blocks
+                    "heads": 4,
+                    "mlp_ratio": 2.0,  # of the gated feed-forward: three matrices, not two
+                },
+                "dtype": "float32",
+            },
+            "label_smoothing": 0.1,
+            # Shares of the rows that lose their text alone, their reference alone, or both.
+            "dropout": {"text": 0.1, "reference": 0.03, "both": 0.05},
+            "decode": {
+                "steps": 12,
+                "guidance": 3.0,
+                "temperature": 0.3,
+                "choice_temperature": 2.0,
+            },
+            "optimizer": {
+                "learning_rate": 1.5e-3,
+                "warmup": 100,
+                "decay": 0.4,
+                "b1": 0.9,
+                "b2": 0.98,
+                "weight_decay": 0.01,
+                "clip_norm": 1.0,
+            },
+            "ema_decay": 0.99,
+            "log_every": 50,
+            "checkpoint_every": 300,
+            "keep_checkpoints": 2,
+            "sample_every": 1_200,
+            "eval_images": 256,
+        }
+    )
+    if preset == "open":
+        config.model.text_encoder.update(
+            {"d_model": 256, "d_kv": 64, "d_ff": 512, "num_layers": 4, "num_heads": 4}
+        )
+        config.model.face_encoder.update({"patch": 4, "channels": 128})
+        config.model.transformer.update({"width": 512, "depth": 8, "heads": 8})
+        config.model.dtype = "bfloat16"
+        config.update({"num_steps": 100_000, "batch_size": 128, "eval_images": 2_000})
+        config.update({"log_every": 200, "checkpoint_every": 2_000, "sample_every": 5_000})
+        config.optimizer.update({"learning_rate": 3e-4, "warmup": 1_000})
+        config.ema_decay = 0.999
+    elif preset == "paper":
+        config.model.text_encoder.update(
+            {"d_model": 1024, "d_kv": 64, "d_ff": 4096, "num_layers": 24, "num_heads": 16}
+        )
+        config.model.text_encoder.feed_forward = "relu"  # T5-large's
+        config.model.face_encoder.update({"patch": 8, "channels": 256})
+        config.model.transformer.update({"layout": "flat", "width": 512, "depth": 12, "heads": 8})
+        config.model.dtype = "bfloat16"
+        config.update({"num_steps": 151_000, "batch_size": 16, "eval_images": 2_000})  # 8 epochs
+        config.update({"log_every": 200, "checkpoint_every": 5_000, "sample_every": 5_000})
+        config.optimizer.update({"learning_rate": 3e-4, "warmup": 1_000, "decay": 0.0})
+        config.ema_decay = 0.999
+    return config.lock()
