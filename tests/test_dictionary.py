@@ -1,0 +1,259 @@
+"""The project's dictionary against FACS: a lexicon of regions and directions, and its wording."""
+
+import functools
+import re
+
+import numpy as np
+import pytest
+
+from auface_jax import facs
+
+DICTIONARY = facs.load_dictionary()
+TEXTS = [
+    pytest.param(name, text, id=f"{name}-{index}")
+    for name, texts in DICTIONARY.constructs.items()
+    for index, text in enumerate(texts)
+]
+UNITS = {unit.code: unit for unit in facs.ACTION_UNITS}
+ANTAGONISTIC = {i.name for i in facs.INTERACTIONS if i.kind == "antagonistic"}
+
+# --- The lexicon. Phrases are taken out of a text from the first line to the last, so that
+# "outer corners of the eyes" is no longer there when "outer" and "corners" are looked for.
+REGION_WORDS = [
+    ("glabella", r"glabella|(skin|space) between the (eye)?brows|(root|bridge) of the nose"),
+    ("eye corner", r"crow's feet|outer corners of the eyes|(outer )?eye corners?"),
+    ("infraorbital triangle", r"infraorbital( skin| triangle)?|skin below the eyes|below the eyes"),
+    ("eye opening", r"eye opening"),
+    ("lower lid", r"lower (eye)?lids?"),
+    ("lids", r"(eye)?lids?"),
+    ("nasolabial furrow", r"nasolabial (furrow|fold|crease)s?|folds from nose to mouth"),
+    (
+        "lip corners",
+        r"(mouth|lip) corners?|corners? of the mouth|(?<!eye )corners?|(?<!inner )tips?",
+    ),
+    ("nostrils", r"nostril wings|nostrils?"),
+    ("upper lip", r"upper lip"),
+    ("lower lip", r"lower lip"),
+    ("mouth", r"lips?|mouth|vermilion"),
+    ("chin", r"chin( boss)?"),
+    ("cheek", r"cheeks?"),
+    ("forehead", r"forehead"),
+    ("inner brow", r"inner|medial|brow heads?|nearest the midline"),
+    ("outer brow", r"outer|lateral|tails?"),
+    ("brow", r"(eye)?brows?"),
+    ("eye opening", r"eyes?|iris"),
+    ("unknown", r"nose|jaw|teeth|tongue|neck|temples?|pupils?|ears?|gaze|hair|head|throat"),
+]
+WHOLE_BROW = (
+    r"\b(whole (brow|length)|from end to end|full width|entire length|complete (brow|arcs))"
+)
+DIRECTION_WORDS = {
+    "up": r"up|upwards?|upturned|rais\w+|ris(e|es|ing)|lift(s|ed|ing)?|hoist\w*|climb\w*"
+    r"|elevat\w+|heav(e|es|ed|ing)|higher",
+    "down": r"down|downwards?|lower(s|ed|ing)|drops?|dropp\w+|sink\w*|sunk|droop\w*|sag\w*"
+    r"|descend\w*|dip(s|ped)?|hang(s|ing)?",
+    "inward": r"together|inwards?|toward each other|closer|knit\w*|gather\w*|converg\w+|pinch\w*"
+    r"|bunch\w*|sucked",
+    "outward": r"outwards?|sideways|wide|widen\w*|wider|stretch\w*|broad(?!th)\w*|spread\w*|apart"
+    r"|lengthen\w*|fan",
+    "tight": r"tight\w*|tens\w+|taut|firm\w*|stiff\w*|narrow\w*|thin\w*|harden\w*|slender|slim",
+    "pressed": r"press\w*|compress\w*|flatten\w*|squeez\w*|clamp\w*|squash\w*",
+}
+# Where a unit may send a region; its pulls, which a text must state, are among them.
+ALLOWED = {
+    "AU1": {"inner brow": "up", "brow": "up", "forehead": "up"},
+    "AU2": {"outer brow": "up", "brow": "up", "forehead": "up"},
+    "AU4": {
+        "brow": "down inward", "inner brow": "down inward",
+        "glabella": "down inward pressed outward",
+    },
+    "AU6": {
+        "cheek": "up", "infraorbital triangle": "up inward", "lower lid": "up",
+        "eye opening": "tight outward", "eye corner": "outward",
+    },
+    "AU7": {
+        "lids": "tight inward down", "lower lid": "tight up down", "eye opening": "tight inward",
+    },
+    "AU10": {
+        "upper lip": "up", "nasolabial furrow": "up", "nostrils": "up outward",
+        "infraorbital triangle": "up", "mouth": "up",
+    },
+    "AU12": {
+        "lip corners": "up outward", "mouth": "up outward", "nasolabial furrow": "outward up",
+    },
+    "AU14": {"lip corners": "inward tight pressed", "mouth": "outward"},
+    "AU15": {"lip corners": "down", "mouth": "down"},
+    "AU17": {"chin": "up", "lower lip": "up", "mouth": "up"},
+    "AU23": {
+        "mouth": "tight inward", "upper lip": "tight inward", "lower lip": "tight inward",
+    },
+    "AU24": {
+        "mouth": "pressed inward tight", "upper lip": "pressed", "lower lip": "pressed tight",
+    },
+}  # fmt: skip
+# Regions whose movement states that of another one as well.
+STANDS_FOR = {
+    "cheek": {"infraorbital triangle"},
+    "lids": {"lower lid"},
+    "brow": {"inner brow", "outer brow", "glabella"},
+    "mouth": {"upper lip", "lower lip"},
+}
+EMOTIONS = (
+    "smil grin smirk frown scowl sneer pout grimac laugh cry weep happ joy sad sorrow anger angr "
+    "fear afraid scare surpris disgust contempt pain worr doubt shame pride calm seren delight "
+    "cheer gloom upset nerv emotion feel mood amus puzzl squint stern determin thoughtful concern "
+    "express friend hostil pleas bored excit"
+).split()
+CONTRAST = r"\b(but|yet|while|although|though|against|despite|still|at once|neither|compete|oppose)"
+
+
+@functools.cache
+def found_regions(text):
+    """The regions that a piece of text names."""
+    regions = set()
+    text = text.lower()
+    if re.search(WHOLE_BROW, text) and "brow" in text:
+        regions |= {"inner brow", "outer brow"}
+    for region, words in REGION_WORDS:
+        text, count = re.subn(rf"\b({words})\b", " ", text)
+        if count:
+            regions.add(region)
+    return regions
+
+
+@functools.cache
+def found_directions(text):
+    return {d for d, words in DIRECTION_WORDS.items() if re.search(rf"\b({words})\b", text.lower())}
+
+
+def units_of(name):
+    return [UNITS[code] for code in name.split("+")]
+
+
+def foreign_regions(name, text):
+    """Regions in the text that no unit of the construct moves."""
+    allowed = {region for unit in units_of(name) for region in (*unit.regions, *ALLOWED[unit.code])}
+    return found_regions(text) - allowed
+
+
+@functools.cache
+def statements(text):
+    """(regions, directions) of each clause; one that names no region speaks of the last one's."""
+    said, regions = [], set()
+    for clause in re.split(r"[.,;:]|\b(?:but|yet|while)\b", text):
+        regions = found_regions(clause) or regions
+        said.append((regions, found_directions(clause)))
+    return said
+
+
+def unstated_pulls(name, text):
+    """Pulls of the construct's units that no clause of the text states."""
+    units = units_of(name)
+    missing = []
+    for unit in units:
+        # Each entry is a choice of (region, direction); a clause must state one of them. In a
+        # combination one pull of a unit is enough, since the joint result replaces the other (1+4
+        # leaves the inner brow high, but drawn inward; 12+15 the mouth wide, but not high).
+        choices = [[pull] for pull in unit.pulls]
+        if unit.code == "AU4" and len(units) > 1:
+            choices = [[("brow", "inward")]]
+        elif unit.code == "AU12":
+            choices = [[unit.pulls[0]], [unit.pulls[1], ("mouth", "outward")]]
+            if len(units) > 1:
+                choices = [[*choices[0], *choices[1], ("nasolabial furrow", "up")]]
+        elif unit.code == "AU14" or len(units) > 1:
+            choices = [list(unit.pulls)]
+        for choice in choices:
+            wanted = [({region} | STANDS_FOR.get(region, set()), way) for region, way in choice]
+            if not any(
+                places & r and way in d for r, d in statements(text) for places, way in wanted
+            ):
+                missing.append((unit.code, choice))
+    return missing
+
+
+def wrong_ways(name, text):
+    """Directions in the text that no unit of the construct gives to the regions beside them."""
+    allowed = {}
+    for unit in units_of(name):
+        for region, directions in ALLOWED[unit.code].items():
+            allowed.setdefault(region, set()).update(directions.split())
+    # Opposed pulls leave tense tissue behind.
+    tense = {"tight"} if name in ANTAGONISTIC else set()
+    wrong = []
+    for regions, directions in statements(text):
+        legal = set().union(*(allowed.get(region, set()) for region in regions or allowed)) | tense
+        if directions - legal:
+            wrong.append((regions, directions - legal))
+    return wrong
+
+
+def test_the_lexicon_knows_every_pull():
+    for unit in facs.ACTION_UNITS:
+        for region, direction in unit.pulls:
+            assert direction in ALLOWED[unit.code][region].split()
+        assert set(ALLOWED[unit.code]) <= {*unit.regions, "brow", "inner brow"}
+
+
+def test_counts():
+    texts = [text for texts in DICTIONARY.constructs.values() for text in texts]
+    assert tuple(DICTIONARY.constructs) == facs.CONSTRUCT_NAMES
+    assert len(texts) == len(set(texts)) == 190
+    assert len(set(DICTIONARY.neutral) | set(texts)) == 195
+
+
+@pytest.mark.parametrize(("name", "text"), TEXTS)
+def test_a_text_is_true_to_its_construct(name, text):
+    assert not foreign_regions(name, text)
+    assert not unstated_pulls(name, text)
+    assert not wrong_ways(name, text)
+
+
+@pytest.mark.parametrize(("name", "text"), TEXTS)
+def test_a_text_is_true_to_no_other_construct(name, text):
+    """So the checks above bite, and a text says which units it stands for."""
+    for other in facs.CONSTRUCT_NAMES:
+        if other != name:
+            assert (
+                foreign_regions(other, text)
+                or unstated_pulls(other, text)
+                or wrong_ways(other, text)
+            ), other
+
+
+@pytest.mark.parametrize("name", sorted(ANTAGONISTIC))
+def test_antagonists_are_weighed_against_each_other(name):
+    for text in DICTIONARY.constructs[name]:
+        assert re.search(CONTRAST, text.lower()), text
+
+
+def test_dimples_belong_to_the_dimpler():
+    for name, texts in DICTIONARY.constructs.items():
+        assert any("dimpl" in text for text in texts) == ("AU14" in name.split("+")), name
+
+
+def test_every_text_is_plain_and_of_its_length():
+    texts = [*DICTIONARY.neutral, *(t for v in DICTIONARY.constructs.values() for t in v)]
+    words = [len(text.split()) for text in texts]
+    assert min(words) >= 20 and max(words) <= 40 and 24 <= np.mean(words) <= 32
+    for text in texts:
+        assert text.isascii() and text[0].isupper() and text.endswith(".")
+        assert "  " not in text and not re.search(r"\d|\bAU\b|\b(left|right)\b", text)
+        assert not re.search(r"\s[.,;:]|[,;:]\S", text), text
+
+
+@pytest.mark.parametrize("text", [p.values[1] for p in TEXTS] + [*DICTIONARY.neutral])
+def test_no_emotion_is_named(text):
+    assert not re.search(rf"\b({'|'.join(EMOTIONS)})", text.lower())
+
+
+def test_variants_differ_in_words():
+    stop = set(
+        "the a an and of to at in on by so that is are its it their them while but yet with from "
+        "as both each under over into".split()
+    )
+    for name, texts in {**DICTIONARY.constructs, "neutral": DICTIONARY.neutral}.items():
+        bags = [set(re.findall(r"[a-z']+", text.lower())) - stop for text in texts]
+        for i, a in enumerate(bags):
+            for b in bags[:i]:
+                assert len(a & b) / len(a | b) < 0.3, (name, sorted(a & b))
