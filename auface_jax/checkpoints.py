@@ -2,10 +2,9 @@
 together.
 
 `checkpoints/STEP/` holds `state` (sharded arrays), `data` (each process's Grain iterator) and
-`meta` (JSON).
-Orbax writes a step under a temporary name and renames it when it is complete, so a killed run
-leaves only
-complete steps to restore. `export/` holds the weights alone, for generation and for later stages.
+`meta` (JSON). Orbax writes a step under a temporary name and renames it when it is complete, so a
+killed run leaves only complete steps to restore. `export/` holds the weights alone, for generation
+and for later stages.
 """
 
 import json

@@ -1,20 +1,17 @@
-"""Iterative parallel decoding of image tokens (MaskGIT, Chang et al. 2022, section 3.2), with
-guidance.
+"""Iterative parallel decoding with guidance (MaskGIT, Chang et al. 2022, section 3.2).
 
 Starting from a fully masked image, or a partly given one, each of `steps` iterations
   1. runs the transformer once over the visible tokens,
   2. draws a code for every masked token,
-  3. keeps the draws that it is surest of, as many as the cosine schedule says, and masks the others
-  again.
+  3. keeps the surest draws, as many as the cosine schedule says, and masks the others again.
+
 Sureness is the log-probability of the draw plus Gumbel noise that fades to nothing over the
-iterations. In the
-`depth` layout a position's levels are drawn coarse to fine from one pass and kept or masked
-together.
+iterations. In the `depth` layout a position's levels are drawn coarse to fine from one pass and
+kept or masked together.
 
 Guidance (Ho & Salimans 2022): logits = null + scale · (full - null), null having the learned null
-text and the
-same reference. Both halves go through as one batch. The whole is one `lax.scan`, and the context's
-keys and values are computed once, before it.
+text and the same reference. Both halves go through as one batch. The whole is one `lax.scan`, and
+the context's keys and values are computed once, before it.
 """
 
 import dataclasses
@@ -69,11 +66,10 @@ def decode(
       model: gives the layout and the sizes.
       params: its parameters.
       inputs: `text_tokens`, `text_mask`, `reference`, `reference_latents`, as `VQAUFace.context`
-      takes
-        them; nothing is dropped but the text of the unguided half.
-      given: codes, and True where a code is to be decoded (everywhere for a new image). A code that
-      is not
-        masked is never changed. In the `depth` layout a position's levels are masked together.
+        takes them; nothing is dropped but the text of the unguided half.
+      given: codes, and True where a code is to be decoded (everywhere for a new image). A code
+        that is not masked is never changed. In the `depth` layout a position's levels are masked
+        together.
       keys: one PRNG key a row [B]: a row's result does not depend on its neighbours.
       options: see `DecodeOptions`.
     """

@@ -1,9 +1,7 @@
 """Draws faces: a reference face and a description of action units -> pictures of that person.
 
-    python -m auface_jax.generate --run runs/stage2-quickstart --aus 6,12 --reference face.png --out
-    faces.png
-    python -m auface_jax.generate --run runs/stage2-quickstart --text "The brows are raised." --num
-    4
+    python -m auface_jax.generate --run RUN --aus 6,12 --reference face.png --out faces.png
+    python -m auface_jax.generate --run RUN --text "The brows are raised." --num 4
 
 Every PNG says in its metadata that it is synthetic, with the text, the seed and the run.
 """

@@ -1,9 +1,8 @@
 """What a run says: `metrics.jsonl`, TensorBoard events, a progress line.
 
 `metrics.jsonl` is written always: one JSON object a report, `step` first. TensorBoard events go
-through
-CLU's writers, which need TensorFlow; a machine without the `tensorboard` extra gets one line saying
-so.
+through CLU's writers, which need TensorFlow; a machine without the `tensorboard` extra gets one
+line saying so.
 """
 
 import json

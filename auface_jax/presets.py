@@ -1,9 +1,8 @@
 """Which preset of a config to take, and the run folders that it implies.
 
 `paper` is the paper's sizes on BP4D-AUText with public weights, `open` 128 px open faces for one
-GPU,
-`quickstart` 64 px open faces for two CPU cores. With none given, the first that this machine can
-run is taken.
+GPU, `quickstart` 64 px open faces for two CPU cores. With none given, the first that this machine
+can run is taken.
 """
 
 import hashlib
@@ -62,9 +61,8 @@ def data_config(preset: str) -> ConfigDict:
             "people": 120,
             "frames": 34,
             "labels": "",  # the folder source's CSV
-            "threshold": placeholder(
-                float
-            ),  # intensity from which a unit is present, of a CSV of them
+            # Intensity from which a unit is present, for a CSV of intensities.
+            "threshold": placeholder(float),
             "maximum": 1.0,  # what intensities of that CSV are divided by
             "size": 64,  # pixels
             "seed": 0,

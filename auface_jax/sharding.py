@@ -2,9 +2,8 @@
 
 A batch is split over the `data` and `fsdp` axes. A parameter is split over `fsdp` along its largest
 dimension that the axis divides, and replicated when it is small; optimiser moments and averages
-have the same
-shapes and so the same layout. On one device the mesh is 1 x 1 and all of this is the identity,
-which is why there is no other code path for it.
+have the same shapes and so the same layout. On one device the mesh is 1 x 1 and all of this is the
+identity, which is why there is no other code path for it.
 """
 
 from typing import Any

@@ -1,5 +1,4 @@
-"""Trains any task of this project: `python -m auface_jax.train --config
-configs/stage2.py[:PRESET]`.
+"""Trains any task: `python -m auface_jax.train --config configs/stage2.py[:PRESET]`.
 
 Read top to bottom: the run's folder, data, task, mesh and state, checkpoints, loop, held-out
 figures.
@@ -91,8 +90,7 @@ def train(config: Config, workdir: pathlib.Path) -> dict[str, float]:
             f"{jax.devices()[0].device_kind} x {jax.device_count()}"
         )
 
-        # --- Restore, or begin
-        # ------------------------------------------------------------------------
+        # --- Restore, or begin --------------------------------------------------------------------
         saver = checkpoints.Checkpoints(workdir, keep=config.keep_checkpoints)
         meta = {
             "batch_size": config.batch_size,
@@ -148,8 +146,7 @@ def train(config: Config, workdir: pathlib.Path) -> dict[str, float]:
                     progress.restart_clock(step)
         saver.close()
 
-        # --- Held-out figures, pictures, and the weights for whoever comes next
-        # -------------------------
+        # --- Held-out figures, pictures, and the weights for whoever comes next -------------------
         began = time.monotonic()
         evaluation = task.evaluate(state, frozen, splits)
         say(f"evaluated in {time.monotonic() - began:.0f} s")
@@ -338,8 +335,8 @@ def build_data(data: Config) -> None:
         if not pathlib.Path(data.dir).exists():
             raise FileNotFoundError(
                 f"no data set at data.dir={data.dir}, and the source {data.source!r} is not one "
-                f"that training can build itself ({', '.join(build.SOURCES)}); build it there first, "
-                "or take another preset"
+                f"that training can build itself ({', '.join(build.SOURCES)}); build it there "
+                "first, or take another preset"
             )
         return
     options = {"source": data.source, "size": data.size, "seed": data.seed}

@@ -1,9 +1,8 @@
 """The reference face's appearance and structure tokens, from a small network trained along.
 
 Where the paper has a face recognition network (T_A) and CLIP (T_S), both pre-trained, a run without
-outside
-weights trains this one from scratch with the rest of Stage II. Shapes are those of the originals:
-T_A is one 512-wide vector, T_S a grid of patch tokens.
+outside weights trains this one from scratch with the rest of Stage II. Shapes are those of the
+originals: T_A is one 512-wide vector, T_S a grid of patch tokens.
 """
 
 import einops

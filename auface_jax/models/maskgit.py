@@ -4,15 +4,12 @@ An image is N positions x Q residual levels of codes in [0, K). Some are masked;
 reads the others and the context and gives logits over K for every one.
 
 `flat`: the sequence has N * Q places. Place n * Q + q holds the code of level q at position n; the
-id space is Q * K
-  codes and one mask id. A place's logits cover its own level's K codes and no others, so an
-  impossible id cannot be drawn. The paper's layout.
+  id space is Q * K codes and one mask id. A place's logits cover its own level's K codes and no
+  others, so an impossible id cannot be drawn. The paper's layout.
 `depth`: the sequence has N places, each the sum of its levels' embeddings, masked together. One
-pass of the trunk
-  serves all levels: level q's logits come from the trunk's output and the codes of the levels above
-  it at
-  the same position, coarse to fine (the depth order of RQ-Transformer, Lee et al. 2022, with a
-  small network in place of its depth transformer). Q times shorter.
+  pass of the trunk serves all levels: level q's logits come from the trunk's output and the codes
+  of the levels above it at the same position, coarse to fine (the depth order of RQ-Transformer,
+  Lee et al. 2022, with a small network in place of its depth transformer). Q times shorter.
 """
 
 import einops

@@ -2,9 +2,9 @@
 
 A vector z is written as a sum of Q codes: level q quantises what levels before it left over. The
 codebooks are state and not parameters: they follow the running mean of the residuals assigned to
-each code
-(van den Oord et al. 2017, appendix A.1), start from k-means, and a code that falls out of use is
-restarted at a residual of the current batch. Everything here is a pure function of `Codebooks`.
+each code (van den Oord et al. 2017, appendix A.1), start from k-means, and a code that falls out of
+use is restarted at a residual of the current batch. Everything here is a pure function of
+`Codebooks`.
 
 Distances are always float32 at the highest matmul precision: with bfloat16 products near codes
 swap.

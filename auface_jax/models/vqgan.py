@@ -2,11 +2,10 @@
 
 An image becomes a grid of vectors, `quantizer.py` turns each into Q codes, and the decoder draws
 the image from the sum of the codes. Two sizes share this file by their fields: the paper's
-(convolutions
-from full resolution, attention at the lowest) and a small one that starts from patches and carries
-a linear path, the `patch_skip`, beside the convolutions. Started at the principal components of the
-data's
-patches (`principal_components`), that path alone gives the best linear reconstruction at step 0.
+(convolutions from full resolution, attention at the lowest) and a small one that starts from
+patches and carries a linear path, the `patch_skip`, beside the convolutions. Started at the
+principal components of the data's patches (`principal_components`), that path alone gives the best
+linear reconstruction at step 0.
 """
 
 import dataclasses

@@ -2,9 +2,8 @@
 face.
 
 It judges the pictures that Stage II makes (`eval/au_f1_generated`) and is trained on real pictures
-of the
-training people alone. With the reference at hand it can tell a raised brow from a high one. It is a
-yardstick of a training run, not a recogniser for photographs.
+of the training people alone. With the reference at hand it can tell a raised brow from a high one.
+It is a yardstick of a training run, not a recogniser for photographs.
 """
 
 import dataclasses

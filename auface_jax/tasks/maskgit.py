@@ -1,8 +1,8 @@
 """Stage II: trains VQ-AUFace on image tokens of a frozen Stage I (paper, Stage II).
 
 Masked cross-entropy with a cosine mask schedule; text, reference or both are replaced by learned
-nulls in a share of
-the rows, which is what guidance and the held-out figures without text or reference rest on.
+nulls in a share of the rows, which is what guidance and the held-out figures without text or
+reference rest on.
 """
 
 import dataclasses
@@ -20,8 +20,8 @@ from PIL import Image
 
 from auface_jax import checkpoints, losses, masking, pictures
 from auface_jax.batching import map_batches
-from auface_jax.decode import DecodeOptions, decode, everything_masked
 from auface_jax.data.tokenizer import Tokenizer, load_tokenizer
+from auface_jax.decode import DecodeOptions, decode, everything_masked
 from auface_jax.facs import AU_NUMBERS, describe, labels_from_units
 from auface_jax.models.quantizer import Codebooks
 from auface_jax.models.vq_auface import VQAUFace
