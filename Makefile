@@ -5,13 +5,14 @@ PYTEST_ARGS ?= -n 2 --dist loadfile
 PY := .venv/bin/python
 SETUP := .venv/.set-up
 
-.PHONY: help quickstart test test-parity lint clean
+.PHONY: help quickstart test test-parity lint format clean
 
 help:
 	@echo "make quickstart   train both stages on open faces on this machine and draw a sample sheet"
 	@echo "make test         run the tests"
 	@echo "make test-parity  install torch too and run the tests that compare with it"
 	@echo "make lint         check the style"
+	@echo "make format       mend the style"
 	@echo "make clean        remove .venv and the caches; runs/ and datasets/ stay"
 
 # Huge pages spare XLA a page fault for every 4 KiB of every temporary buffer it allocates; a C
@@ -28,7 +29,10 @@ test-parity: .venv/.set-up-convert
 
 lint: $(SETUP)
 	$(PY) -m ruff check .
-	$(PY) -m ruff format --check .
+
+format: $(SETUP)
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
 
 clean:
 	rm -rf .venv .cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
