@@ -61,18 +61,19 @@ def pull_fields(uv, mouth_side, eye_side):
     cheek = hill(ax, y, 3.9, 0.7, 1.5, 0.95, 1.6)
     pouch = low_lid * hill(ax, y, 3.2, 2.75, 1.3, 0.5, 0.7)
     crow = hill(ax, y, 5.5, 3.2, 0.75, 1.1)
+    tail = hill(ax, y, 4.7, 5.4, 1.0, 0.9, 0.8)
     f["cheek_up"] = field(
-        dx=0.05 * cheek - 0.50 * crow,
-        dy=1.05 * cheek + 0.10 * pouch - 0.10 * crow,
-        dz=0.62 * cheek + 0.16 * pouch,
+        dx=0.05 * cheek - 0.62 * crow,
+        dy=1.30 * cheek + 0.12 * pouch - 0.10 * crow - 0.22 * tail,
+        dz=0.85 * cheek + 0.18 * pouch,
     )
     opening = lid_shape(ax)
     below = np.clip(1 - np.abs(EYE[1] - LOWER_OPEN * opening - y) / 1.5, 0, 1) ** 1.3
     above = np.clip(1 - np.abs(y - EYE[1] - UPPER_OPEN * opening) / 1.4, 0, 1) ** 1.3
     f["lid_tight"] = field(
-        dy=opening * (0.42 * below * low_lid - 0.36 * above * top_lid)
-        + 0.10 * hill(ax, y, 3.2, 2.3, 1.2, 0.5) * low_lid,
-        dz=0.16 * hill(ax, y, 3.2, 2.45, 1.1, 0.28, 0.35) * low_lid,
+        dy=opening * (0.42 * below * low_lid - 0.38 * above * top_lid)
+        + 0.18 * hill(ax, y, 3.2, 2.3, 1.2, 0.5) * low_lid,
+        dz=0.26 * hill(ax, y, 3.2, 2.4, 1.2, 0.28, 0.35) * low_lid,
     )
 
     # --- nose and upper lip
@@ -110,19 +111,19 @@ def pull_fields(uv, mouth_side, eye_side):
         dy=-0.16 * lips * np.clip((y - MOUTH_Y) / 0.6, -1, 1),
         dz=-0.42 * wide - 0.12 * lips,
     )
-    pit = hill(ax, y, MOUTH_HALF + 0.35, MOUTH_Y + 0.05, 0.38, 0.62)
-    pad = hill(ax, y, 3.75, MOUTH_Y + 0.1, 0.55, 1.0)
-    flat = hill(ax, y, 1.9, MOUTH_Y, 0.8, 0.7)
+    pit = hill(ax, y, MOUTH_HALF + 0.40, MOUTH_Y + 0.05, 0.36, 0.75)
+    pad = hill(ax, y, 3.85, MOUTH_Y + 0.1, 0.55, 1.1)
+    flat = hill(ax, y, 1.7, MOUTH_Y, 0.8, 0.8)
     f["corner_tuck"] = field(
-        dx=0.36 * corner * out - 0.42 * pad,
-        dy=0.14 * corner - 0.34 * flat * np.clip((y - MOUTH_Y) / 0.6, -1, 1),
-        dz=-0.62 * pit + 0.48 * pad - 0.22 * flat,
+        dx=0.58 * corner * out - 0.65 * pad,
+        dy=0.26 * corner - 0.60 * flat * np.clip((y - MOUTH_Y) / 0.6, -1, 1),
+        dz=-1.1 * pit + 0.9 * pad - 0.30 * flat,
     )
     droop = np.clip(ax / MOUTH_HALF, 0.0, 1.0) ** 2.0 * hill(
         np.maximum(ax, MOUTH_HALF), y, MOUTH_HALF, MOUTH_Y - 0.05, 0.7, 0.95, 1.35
     )
     jowl = hill(ax, y, 3.1, -5.0, 0.75, 0.7)
-    f["corner_down"] = field(dx=0.22 * droop * out, dy=-1.10 * droop, dz=0.28 * jowl - 0.2 * droop)
+    f["corner_down"] = field(dx=0.22 * droop * out, dy=-1.25 * droop, dz=0.40 * jowl - 0.2 * droop)
 
     # --- chin and the ring of the mouth
     boss = hill(ax, y, 0.0, -6.2, 1.5, 1.0, 1.0)
@@ -132,7 +133,7 @@ def pull_fields(uv, mouth_side, eye_side):
         dy=1.10 * boss + 0.66 * push + 0.60 * above_lip,
         dz=0.55 * boss + 0.75 * push + 0.15 * above_lip,
     )
-    span = np.clip(1.0 - (ax / 3.0) ** 2, 0.0, None) ** 0.5
+    span = np.clip(1.0 - (ax / 3.2) ** 2, 0.0, None) ** 1.2
     red_up = span * upper * hill(0, y, 0, MOUTH_Y + 0.45, 1, 0.42, 0.6)
     red_low = span * lower * hill(0, y, 0, MOUTH_Y - 0.5, 1, 0.6, 0.5)
     shut = ramp(np.abs(y - mouth_line(ax)), 0.0, 0.45)  # the line between the lips stays

@@ -16,10 +16,10 @@ from scipy.interpolate import PchipInterpolator
 
 MOUTH_Y = -3.5
 MOUTH_HALF = 2.55
-EYE = np.array([3.15, 3.4, 8.36])  # centre of the left eyeball
-EYE_RADIUS = 1.32
-EYE_HALF = 1.50  # half length of the lid opening
-UPPER_OPEN, LOWER_OPEN = 0.72, 0.40  # how far the lids stand from their common line
+EYE = np.array([3.2, 3.4, 8.10])  # centre of the left eyeball
+EYE_RADIUS = 1.60
+EYE_HALF = 1.58  # half length of the lid opening
+UPPER_OPEN, LOWER_OPEN = 0.80, 0.44  # how far the lids stand from their common line
 LID_GAP = 0.09  # thickness of a lid over the eyeball
 
 # height: half width, z of the silhouette, z of the front, depth of the back
@@ -96,7 +96,7 @@ def relief(x, y):
         [0.0, 0.35, 1.35, 2.25, 2.50, 2.05, 1.35, 0.75, 0.30, 0.0],
     )
     width = np.interp(y, [-1.2, 0.2, 1.5, 3.5, 5.0], [0.85, 0.92, 0.82, 0.80, 1.1])
-    z += along / (1.0 + (ax / width) ** 2.2)
+    z += along / (1.0 + (ax / width) ** 2)
     z += 0.95 * hill(ax, y, 1.25, -0.35, 0.36, 0.5, 0.42)
     z -= 0.18 * hill(ax, y, 2.05, -0.7, 0.4, 0.8, 0.6)  # where the cheek meets the wing
     # Mouth: muzzle, lips with a groove between them, furrow under the lip, chin.
@@ -195,7 +195,7 @@ def over_eyeball(ax, y, z, gap=LID_GAP):
     off = (ax - EYE[0]) ** 2 + (y - EYE[1]) ** 2
     ball = EYE[2] + np.sqrt(np.clip(radius**2 - off, 0.0, None))
     inside = off < radius**2
-    soft = 0.5 * (z + ball + np.sqrt((z - ball) ** 2 + 0.02))
+    soft = 0.5 * (z + ball + np.sqrt((z - ball) ** 2 + 0.06))
     return np.where(inside, np.maximum(soft, ball), z)
 
 

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..facs import AU_NUMBERS
 from .face_model import PULLS, FaceModel
 
-AU_NUMBERS = (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24)
 _LID_CLEARANCE = 0.09  # centimetres between the eyeball and the skin of a lid
 
 
@@ -65,7 +65,7 @@ def contractions(intensities) -> np.ndarray:
         "brow_down": c[4] * (1 - 0.45 * c[1]) * (1 - 0.30 * c[2]),
         "brow_together": c[4] * (1 - 0.10 * c[2]),
         "cheek_up": 1 - (1 - c[6]) * (1 - 0.30 * lift),
-        "lid_tight": 1 - (1 - 0.92 * c[7]) * (1 - 0.12 * c[6]),
+        "lid_tight": 0.95 * c[7] * (1 - 0.08 * c[6]) + 0.10 * c[6],
         "lip_up": c[10] * (1 - 0.25 * c[24]) * (1 - 0.2 * c[17]),
         "corner_up": lift,
         "corner_wide": c[12] * (1 - 0.35 * max(c[23], c[24])),

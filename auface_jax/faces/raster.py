@@ -133,7 +133,7 @@ def _sample(texture, x, y, out):
 @_jit
 def shade(
     shown, weight, triangles, materials, normals, uv, fold, light_reach, skin, wrinkles, colours,
-    lights, ambient, shine, phase, texture_map, picture,
+    lights, ambient, shine, phase, lid_top, texture_map, picture,
 ):  # fmt: skip
     """Colours every pixel that shows a triangle, in linear light.
 
@@ -146,6 +146,7 @@ def shade(
         colours: float32 [4, 3], of hair, cloth, iris and lips.
         lights: float32 [N, 6], unit direction to each light and its colour times strength.
         ambient, shine: scalars. phase: where the strands of the hair start.
+        lid_top: height of the upper lids' edge over the middle of the eyeballs, in radii.
         texture_map: (left, bottom, texels a centimetre).
         picture: float32 [S, S, 3], holds the background and is drawn into.
     """
@@ -170,7 +171,7 @@ def shade(
             gloss, power, wrap = 0.0, 20.0, 0.25
             if material == EYE:
                 r = np.sqrt(s * s + t * t)
-                iris, pupil = 0.485, 0.19
+                iris, pupil = 0.425, 0.165
                 if r < iris:
                     edge = min(max((iris - r) / 0.05, 0.0), 1.0)
                     hole = min(max((r - pupil) / 0.04, 0.0), 1.0)
@@ -182,7 +183,7 @@ def shade(
                     blood = min(r * r * 0.35, 0.4)
                     base[0], base[1], base[2] = 0.62, 0.59 - 0.22 * blood, 0.56 - 0.25 * blood
                 # The upper lid and its lashes keep light from the top of the ball.
-                lid = 1.0 - 0.65 * min(max((t - 0.12) / 0.40, 0.0), 1.0)
+                lid = 1.0 - 0.70 * min(max((t - lid_top) / 0.36 + 0.75, 0.0), 1.0)
                 for k in range(3):
                     base[k] *= lid
                 gloss, power, wrap = 0.9, 90.0, 0.45
@@ -214,7 +215,7 @@ def shade(
                     _sample(wrinkles, x, y, bump)
                     nx -= 1.6 * depth * bump[0]
                     ny -= 1.6 * depth * bump[1]
-                    dark = 1.0 - 0.50 * min(depth, 1.3) * bump[2]
+                    dark = 1.0 - 0.60 * min(depth, 1.3) * bump[2]
                     for k in range(3):
                         base[k] *= dark
                 gloss, power = 0.05 + 0.13 * shine, 16.0

@@ -76,6 +76,16 @@ def _project(points, centre, scene, size):
     return np.stack([x, y, depth], -1).astype(np.float32)
 
 
+def _lid_top(model, vertices):
+    """How high the upper lids stand over the middle of the eyeballs, in radii of the ball."""
+    heights = []
+    for name, part in zip(("left", "right"), model.eyeballs, strict=True):
+        centre, radius = eyeball_sphere(vertices[part])
+        edge = model.regions[f"{name}_upper_lid"]
+        heights.append((vertices[edge, 1].max() - centre[1]) / radius)
+    return np.float32(np.mean(heights))
+
+
 def _lights(scene):
     key = np.asarray(scene.key, float)
     key = key / np.linalg.norm(key)
@@ -155,7 +165,7 @@ def render(
         shown, weight, model.triangles, model.materials, normals.astype(np.float32), uv,
         fold.astype(np.float32), ready.light_reach, ready.texture, skin.wrinkle_map(), colours,
         _lights(scene), np.float32(scene.ambient), np.float32(person.shine),
-        np.float32(person.paint_seed % 7),
+        np.float32(person.paint_seed % 7), _lid_top(model, vertices),
         np.array([skin.LEFT, skin.BOTTOM, skin.TEXTURE / skin.SPAN], np.float32), picture,
     )  # fmt: skip
     bright = _film(picture, scene.exposure)

@@ -16,8 +16,8 @@ import functools
 import numpy as np
 from scipy.special import ndtri
 
+from ..facs import AU_NUMBERS
 from .builtin import face_model
-from .muscles import AU_NUMBERS
 from .person import Person, Scene
 from .render import render
 

@@ -8,8 +8,8 @@ import pathlib
 import numpy as np
 from PIL import Image, ImageDraw
 
+from ..facs import AU_NUMBERS
 from .builtin import face_model
-from .muscles import AU_NUMBERS
 from .person import Scene
 from .render import render
 from .sampler import sample_person, sample_scene
