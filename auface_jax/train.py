@@ -125,7 +125,8 @@ def train(config: Config, workdir: pathlib.Path) -> dict[str, float]:
                 batch = sharding.put_batch(model_inputs(next(iterator)), mesh)
                 state, metrics = step_fn(state, frozen, batch, jax.random.fold_in(step_rng, step))
                 last = step == config.num_steps
-                saving = last or stop.received or step % config.checkpoint_every == 0
+                stopping = stop.received  # read once: a signal may come anywhere below
+                saving = last or stopping or step % config.checkpoint_every == 0
                 reporting = last or step % config.log_every == 0
                 # Checked one step late, so that the device never waits for this process.
                 check_finite(*previous)
@@ -137,7 +138,7 @@ def train(config: Config, workdir: pathlib.Path) -> dict[str, float]:
                     log.scalars(step, metrics | progress.report(step, shown))
                 if saving:
                     saver.save(step, state, iterator, meta)
-                if stop.received:
+                if stopping:
                     saver.close()
                     log.close()
                     raise Interrupted(f"stopped at step {step} and saved; the same command resumes")
