@@ -51,7 +51,8 @@ def pull_fields(uv, mouth_side, eye_side):
     f["brow_inner_up"] = field(dx=-0.08 * inner * out, dy=1.15 * inner, dz=0.06 * inner)
     outer = hill(ax, y, 4.1, 5.8, 1.45, 1.9, 1.1)
     f["brow_outer_up"] = field(dy=1.05 * outer, dz=0.05 * outer)
-    brow = hill(ax, y, 2.2, 5.4, 2.0, 1.5, 0.75)
+    off_lid = ramp(y - EYE[1] - UPPER_OPEN * lid_shape(ax), 0.0, 1.0)  # brows fold over the lids
+    brow = hill(ax, y, 2.2, 5.4, 2.0, 1.5, 0.75) * off_lid
     f["brow_down"] = field(dy=-0.85 * brow, dz=0.22 * brow)
     knit = hill(ax, y, 1.5, 5.4, 1.2, 1.5, 0.9) * ramp(ax, 0.0, 1.3)
     glabella = hill(ax, y, 0.75, 5.3, 0.35, 0.9, 0.6)
@@ -60,12 +61,12 @@ def pull_fields(uv, mouth_side, eye_side):
     # --- eyes
     cheek = hill(ax, y, 3.9, 0.7, 1.5, 0.95, 1.6)
     pouch = low_lid * hill(ax, y, 3.2, 2.75, 1.3, 0.5, 0.7)
-    crow = hill(ax, y, 5.5, 3.2, 0.75, 1.1)
-    tail = hill(ax, y, 4.7, 5.4, 1.0, 0.9, 0.8)
+    crow = hill(ax, y, 5.9, 3.2, 0.75, 1.2)
+    tail = hill(ax, y, 4.7, 5.4, 1.0, 0.9, 0.8) * off_lid
     f["cheek_up"] = field(
         dx=0.05 * cheek - 0.62 * crow,
         dy=1.30 * cheek + 0.12 * pouch - 0.10 * crow - 0.22 * tail,
-        dz=0.85 * cheek + 0.18 * pouch,
+        dz=0.85 * cheek + 0.18 * pouch + 0.40 * crow,
     )
     opening = lid_shape(ax)
     below = np.clip(1 - np.abs(EYE[1] - LOWER_OPEN * opening - y) / 1.5, 0, 1) ** 1.3

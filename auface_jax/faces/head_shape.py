@@ -201,7 +201,7 @@ def over_eyeball(ax, y, z, gap=LID_GAP):
 
 def eyeball_points(count=22):
     """The front of a ball of radius 1 around 0: points [count * 2 * count, 3] and triangles."""
-    polar = np.linspace(0.0, np.radians(100.0), count)
+    polar = np.linspace(0.0, np.radians(78.0), count)
     turn = np.linspace(0.0, 2 * np.pi, 2 * count, endpoint=False)
     p, t = np.meshgrid(polar, turn, indexing="ij")
     points = np.stack([np.sin(p) * np.cos(t), np.sin(p) * np.sin(t), np.cos(p)], -1)

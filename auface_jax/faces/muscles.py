@@ -5,7 +5,7 @@ A unit is a muscle, a muscle is a pull, and pulls meet in the tissue. Three step
 1. Each intensity saturates: the first half of an effort moves the skin more than the second.
 2. Antagonists compete: each takes a share of the other's contraction away, never all of it, so
    that the outcome stays monotone in both and lies between the two alone. Pulls that add up at
-   one place (lids under AU6 and AU7, lips under AU17, AU23 and AU24) share one range of motion.
+   one place (lids under AU6 and AU7, lips under AU23 and AU24) share one range of motion.
 3. Contractions weigh the model's displacement fields, and lids that would sink into an eyeball
    slide over it.
 """
@@ -50,14 +50,13 @@ def contractions(intensities) -> np.ndarray:
         intensities: float [12] in [0, 1], in the order of `AU_NUMBERS`.
 
     Returns:
-        float32 [P] in [0, 1.3], in the order of `face_model.PULLS`.
+        float32 [P] in [0, 1], in the order of `face_model.PULLS`.
 
     Raises:
         ValueError: see `check_intensities`.
     """
     c = dict(zip(AU_NUMBERS, saturate(check_intensities(intensities).astype(float)), strict=True))
     lift, droop = c[12] * (1 - 0.45 * c[15]), c[15] * (1 - 0.25 * c[12])
-    ring = 1 - (1 - 0.75 * c[23]) * (1 - 0.75 * c[24])  # what is left of the lips' height is shared
     pull = {
         # Frontalis against the depressors: 1+4 oblique, 1+2+4 raised but drawn together and flat.
         "brow_inner_up": c[1] * (1 - 0.30 * c[4]),
@@ -74,7 +73,7 @@ def contractions(intensities) -> np.ndarray:
         "chin_up": c[17],
         "lips_roll": c[23] * (1 - 0.35 * c[24]),
         "lips_press": c[24] * (1 - 0.35 * c[23]),
-        "mouth_narrow": ring * (0.30 * c[23] + c[24]) / 1.3,
+        "mouth_narrow": 1 - (1 - 0.20 * c[23]) * (1 - 0.75 * c[24]),
     }
     return np.array([pull[name] for name in PULLS], np.float32)
 
@@ -98,10 +97,25 @@ def displaced(
     """
     if not -0.3 <= asymmetry <= 0.3:
         raise ValueError(f"asymmetry is {asymmetry}; it must be from -0.3 to 0.3")
-    moved = np.tensordot(contractions(intensities), model.pulls, axes=1)
+    pull = contractions(intensities)
+    pull[PULLS.index("lid_tight")] *= _eye_room(model, neutral)
+    moved = np.tensordot(pull, model.pulls, axes=1)
     side = 1.0 + np.float32(asymmetry) * (2.0 * model.left - 1.0)
     vertices = neutral + moved * side[:, None]
     return rest_lids(model, vertices)
+
+
+def _eye_room(model, neutral):
+    """How far apart the person's lids are, relative to the mean face: the way they can close."""
+
+    def opening(points):
+        return sum(
+            (points[model.regions[f"{side}_upper_lid"], 1].max()
+             - points[model.regions[f"{side}_lower_lid"], 1].min())
+            for side in ("left", "right")
+        )  # fmt: skip
+
+    return np.clip(opening(neutral) / opening(model.vertices), 0.4, 1.3)
 
 
 def rest_lids(model: FaceModel, vertices: np.ndarray) -> np.ndarray:

@@ -35,9 +35,14 @@ class _Prepared:
     light_reach: np.ndarray  # [V]
 
 
+def resting_face(model: FaceModel, person: Person) -> np.ndarray:
+    """The person's vertices at rest, float32 [V, 3]."""
+    return rest_lids(model, model.neutral(person.shape, person.hair_style))
+
+
 @functools.lru_cache(maxsize=8)
 def _prepare(model: FaceModel, person: Person) -> _Prepared:
-    neutral = rest_lids(model, model.neutral(person.shape, person.hair_style))
+    neutral = resting_face(model, person)
     marks = neutral[model.landmarks]
     reach = np.ones(len(neutral), np.float32)
     if "neck" in model.regions:
