@@ -300,6 +300,8 @@ def main(arguments: list[str] | None = None) -> None:
         info = build(**options)
     except ValueError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(f"stopped: {options['out']} was not built, and nothing of it is left")
     print(f"{options['out']}: {_summary(info)}")
     for reason, count in info["left_out"].items():
         print(f"left out: {count} ({reason})")

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterator
 
@@ -107,6 +108,7 @@ _process_work: PersonRecords | None = None  # a pool process's own copy, so that
 def _start_process(work: PersonRecords) -> None:
     global _process_work
     _process_work = work
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the builder, who ends its pool
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
