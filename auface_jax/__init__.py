@@ -12,6 +12,7 @@ Reading order, which is the order data flows in:
                   what a run is made of
     tasks         one file a training task: pure init, step and evaluate functions
     train         the story from configuration to saved run
+    generate      faces from a finished run
     describe      labels -> text, from the command line
 
 Letters in shapes, types, einsums and comments:
