@@ -116,7 +116,12 @@ def build(
         results = each_person(work, splits, processes or available_processes())
         if progress:
             results = tqdm.tqdm(
-                results, total=len(splits), desc=f"building {out.name}", unit="person"
+                results,
+                total=len(splits),
+                desc=f"building {out.name}",
+                unit="person",
+                # A log file needs a line now and then, not a bar that moves.
+                mininterval=0.1 if sys.stderr.isatty() else 15,
             )
         info = _write(partial, results, splits, faces, options)
         (partial / INFO_NAME).write_text(json.dumps(info, indent=1) + "\n")

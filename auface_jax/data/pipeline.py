@@ -56,7 +56,8 @@ def training_iterator(
     Returns:
       An iterator with `get_state()` and `set_state()`, over dicts of arrays:
         image, reference: uint8 [B, H, W, 3]
-        labels: int8 [B, A], 0 or 1 (a unit that was not coded counts as absent)
+        labels: int8 [B, A], 0 or 1; -1 where the source does not code the unit (described as
+          absent, left out of losses and figures)
         text_tokens: int32 [B, L]; text_mask: bool [B, L]
 
     Raises:
@@ -248,8 +249,7 @@ class _Collate:
         return {
             "image": np.stack([e["image"] for e in examples]),
             "reference": np.stack([e["reference"] for e in examples]),
-            # What was not coded (-1) counts as absent, as it does in the constructs.
-            "labels": np.stack([np.maximum(e["record"].labels, 0) for e in examples]),
+            "labels": np.stack([e["record"].labels for e in examples]),
             "text_tokens": tokens,
             "text_mask": mask,
         }
