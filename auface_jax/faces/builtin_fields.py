@@ -116,7 +116,7 @@ def pull_fields(uv, mouth_side, eye_side):
     pad = hill(ax, y, 3.85, MOUTH_Y + 0.1, 0.55, 1.1)
     flat = hill(ax, y, 1.7, MOUTH_Y, 0.8, 0.8)
     f["corner_tuck"] = field(
-        dx=0.58 * corner * out - 0.65 * pad,
+        dx=0.42 * corner * out - 0.40 * pad,
         dy=0.26 * corner - 0.60 * flat * np.clip((y - MOUTH_Y) / 0.6, -1, 1),
         dz=-1.1 * pit + 0.9 * pad - 0.30 * flat,
     )
@@ -124,7 +124,10 @@ def pull_fields(uv, mouth_side, eye_side):
         np.maximum(ax, MOUTH_HALF), y, MOUTH_HALF, MOUTH_Y - 0.05, 0.7, 0.95, 1.35
     )
     jowl = hill(ax, y, 3.1, -5.0, 0.75, 0.7)
-    f["corner_down"] = field(dx=0.22 * droop * out, dy=-1.25 * droop, dz=0.40 * jowl - 0.2 * droop)
+    shove = hill(ax, y, 2.55, -4.6, 0.45, 0.8)  # towards the furrow that runs down from the corner
+    f["corner_down"] = field(
+        dx=0.22 * droop * out + 0.30 * shove, dy=-1.25 * droop, dz=0.65 * jowl - 0.2 * droop
+    )
 
     # --- chin and the ring of the mouth
     boss = hill(ax, y, 0.0, -6.2, 1.5, 1.0, 1.0)
@@ -148,7 +151,7 @@ def pull_fields(uv, mouth_side, eye_side):
     bulge_low = hill(ax, y, 0.0, MOUTH_Y - 1.45, 1.7, 0.42)
     f["lips_press"] = field(
         dy=-0.30 * rim_up + 0.34 * rim_low,
-        dz=-0.30 * (red_up + red_low) + 0.55 * (bulge_up + bulge_low),
+        dz=-0.30 * (red_up + red_low) + 0.75 * (bulge_up + bulge_low),
     )
     ring = hill(ax, y, MOUTH_HALF, MOUTH_Y, 1.25, 1.1, 1.1)
     f["mouth_narrow"] = field(dx=-1.0 * ring * out, dz=0.12 * ring)
@@ -241,7 +244,5 @@ def crease_directions(uv):
     direction = blend(hill(ax, y, 5.6, 3.3, 0.8, 1.3), 1.0, 0.25 * (y - 3.4))  # crow's feet: a fan
     direction = blend(hill(ax, y, 2.7, -1.6, 1.0, 1.9), 0.8, 0.6)  # nasolabial: slopes outwards
     direction = blend(hill(ax, y, 3.3, -3.4, 0.6, 0.9), 1.0, 0.0)  # beside the mouth: upright
-    direction = blend(hill(ax, y, 3.0, -5.0, 0.6, 0.8), 0.6, 0.8)  # under its corners
+    direction = blend(hill(ax, y, 3.0, -4.7, 0.6, 0.9), 1.0, 0.1)  # under its corners
     return direction / np.maximum(np.linalg.norm(direction, axis=-1, keepdims=True), 1e-6)
-
-

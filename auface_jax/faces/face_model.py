@@ -121,5 +121,8 @@ class FaceModel:
                 f"hair style {hair_style} is not in 0..{len(self.hair) - 1} "
                 f"({', '.join(self.hair_names)})"
             )
-        moved = np.tensordot(coefficients, self.identity, axes=1)
-        return self.vertices + moved + self.hair[hair_style]
+        # Summed in a fixed order, so that the result never depends on a threaded BLAS.
+        face = self.vertices + self.hair[hair_style]
+        for coefficient, mode in zip(coefficients, self.identity, strict=True):
+            face = face + coefficient * mode
+        return face

@@ -7,6 +7,7 @@ a style is where its thickness crosses zero: hairline, temples and length are al
 from __future__ import annotations
 
 import numpy as np
+from scipy.interpolate import PchipInterpolator
 
 from .head_shape import back_z, front_z, half_width, hill, ramp, sheet_triangles, side_z
 
@@ -83,6 +84,11 @@ def _hairline(angle, forehead, temple, sideburn):
     )
 
 
+# Angle from the front at which long hair begins, by height.
+_opening = PchipInterpolator(
+    [-13, -8, -4, 0, 4, 7, 8.6, 9.4, 14], [74, 74, 72, 70, 63, 46, 18, -6, -60]
+)
+
 _VOLUME = {  # most thickness, the distance over which it is reached, extra on the crown
     "cropped": (0.30, 2.2, 0.0),
     "receding": (0.40, 2.2, 0.0),
@@ -98,10 +104,7 @@ _VOLUME = {  # most thickness, the distance over which it is reached, extra on t
 def _above_edge(style, angle, signed, y):
     """Distance (about centimetres) from the edge of a style, + inside of the hair."""
     if style in ("bob", "long"):  # hang down beside the face, behind an opening
-        opening = np.interp(
-            y, [-13, -8, -4, 0, 4, 7, 8.6, 9.4], [74, 74, 72, 70, 62, 46, 18, -6]
-        )
-        return (angle - opening) / 9.0
+        return (angle - _opening(y)) / 9.0
     if style == "side_swept":
         part = (0.9 * ramp(signed, -70, 40) - 0.9) * hill(angle, 0, 0, 0, 45, 1)
         return y - _hairline(angle, 8.6, 7.6, 0.9) - part
@@ -122,10 +125,13 @@ def _thickness(style, angle, signed, y):
         return np.full_like(y, -4.0)
     above = _above_edge(style, angle, signed, y)
     most, over, crown = _VOLUME[style]
-    grown = most * ramp(above, 0.0, over) ** 0.7 + crown * hill(y, 0, 13.0, 0, 4.0, 1) * (y > 9.4)
-    thickness = np.where(above > 0, grown, 0.9 * above)
+    crown = crown * hill(y, 0, 13.0, 0, 4.0, 1) * ramp(y, 8.8, 12.5)
     if style in ("bob", "long"):
-        thickness = np.maximum(thickness, -1.6)
+        grown = most * ramp(above, 0.0, over) ** 0.7
+        thickness = np.maximum(np.where(above > 0, grown, 0.9 * above), -1.6)
+    else:  # short hair at the edge is painted on the scalp; the shell rises behind it
+        grown = most * ramp(above, 0.3, over) ** 0.8 - 0.04 + crown
+        thickness = np.where(above > 0, grown, 0.9 * above - 0.04)
     if style == "bob":
         thickness = thickness - 7.0 * ramp(-6.2 - y, 0.0, 2.0)
     if style == "long":

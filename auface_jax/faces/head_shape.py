@@ -16,7 +16,7 @@ from scipy.interpolate import PchipInterpolator
 
 MOUTH_Y = -3.5
 MOUTH_HALF = 2.55
-EYE = np.array([3.2, 3.4, 8.10])  # centre of the left eyeball
+EYE = np.array([3.2, 3.4, 7.98])  # centre of the left eyeball
 EYE_RADIUS = 1.60
 EYE_HALF = 1.58  # half length of the lid opening
 UPPER_OPEN, LOWER_OPEN = 0.80, 0.44  # how far the lids stand from their common line
@@ -87,6 +87,7 @@ def relief(x, y):
     z -= 0.10 * hill(ax, y, 0.0, 5.4, 0.7, 0.8)  # glabella
     z -= 0.80 * hill(ax, y, 2.9, 3.6, 1.5, 0.95, 0.8)  # sockets
     z -= 0.35 * hill(ax, y, 1.6, 3.8, 0.75, 1.0)
+    z += 0.32 * hill(ax, y, 3.2, 2.0, 1.5, 0.55)  # under the eyes
     z += 0.40 * hill(ax, y, 4.5, 1.1, 1.5, 1.0, 1.3)  # cheekbones
     z -= 0.35 * hill(ax, y, 5.2, -3.0, 1.3, 1.8)  # under the cheekbones
     z -= 0.25 * hill(ax, y, 6.0, 6.2, 1.0, 1.6)  # temples
@@ -256,8 +257,8 @@ def mouth_inside_points():
         points = np.stack([x, y + 0 * x, z], -1).reshape(-1, 3)
         return points, sheet_triangles(len(rows), len(a))
 
-    teeth = bow(np.linspace(-3.95, -2.4, 5), 10.35, 2.15)
-    dark = bow(np.linspace(-6.0, -1.8, 5), 9.2, 2.7)
+    teeth = bow(np.linspace(-3.95, -2.4, 5), 9.80, 2.15)
+    dark = bow(np.linspace(-6.0, -1.8, 5), 8.7, 2.7)
     return teeth, dark
 
 

@@ -56,7 +56,7 @@ def contractions(intensities) -> np.ndarray:
         ValueError: see `check_intensities`.
     """
     c = dict(zip(AU_NUMBERS, saturate(check_intensities(intensities).astype(float)), strict=True))
-    lift, droop = c[12] * (1 - 0.45 * c[15]), c[15] * (1 - 0.25 * c[12])
+    lift, droop = c[12] * (1 - 0.45 * c[15]), c[15] * (1 - 0.15 * c[12])
     pull = {
         # Frontalis against the depressors: 1+4 oblique, 1+2+4 raised but drawn together and flat.
         "brow_inner_up": c[1] * (1 - 0.30 * c[4]),
@@ -73,7 +73,7 @@ def contractions(intensities) -> np.ndarray:
         "chin_up": c[17],
         "lips_roll": c[23] * (1 - 0.35 * c[24]),
         "lips_press": c[24] * (1 - 0.35 * c[23]),
-        "mouth_narrow": 1 - (1 - 0.20 * c[23]) * (1 - 0.75 * c[24]),
+        "mouth_narrow": 1 - (1 - 0.20 * c[23]) * (1 - 0.85 * c[24]),
     }
     return np.array([pull[name] for name in PULLS], np.float32)
 
@@ -99,7 +99,11 @@ def displaced(
         raise ValueError(f"asymmetry is {asymmetry}; it must be from -0.3 to 0.3")
     pull = contractions(intensities)
     pull[PULLS.index("lid_tight")] *= _eye_room(model, neutral)
-    moved = np.tensordot(pull, model.pulls, axes=1)
+    # A plain sum in a fixed order: the bytes of a picture must not depend on a threaded BLAS.
+    moved = np.zeros_like(neutral)
+    for strength, field in zip(pull, model.pulls, strict=True):
+        if strength:
+            moved += strength * field
     side = 1.0 + np.float32(asymmetry) * (2.0 * model.left - 1.0)
     vertices = neutral + moved * side[:, None]
     return rest_lids(model, vertices)
@@ -135,6 +139,7 @@ def rest_lids(model: FaceModel, vertices: np.ndarray) -> np.ndarray:
 
 def eyeball_sphere(points: np.ndarray) -> tuple[np.ndarray, float]:
     """Centre [3] and radius of the sphere through points [N, 3] (least squares)."""
+    points = points[:: max(1, len(points) // 64)]  # all lie on the sphere; a few tell it
     system = np.concatenate([2.0 * points, np.ones((len(points), 1))], 1).astype(np.float64)
     solution, *_ = np.linalg.lstsq(system, (points.astype(np.float64) ** 2).sum(1), rcond=None)
     centre = solution[:3]

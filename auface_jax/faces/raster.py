@@ -42,7 +42,8 @@ def compression(rest, moved, triangles, uv, crease):
     """How much shorter skin became across its creases: [V], 0 none, towards 1 folded.
 
     For every triangle the maps from the unrolled face to the resting and to the moved surface are
-    linear; the stretch of the crease's direction under the two is compared.
+    linear; the stretch of the crease's direction under the two is compared, seen from the front:
+    a swelling does not smooth the fold beside it.
     """
     total = np.zeros(rest.shape[0], np.float32)
     count = np.zeros(rest.shape[0], np.float32)
@@ -58,7 +59,7 @@ def compression(rest, moved, triangles, uv, crease):
             continue
         along_b, along_c = (s * dx - q * dy) / det, (p * dy - r * dx) / det
         old, new = 0.0, 0.0
-        for k in range(3):
+        for k in range(2):
             d = along_b * (rest[b, k] - rest[a, k]) + along_c * (rest[c, k] - rest[a, k])
             old += d * d
             d = along_b * (moved[b, k] - moved[a, k]) + along_c * (moved[c, k] - moved[a, k])
@@ -218,7 +219,7 @@ def shade(
                     dark = 1.0 - 0.60 * min(depth, 1.3) * bump[2]
                     for k in range(3):
                         base[k] *= dark
-                gloss, power = 0.05 + 0.13 * shine, 16.0
+                gloss, power = 0.04 + 0.10 * shine, 14.0
             n = np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9
             nx, ny, nz = nx / n, ny / n, nz / n
             sky = ambient * (0.82 + 0.25 * ny)

@@ -71,9 +71,16 @@ def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
     return tilt @ nod @ turn
 
 
+def _turn(points, matrix):
+    """points [V, 3] rotated, without BLAS: its threads may round differently."""
+    return np.stack(
+        [points[:, 0] * a + points[:, 1] * b + points[:, 2] * c for a, b, c in matrix], 1
+    )
+
+
 def _project(points, centre, scene, size):
     """Pixels [V, 3]: x, y, depth."""
-    turned = (points - centre) @ rotation(scene.yaw, scene.pitch, scene.roll).T
+    turned = _turn(points - centre, rotation(scene.yaw, scene.pitch, scene.roll))
     depth = CAMERA_DISTANCE - turned[:, 2]
     scale = size / _FRAME_HEIGHT * scene.zoom * CAMERA_DISTANCE / depth
     x = size * (0.5 + scene.shift[0]) + turned[:, 0] * scale
@@ -102,17 +109,15 @@ def _lights(scene):
         (fill, scene.fill * np.array([0.92, 0.97, 1.05])),
         (rim, 0.35 * scene.fill * np.ones(3)),
     ]
-    return np.array(
-        [[*(d / np.linalg.norm(d)), *strength] for d, strength in rows], np.float32
-    )
+    return np.array([[*(d / np.linalg.norm(d)), *strength] for d, strength in rows], np.float32)
 
 
 def _background(scene, size):
     angle = np.radians(scene.background_angle)
     steps = (np.arange(size) + 0.5) / size - 0.5
-    t = np.clip(
-        0.5 + steps[None, :] * np.cos(angle) + steps[:, None] * np.sin(angle), 0.0, 1.0
-    )[..., None]
+    t = np.clip(0.5 + steps[None, :] * np.cos(angle) + steps[:, None] * np.sin(angle), 0.0, 1.0)[
+        ..., None
+    ]
     first, second = (np.asarray(c, np.float32) for c in scene.background)
     return np.ascontiguousarray(first * (1 - t) + second * t, np.float32)
 
@@ -155,13 +160,15 @@ def render(
     samples = 3 if size < 100 else 2
     drawn = size * samples
     screen = _project(vertices, ready.centre, scene, drawn)
-    turn = rotation(scene.yaw, scene.pitch, scene.roll).astype(np.float32)
-    normals = raster.vertex_normals(vertices, model.triangles) @ turn.T
+    normals = _turn(
+        raster.vertex_normals(vertices, model.triangles),
+        rotation(scene.yaw, scene.pitch, scene.roll),
+    )
     uv = model.uv.copy()
     for part, inwards in zip(model.eyeballs, (-_VERGENCE, _VERGENCE), strict=True):
         gaze = rotation(scene.gaze[0] + inwards, scene.gaze[1], 0.0)
         centre, radius = eyeball_sphere(vertices[part])
-        uv[part] = (((vertices[part] - centre) / radius) @ gaze)[:, :2]
+        uv[part] = _turn((vertices[part] - centre) / radius, gaze.T)[:, :2]
 
     shown, weight = raster.rasterise(screen, model.triangles, drawn)
     picture = _background(scene, drawn)

@@ -70,8 +70,8 @@ def wrinkle_map():
         ([(5.0, 2.95), (5.8, 2.55), (6.4, 2.1)], 0.13, 1.1),
         ([(1.9, 2.5), (2.8, 2.12), (3.8, 2.15), (4.6, 2.55)], 0.15, 1.1),  # under the eye
         ([(1.75, -0.2), (2.15, -0.9), (2.75, -1.9), (3.25, -3.1)], 0.17, 1.0),  # nasolabial
-        ([(2.95, -2.45), (3.22, -3.4), (3.0, -4.4)], 0.22, 1.5),  # dimple
-        ([(2.75, -3.9), (3.0, -4.6), (3.05, -5.3)], 0.16, 0.6),  # from the corner down
+        ([(3.0, -2.6), (3.25, -3.4), (3.05, -4.25)], 0.26, 1.4),  # dimple
+        ([(2.75, -3.9), (3.0, -4.6), (3.05, -5.3)], 0.18, 1.2),  # from the corner down
         ([(0.0, -5.25), (0.7, -5.22), (1.3, -5.4)], 0.15, 0.9),  # under the lip
     ]
     for points, sigma, height in strokes:
@@ -119,7 +119,7 @@ def _shadows():
     slant = 0.10 * hill(ax, y, 4.8, EYE[1], 0.8, 0.8)
     top = EYE[1] + UPPER_OPEN * opening + slant
     wide = 1 - ramp(np.abs(ax - EYE[0]), 1.45, 1.75)
-    shade -= 0.75 * np.exp(-0.5 * ((y - top - 0.03) / 0.09) ** 2) * wide  # lashes
+    shade -= 0.80 * np.exp(-0.5 * ((y - top - 0.05) / 0.11) ** 2) * wide  # lashes
     shade -= 0.24 * np.exp(-0.5 * ((y - top - 0.42) / 0.09) ** 2) * wide  # fold of the lid
     low = EYE[1] - LOWER_OPEN * opening + slant
     shade -= 0.25 * np.exp(-0.5 * ((y - low + 0.03) / 0.08) ** 2) * wide
