@@ -176,9 +176,7 @@ def changed(model, person, scene, intensities, size=64):
 
 @pytest.mark.parametrize("number", facs.AU_NUMBERS)
 def test_each_unit_is_visible_at_64_pixels(model, people, number):
-    shares = [
-        changed(model, person, Scene(), units(**{f"AU{number}": 1.0})) for person in people
-    ]
+    shares = [changed(model, person, Scene(), units(**{f"AU{number}": 1.0})) for person in people]
     assert np.mean(shares) >= 0.01
 
 

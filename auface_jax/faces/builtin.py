@@ -48,15 +48,14 @@ def _add_head(mesh):
     g = shape.grid()
     rows, columns = len(g.y), len(g.theta)
     row, column = (m.ravel() for m in np.meshgrid(range(rows), range(columns), indexing="ij"))
-    above, below = (row > g.eye_row), (row > g.mouth_row)
     slits = [(g.mouth_row, g.mouth_columns)] + [(g.eye_row, c) for c in g.eye_columns]
     # The vertices of a slit exist twice: the grid's own belong below it, the copies above.
     index = np.arange(rows * columns).reshape(rows, columns)
     upper = index.copy()
     extra_row, extra_column = [], []
     for slit_row, slit_columns in slits:
-        upper[slit_row, slit_columns] = rows * columns + len(extra_row) + np.arange(
-            len(slit_columns)
+        upper[slit_row, slit_columns] = (
+            rows * columns + len(extra_row) + np.arange(len(slit_columns))
         )
         extra_row += [slit_row] * len(slit_columns)
         extra_column += list(slit_columns)
@@ -65,25 +64,24 @@ def _add_head(mesh):
     eye_side = np.where((row > g.eye_row) | (copied & (row == g.eye_row)), 1.0, -1.0)
     mouth_side = np.where((row > g.mouth_row) | (copied & (row == g.mouth_row)), 1.0, -1.0)
     points, uv = shape.head_points(g.theta[column], g.y[row], eye_side)
-    del above, below
     # A cell's lower edge uses the copies (it lies above the slit), its upper edge the originals.
     a, b = upper[:-1, :-1].ravel(), upper[:-1, 1:].ravel()
     d, e = index[1:, :-1].ravel(), index[1:, 1:].ravel()
     triangles = np.concatenate([np.stack([a, b, e], 1), np.stack([a, e, d], 1)])
     head = mesh.add("head", points, triangles, SKIN, uv, mouth_side, eye_side)
 
-    def rim(edge, steps, material, name, y_side, z_back=0.0):
-        """Strips behind an edge, each step an offset (dy, dz) from it."""
+    def rim(name, edge, steps, material, upper_edge):
+        """Strips behind an edge of a slit, each step an offset (dy, dz) from the edge."""
         previous = head[0] + edge
         for k, (dy, dz) in enumerate(steps):
             inner = points[edge] + [0.0, dy, dz]
             made = mesh.add(
-                f"{name}_{k}", inner, np.zeros((0, 3)), material, uv[edge], y_side[edge],
+                f"{name}_{k}", inner, np.zeros((0, 3)), material, uv[edge], mouth_side[edge],
                 eye_side[edge],
             )  # fmt: skip
             p, q, r, t = previous[:-1], previous[1:], made[1:], made[:-1]
             strip = np.concatenate([np.stack([p, q, r], 1), np.stack([p, r, t], 1)])
-            mesh.connect(strip if steps[-1][0] >= 0 else strip[:, ::-1], material)
+            mesh.connect(strip if upper_edge else strip[:, ::-1], material)
             previous = made
 
     def edge_of(table, slit_row, slit_columns):
@@ -93,26 +91,24 @@ def _add_head(mesh):
 
     mouth = g.mouth_columns
     top, bottom = edge_of(upper, g.mouth_row, mouth), edge_of(index, g.mouth_row, mouth)
-    rim(top, [(-0.03, -0.25), (0.12, -0.6), (0.4, -1.0)], MOUTH, "upper_lip_inside", mouth_side)
-    rim(bottom, [(0.03, -0.25), (-0.1, -0.6), (-0.4, -1.0)], MOUTH, "lower_lip_inside", mouth_side)
+    rim("upper_lip_inside", top, [(-0.03, -0.25), (0.12, -0.6), (0.4, -1.0)], MOUTH, True)
+    rim("lower_lip_inside", bottom, [(0.03, -0.25), (-0.1, -0.6), (-0.4, -1.0)], MOUTH, False)
     lids = []
     for name, slit_columns in zip(("left", "right"), g.eye_columns, strict=True):
         top = edge_of(upper, g.eye_row, slit_columns)
         bottom = edge_of(index, g.eye_row, slit_columns)
-        rim(top, [(-0.07, -0.06), (0.05, -0.3)], LASH, f"{name}_upper_rim", mouth_side)
-        rim(bottom, [(0.03, -0.08), (-0.05, -0.3)], LASH, f"{name}_lower_rim", mouth_side)
+        rim(f"{name}_upper_rim", top, [(-0.07, -0.06), (0.05, -0.3)], LASH, True)
+        rim(f"{name}_lower_rim", bottom, [(0.03, -0.08), (-0.05, -0.3)], LASH, False)
         sign = 1 if name == "left" else -1
         near = (np.abs(sign * uv[:, 0] - shape.EYE[0]) < 2.0) & (
             np.abs(uv[:, 1] - shape.EYE[1]) < 1.9
         )
         lids.append((head[0] + np.flatnonzero(near)).astype(np.int32))
+        for lid, table in (("upper", upper), ("lower", index)):
+            edge = head[0] + table[g.eye_row, slit_columns]
+            mesh.regions[f"{name}_{lid}_lid"] = edge.astype(np.int32)
     mesh.regions["upper_lip_edge"] = (head[0] + upper[g.mouth_row, mouth]).astype(np.int32)
     mesh.regions["lower_lip_edge"] = (head[0] + index[g.mouth_row, mouth]).astype(np.int32)
-    for name, slit_columns in zip(("left", "right"), g.eye_columns, strict=True):
-        for lid, table in (("upper", upper), ("lower", index)):
-            mesh.regions[f"{name}_{lid}_lid"] = (head[0] + table[g.eye_row, slit_columns]).astype(
-                np.int32
-            )
     for name, corner in (("right_corner", mouth[0] - 1), ("left_corner", mouth[-1] + 1)):
         mesh.regions[name] = np.array([head[0] + index[g.mouth_row, corner]], np.int32)
     return tuple(lids)
@@ -120,6 +116,7 @@ def _add_head(mesh):
 
 def _landmarks(points, uv, regions, skin):
     """Vertices of the 68 points, by nearest place on the neutral face."""
+
     def nearest(x, y):
         return int(skin[np.argmin((uv[skin, 0] - x) ** 2 + (uv[skin, 1] - y) ** 2)])
 

@@ -18,9 +18,13 @@ _TOP, _BOTTOM = 13.7, -13.0
 def shell():
     """The bare shell: (points [V, 3], triangles [F, 3], uv [V, 2] as (angle, height))."""
     theta = np.radians(np.linspace(-165.0, 165.0, 89))
-    y = np.concatenate([np.linspace(_BOTTOM, 3.0, 26, endpoint=False),
-                        np.linspace(3.0, 12.4, 36, endpoint=False),
-                        _TOP - 1.3 * np.linspace(1.0, 0.0, 9) ** 2])
+    y = np.concatenate(
+        [
+            np.linspace(_BOTTOM, 3.0, 26, endpoint=False),
+            np.linspace(3.0, 12.4, 36, endpoint=False),
+            _TOP - 1.3 * np.linspace(1.0, 0.0, 9) ** 2,
+        ]
+    )
     t, h = np.meshgrid(theta, y)
     points = _hull(t, h, np.zeros_like(t))
     triangles = sheet_triangles(len(y), len(theta))
@@ -79,7 +83,8 @@ def scalp_cover(style, x, y):
 def _hairline(angle, forehead, temple, sideburn):
     """Height of the edge of the hair at an angle from the front."""
     return np.interp(
-        angle, [0, 28, 46, 60, 74, 84, 92, 108, 180],
+        angle,
+        [0, 28, 46, 60, 74, 84, 92, 108, 180],
         [forehead, forehead - 0.1, temple, temple - 1.8, sideburn + 0.6, sideburn, 3.6, -1.5, -4.0],
     )
 

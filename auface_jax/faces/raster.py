@@ -196,8 +196,11 @@ def shade(
                 for k in range(3):
                     base[k] = colours[3, k] * 0.28
             elif material == HAIR:
-                strand = (np.sin(38 * s + phase + 0.4 * t) + np.sin(61 * s + 2 * phase)
-                          + np.sin(17 * s + 0.5 * phase - 0.3 * t)) / 3.0
+                strand = (
+                    np.sin(38 * s + phase + 0.4 * t)
+                    + np.sin(61 * s + 2 * phase)
+                    + np.sin(17 * s + 0.5 * phase - 0.3 * t)
+                ) / 3.0
                 for k in range(3):
                     base[k] = colours[0, k] * (1.0 + 0.22 * strand)
                 gloss, power, wrap = 0.10, 12.0, 0.35

@@ -100,7 +100,7 @@ def sample_person(rng: np.random.Generator) -> Person:
         [0.10, 0.20, 0.20, 0.35, 0.15]
     )
     iris = _IRIS[rng.choice(5, p=eyes / eyes.sum())] * rng.uniform(0.8, 1.25)
-    brow = 0.55 * np.minimum(hair, 0.22) + 0.45 * 0.06 * skin
+    brow = 0.55 * hair * min(1.0, 0.20 / hair.max()) + 0.45 * 0.06 * skin
     bearded = rng.uniform() < 0.25
     return Person(
         shape=shape.astype(np.float32),
