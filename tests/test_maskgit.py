@@ -1,0 +1,214 @@
+"""What Stage II's network may see, in both token layouts."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import pytest
+import tiny
+
+from auface_jax.masking import LAYOUTS
+from auface_jax.models.au_attention import AUCrossAttention
+from auface_jax.models.vq_auface import VQAUFace
+from auface_jax.tasks.maskgit import context_dropout, different_partners
+
+B, N, Q, K, L = 3, 16, 3, 8, 6
+VOCABULARY = 50
+
+
+def model_of(layout):
+    return VQAUFace(
+        text_encoder=tiny.TEXT_FIELDS | {"vocab_size": VOCABULARY},
+        face_encoder={"patch": 4, "channels": 8},
+        transformer=tiny.TRANSFORMER_FIELDS
+        | {"layout": layout, "grid": 4, "levels": Q, "codes": K},
+    )
+
+
+def example_inputs():
+    rng = np.random.default_rng(0)
+    mask = np.arange(L) < np.array([2, L, 4])[:, None]
+    return {
+        "text_tokens": rng.integers(1, VOCABULARY, (B, L)).astype(np.int32),
+        "text_mask": mask,
+        "reference": rng.uniform(-1, 1, (B, 16, 16, 3)).astype(np.float32),
+        "reference_latents": rng.normal(size=(B, N, 8)).astype(np.float32),
+        "drop_text": np.zeros(B, bool),
+        "drop_reference": np.zeros(B, bool),
+    }
+
+
+def example_tokens(layout):
+    rng = np.random.default_rng(1)
+    codes = rng.integers(0, K, (B, N, Q)).astype(np.int32)
+    masked = rng.random((B, N, 1 if layout == "depth" else Q)) < 0.5
+    return codes, np.broadcast_to(masked, codes.shape).copy()
+
+
+@functools.cache
+def network(layout):
+    """The compiled network with parameters large enough that what it sees shows."""
+    model = model_of(layout)
+    codes, masked = example_tokens(layout)
+    apply = jax.jit(lambda p, c, m, inputs: model.apply({"params": p}, c, m, **inputs))
+
+    @jax.jit
+    def init(key):
+        params = model.init(key, codes, masked, **example_inputs())["params"]
+        return jax.tree.map(
+            lambda p: p + 0.3 * jax.random.normal(jax.random.fold_in(key, p.size), p.shape), params
+        )
+
+    return functools.partial(apply, init(jax.random.key(0)))
+
+
+def changed(before, after):
+    """Where two tensors of logits [B, N, Q, K] differ at all: bool [B, N, Q]."""
+    return (np.asarray(before) != np.asarray(after)).any(-1)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_logits_cover_every_token_and_are_float32(layout):
+    logits = network(layout)(*example_tokens(layout), example_inputs())
+    assert logits.shape == (B, N, Q, K) and logits.dtype == jnp.float32
+    assert np.isfinite(logits).all()
+
+
+def test_flat_a_masked_code_is_invisible_and_a_given_one_is_not():
+    apply, inputs = network("flat"), example_inputs()
+    codes, masked = example_tokens("flat")
+    logits = apply(codes, masked, inputs)
+    other = np.where(masked, (codes + 1) % K, codes)
+    np.testing.assert_array_equal(apply(other, masked, inputs), logits)
+    row, position, level = np.argwhere(~masked)[0]
+    other = codes.copy()
+    other[row, position, level] = (other[row, position, level] + 1) % K
+    seen = changed(logits, apply(other, masked, inputs))
+    assert seen[row].all() and not np.delete(seen, row, axis=0).any()
+
+
+def test_depth_a_masked_code_shows_only_to_the_levels_below_it():
+    apply, inputs = network("depth"), example_inputs()
+    codes, masked = example_tokens("depth")
+    logits = apply(codes, masked, inputs)
+    row, position, _ = np.argwhere(masked)[0]
+    for level in range(Q):
+        other = codes.copy()
+        other[row, position, level] = (other[row, position, level] + 1) % K
+        seen = changed(logits, apply(other, masked, inputs))
+        expected = np.zeros_like(seen)
+        expected[row, position, level + 1 :] = True
+        np.testing.assert_array_equal(seen, expected)
+
+
+def test_depth_a_given_code_shows_everywhere_in_its_row():
+    apply, inputs = network("depth"), example_inputs()
+    codes, masked = example_tokens("depth")
+    row, position, _ = np.argwhere(~masked)[0]
+    for level in range(Q):
+        other = codes.copy()
+        other[row, position, level] = (other[row, position, level] + 1) % K
+        seen = changed(apply(codes, masked, inputs), apply(other, masked, inputs))
+        assert seen[row].all() and not np.delete(seen, row, axis=0).any()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_text_padding_changes_nothing(layout):
+    apply, inputs = network(layout), example_inputs()
+    tokens = example_tokens(layout)
+    logits = apply(*tokens, inputs)
+    rubbish = np.where(inputs["text_mask"], inputs["text_tokens"], 7)
+    np.testing.assert_array_equal(apply(*tokens, inputs | {"text_tokens": rubbish}), logits)
+    longer = {
+        "text_tokens": np.pad(inputs["text_tokens"], ((0, 0), (0, 5)), constant_values=3),
+        "text_mask": np.pad(inputs["text_mask"], ((0, 0), (0, 5))),
+    }
+    np.testing.assert_allclose(apply(*tokens, inputs | longer), logits, atol=2e-4)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_text_and_reference_are_seen_until_they_are_dropped(layout):
+    apply, inputs = network(layout), example_inputs()
+    tokens = example_tokens(layout)
+    other_text = {
+        "text_tokens": (inputs["text_tokens"] + 1) % VOCABULARY,
+        "text_mask": inputs["text_mask"][::-1],
+    }
+    other_image = {"reference": -inputs["reference"]}
+    other_latents = {"reference_latents": 1 - inputs["reference_latents"]}
+    for name, others in {
+        "drop_text": (other_text,),
+        "drop_reference": (other_image, other_latents),
+    }.items():
+        kept, dropped = inputs, inputs | {name: np.array([True, False, True])}
+        for other in others:
+            assert changed(apply(*tokens, kept), apply(*tokens, kept | other)).all()
+            seen = changed(apply(*tokens, dropped), apply(*tokens, dropped | other))
+            assert not seen[[0, 2]].any() and seen[1].all()
+        # A null is something of its own.
+        assert changed(apply(*tokens, kept), apply(*tokens, dropped))[[0, 2]].all()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_decoding_parts_give_the_same_logits(layout):
+    # Decoding computes the context's keys and values once and asks for one level at a time.
+    model, (codes, masked) = model_of(layout), example_tokens(layout)
+    params, inputs = network(layout).args[0], example_inputs()
+
+    @jax.jit
+    def in_parts(params):
+        apply = functools.partial(model.apply, {"params": params})
+        context, out = apply(**inputs, method="context")
+        hidden = apply(codes, masked, context, apply(context, method="keys_values"), method="trunk")
+        logits = [apply(hidden, codes, level, method="level_logits") for level in range(Q)]
+        return jnp.stack(logits, axis=2), out["au_attention"]
+
+    logits, maps = in_parts(params)
+    np.testing.assert_allclose(logits, network(layout)(codes, masked, inputs), atol=1e-4)
+    assert maps.shape == (B, 2, L, 4)
+    np.testing.assert_allclose(maps.sum(-1), 1, rtol=1e-5)
+
+
+def test_an_unknown_layout_is_refused():
+    with pytest.raises(ValueError, match="'deep' is not one of flat, depth"):
+        model = model_of("deep")
+        jax.eval_shape(
+            lambda key: model.init(key, *example_tokens("flat"), **example_inputs()),
+            jax.random.key(0),
+        )
+
+
+def test_au_attention_reads_only_the_structure_that_is_there():
+    rng = np.random.default_rng(0)
+    text, structure = rng.normal(size=(2, 5, 16)), rng.normal(size=(2, 7, 16))
+    mask = np.arange(7) < np.array([3, 7])[:, None]
+    module = AUCrossAttention(heads=2)
+    params = module.init(jax.random.key(0), text, structure, mask)
+    added, maps = module.apply(params, text, structure, mask)
+    np.testing.assert_allclose(maps.sum(-1), 1, rtol=1e-5)
+    assert not np.asarray(maps)[0, ..., 3:].any()
+    rubbish = np.where(mask[..., None], structure, 9.0)
+    np.testing.assert_array_equal(module.apply(params, text, rubbish, mask)[0], added)
+    # Attention is a mixture: structure tokens that are all alike give all texts the same addition.
+    alike = np.broadcast_to(structure[:, :1], structure.shape)
+    addition = module.apply(params, text, alike, mask)[0] - text
+    np.testing.assert_allclose(addition, addition[:, :1] * np.ones((1, 5, 1)), atol=1e-5)
+
+
+def test_context_dropout_has_the_shares_asked_for():
+    shares = ml_collections.ConfigDict({"text": 0.2, "reference": 0.1, "both": 0.05})
+    text, reference = (np.asarray(x) for x in context_dropout(jax.random.key(0), 20_000, shares))
+    assert (text & ~reference).mean() == pytest.approx(0.2, abs=0.01)
+    assert (reference & ~text).mean() == pytest.approx(0.1, abs=0.01)
+    assert (text & reference).mean() == pytest.approx(0.05, abs=0.01)
+
+
+def test_partners_are_of_another_group():
+    groups = np.array([0, 0, 1, 2, 2, 2])
+    partners = different_partners(groups)
+    assert (groups[partners] != groups).all()
+    np.testing.assert_array_equal(partners, different_partners(groups))
+    with pytest.raises(ValueError, match="all 3 held-out records"):
+        different_partners(np.zeros(3, int))

@@ -1,0 +1,196 @@
+"""Laws of residual quantisation and of its codebooks."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from auface_jax.models import quantizer
+from auface_jax.models.quantizer import Codebooks
+
+Q, K, C = 3, 8, 4
+
+
+def books(seed=0, *, levels=Q, codes=K, width=C):
+    rng = np.random.default_rng(seed)
+    codes_ = rng.normal(size=(levels, codes, width)).astype(np.float32)
+    counts = np.full((levels, codes), 1 / codes, np.float32)
+    return Codebooks(
+        jnp.asarray(codes_), jnp.asarray(counts), jnp.asarray(codes_ * counts[..., None])
+    )
+
+
+def vectors(count, seed=1, width=C):
+    return np.random.default_rng(seed).normal(size=(count, width)).astype(np.float32)
+
+
+def plain_quantize(codes, z):
+    """Residual quantisation as the paper tells it, a level at a time, in float64."""
+    residual, ids, sums = z.astype(np.float64), [], []
+    total = np.zeros_like(residual)
+    for book in codes.astype(np.float64):
+        distances = ((residual[:, None] - book) ** 2).sum(-1)
+        chosen = distances.argmin(-1)
+        residual = residual - book[chosen]
+        total = total + book[chosen]
+        ids.append(chosen)
+        sums.append(total)
+    return np.stack(ids, -1), np.stack(sums)
+
+
+@settings(max_examples=25)
+@given(st.lists(st.lists(st.integers(-3, 3), min_size=2, max_size=2), min_size=12, max_size=12))
+def test_nearest_is_the_first_of_the_nearest(points):
+    # Small whole numbers: distances are exact, and many codes tie or coincide.
+    z, codes = np.array(points[:5], np.float32), np.array(points[5:], np.float32)
+    distances = ((z[:, None] - codes) ** 2).sum(-1)
+    np.testing.assert_array_equal(quantizer.nearest(z, codes), distances.argmin(-1))
+
+
+def test_nearest_does_not_depend_on_the_chunk():
+    z, codes = vectors(2 * quantizer.CHUNK_ROWS + 37), books(codes=32).codes[0]
+    all_at_once = jax.jit(quantizer.nearest)(z, codes)
+    distances = ((z[:, None].astype(np.float64) - np.asarray(codes, np.float64)) ** 2).sum(-1)
+    np.testing.assert_array_equal(all_at_once, distances.argmin(-1))
+
+
+def test_quantize_is_the_greedy_sum_of_codes():
+    codebooks, z = books(), vectors(60).reshape(3, 4, 5, C)
+    ids, partial = quantizer.quantize(codebooks, z)
+    want_ids, want_partial = plain_quantize(np.asarray(codebooks.codes), z.reshape(-1, C))
+    np.testing.assert_array_equal(ids, want_ids.reshape(3, 4, 5, Q))
+    np.testing.assert_allclose(partial, want_partial.reshape(Q, 3, 4, 5, C), atol=1e-5)
+    for level in range(Q):
+        looked_up = quantizer.lookup(codebooks, ids, level + 1)
+        np.testing.assert_allclose(looked_up, partial[level], atol=1e-6)
+    np.testing.assert_array_equal(
+        quantizer.lookup(codebooks, ids), quantizer.lookup(codebooks, ids, Q)
+    )
+
+
+@pytest.mark.parametrize("levels", [0, Q + 1, -1])
+def test_lookup_of_levels_that_are_not_there(levels):
+    with pytest.raises(ValueError, match=rf"levels={levels} is not in 1\.\.{Q}"):
+        quantizer.lookup(books(), jnp.zeros((2, Q), jnp.int32), levels)
+
+
+def test_bfloat16_vectors_meet_float32_codes():
+    codebooks, z = books(codes=64), jnp.asarray(vectors(200), jnp.bfloat16)
+    ids, partial = quantizer.quantize(codebooks, z)
+    same, _ = quantizer.quantize(codebooks, z.astype(jnp.float32))
+    np.testing.assert_array_equal(ids, same)
+    assert partial.dtype == jnp.float32
+    assert quantizer.straight_through(z, partial[-1]).dtype == jnp.bfloat16
+
+
+def test_straight_through_gradient_is_the_identity():
+    z, pull = vectors(7), vectors(7, seed=3)
+    codebooks = books()
+
+    def loss(z):
+        _, partial = quantizer.quantize(codebooks, z)
+        z_q = quantizer.straight_through(z, partial[-1])
+        return jnp.vdot(z_q, pull), (z_q, partial[-1])
+
+    gradient, (z_q, quantized) = jax.grad(loss, has_aux=True)(z)
+    np.testing.assert_array_equal(gradient, pull)
+    np.testing.assert_allclose(z_q, quantized, atol=1e-6)
+
+
+def test_kmeans_codebooks_explain_more_with_each_level():
+    z = vectors(300) * np.array([3, 2, 1, 0.5], np.float32)
+    codebooks = quantizer.init_kmeans(jax.random.key(0), z, levels=4, codes=K)
+    ids, partial = quantizer.quantize(codebooks, z)
+    errors = [float(np.square(z - p).mean()) for p in partial]
+    assert all(b <= a for a, b in zip([float(np.square(z).mean()), *errors], errors, strict=False))
+    assert errors[-1] < 0.25 * errors[0]
+    usage, _ = quantizer.usage_and_perplexity(ids, K)
+    assert float(usage.min()) == 1.0
+    np.testing.assert_allclose(codebooks.counts.sum(-1), 1, rtol=1e-6)
+    np.testing.assert_allclose(
+        codebooks.sums / codebooks.counts[..., None], codebooks.codes, rtol=1e-5
+    )
+
+
+def test_kmeans_with_fewer_vectors_than_codes():
+    z = vectors(3)
+    codebooks = quantizer.init_kmeans(jax.random.key(0), z, levels=2, codes=K)
+    _, partial = quantizer.quantize(codebooks, z)
+    assert np.isfinite(codebooks.codes).all()
+    assert np.square(z - partial[-1]).mean() < np.square(z).mean()
+
+
+def test_update_is_the_running_mean_of_what_each_code_takes():
+    codebooks, z, decay = books(), vectors(200), 0.9
+    ids, _ = quantizer.quantize(codebooks, z)
+    new = quantizer.update(codebooks, z, ids, jax.random.key(0), decay=decay, restart_below=0.0)
+
+    residual = z.astype(np.float64)
+    for level in range(Q):
+        codes, chosen = np.asarray(codebooks.codes[level], np.float64), np.asarray(ids[:, level])
+        one_hot = np.eye(K)[chosen]
+        counts = decay * np.asarray(codebooks.counts[level]) + (1 - decay) * one_hot.mean(0)
+        sums = decay * np.asarray(codebooks.sums[level]) + (1 - decay) * one_hot.T @ residual / 200
+        np.testing.assert_allclose(new.counts[level], counts, rtol=1e-5)
+        np.testing.assert_allclose(new.sums[level], sums, atol=1e-6)
+        np.testing.assert_allclose(new.codes[level], sums / counts[:, None], atol=1e-4)
+        residual = residual - codes[chosen]
+    np.testing.assert_allclose(new.counts.sum(-1), 1, rtol=1e-5)
+
+
+def test_update_does_not_depend_on_the_batch_size_of_a_repeated_batch():
+    codebooks, z = books(), vectors(50)
+    once, twice = (
+        quantizer.update(
+            codebooks,
+            batch,
+            quantizer.quantize(codebooks, batch)[0],
+            jax.random.key(0),
+            decay=0.9,
+            restart_below=0.0,
+        )
+        for batch in (z, np.concatenate([z, z]))
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), once, twice)
+
+
+def test_only_codes_out_of_use_are_restarted_at_residuals_of_the_batch():
+    codebooks, z = books(levels=2), vectors(100)
+    # At level 0 codes 2 and 5 are far from every vector, and their running counts are spent.
+    far = codebooks.codes.at[0, jnp.array([2, 5])].set(50.0)
+    counts = codebooks.counts.at[0, jnp.array([2, 5])].set(1e-4)
+    codebooks = Codebooks(far, counts, far * counts[..., None])
+    ids, partial = quantizer.quantize(codebooks, z)
+    options = {"decay": 0.99, "restart_below": 0.05}
+    kept = quantizer.update(codebooks, z, ids, jax.random.key(0), decay=0.99, restart_below=0.0)
+    new = quantizer.update(codebooks, z, ids, jax.random.key(0), **options)
+
+    live = np.array([k for k in range(K) if k not in (2, 5)])
+    np.testing.assert_array_equal(new.codes[0, live], kept.codes[0, live])
+    np.testing.assert_array_equal(new.counts[0, live], kept.counts[0, live])
+    for code in (2, 5):
+        distance = np.abs(z - np.asarray(new.codes[0, code])).max(-1).min()
+        assert distance < 1e-5, "a restarted code of level 0 is a vector of the batch"
+    np.testing.assert_allclose(new.counts[0, np.array([2, 5])], 1 / K)
+
+    # Not dead again at once: the next update with the restarts still unused keeps them.
+    again = quantizer.update(new, z, jnp.zeros_like(ids), jax.random.key(1), **options)
+    np.testing.assert_allclose(again.codes[0, 2], new.codes[0, 2], rtol=1e-5)
+
+    # At level 1 a restart is a residual of level 0, not a vector.
+    counts = codebooks.counts.at[1, 3].set(0.0)
+    ids = jnp.where(ids == jnp.array([-1, 3]), 0, ids)
+    new = quantizer.update(codebooks.replace(counts=counts), z, ids, jax.random.key(0), **options)
+    residuals = z - np.asarray(codebooks.codes)[0, np.asarray(ids[:, 0])]
+    assert np.abs(residuals - np.asarray(new.codes[1, 3])).max(-1).min() < 1e-5
+
+
+def test_usage_and_perplexity_of_known_frequencies():
+    ids = jnp.stack(
+        [jnp.zeros(64, jnp.int32), jnp.arange(64) % K, jnp.where(jnp.arange(64) < 32, 1, 6)], -1
+    )
+    usage, perplexity = quantizer.usage_and_perplexity(ids.reshape(4, 16, 3), K)
+    np.testing.assert_allclose(usage, [1 / K, 1, 2 / K], rtol=1e-6)
+    np.testing.assert_allclose(perplexity, [1, K, 2], rtol=1e-5)

@@ -1,0 +1,114 @@
+"""Configs, networks and data small enough to train in a test."""
+
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+from small_dataset import write_folder
+
+from auface_jax import train
+from auface_jax.data import build
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+
+IMAGE_SIZE = 16
+
+VQGAN_FIELDS = {
+    "image_size": IMAGE_SIZE,
+    "levels": 2,
+    "codes": 16,
+    "latent": 8,
+    "channels": (8, 16),
+    "patch": 2,
+    "num_res_blocks": 1,
+    "attention": False,
+    "patch_skip": True,
+    "dtype": "float32",
+}
+TEXT_FIELDS = {
+    "d_model": 16,
+    "d_kv": 8,
+    "d_ff": 16,
+    "num_layers": 1,
+    "num_heads": 2,
+    "feed_forward": "gated-gelu",
+}
+TRANSFORMER_FIELDS = {"layout": "depth", "width": 16, "depth": 2, "heads": 2, "mlp_ratio": 2.0}
+
+
+def build_data(folder: Path) -> Path:
+    """Builds a data set of flat-coloured pictures in `folder`; returns it.
+
+    Eight people with five frames each; three of them are in test, since the held-out figures swap
+    references between people.
+    """
+    labels = write_folder(folder.with_name(folder.name + "-images"), people=8, size=IMAGE_SIZE)
+    build.build(
+        folder,
+        source="folder",
+        labels=str(labels),
+        size=IMAGE_SIZE,
+        fractions=(0.5, 0.125, 0.375),
+        processes=1,
+        progress=False,
+    )
+    return folder
+
+
+def _config(name: str, data: str) -> ConfigDict:
+    """The quickstart config of a file in `configs/`, with what all tiny runs share."""
+    config = train.load_config_file(CONFIGS / f"{name}.py", "quickstart")
+    with config.unlocked():
+        config.data.update({"source": "prebuilt", "dir": data, "size": IMAGE_SIZE})
+        config.update({"num_steps": 6, "batch_size": 4, "eval_images": 6, "log_every": 1})
+        config.update({"checkpoint_every": 2, "sample_every": 4})
+        config.optimizer.update({"warmup": 1})
+    return config
+
+
+def stage1_config(preset: str = "quickstart", *, data: str = "") -> ConfigDict:
+    """Stage I at 16 px."""
+    config = _config("stage1", data)
+    config.model.update(VQGAN_FIELDS)
+    config.init_examples = 20
+    config.discriminator.update({"channels": 8, "num_layers": 1})
+    return config
+
+
+def stage2_config(preset: str = "quickstart", *, data: str = "") -> ConfigDict:
+    """Stage II on top of `stage1_config`."""
+    config = _config("stage2", data)
+    config.model.text_encoder.update(TEXT_FIELDS)
+    config.model.face_encoder.update({"patch": 4, "channels": 8})
+    config.model.transformer.update(TRANSFORMER_FIELDS)
+    config.decode.steps = 2
+    return config
+
+
+def au_probe_config(preset: str = "quickstart", *, data: str = "") -> ConfigDict:
+    """The probe beside `stage2_config`."""
+    config = _config("au_probe", data)
+    config.model.channels = (8, 8)
+    return config
+
+
+def images(count: int, *, seed: int = 0) -> np.ndarray:
+    """Smooth random uint8 pictures [count, 16, 16, 3]."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.uniform(0, 255, (count, 4, 4, 3))
+    noise = rng.uniform(-5, 5, (count, IMAGE_SIZE, IMAGE_SIZE, 3))
+    smooth = coarse.repeat(4, axis=1).repeat(4, axis=2) + noise
+    return np.clip(smooth, 0, 255).astype(np.uint8)
+
+
+def records(count: int, *, length: int = 6, vocab_size: int = 50) -> dict[str, np.ndarray]:
+    """A batch with random pictures, labels and token ids."""
+    rng = np.random.default_rng(1)
+    lengths = rng.integers(2, length + 1, count)
+    return {
+        "image": images(count),
+        "reference": images(count, seed=2),
+        "labels": rng.integers(0, 2, (count, 12)).astype(np.int8),
+        "text_tokens": rng.integers(1, vocab_size, (count, length)).astype(np.int32),
+        "text_mask": np.arange(length) < lengths[:, None],
+    }
