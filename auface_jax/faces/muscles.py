@@ -59,9 +59,9 @@ def contractions(intensities) -> np.ndarray:
     lift, droop = c[12] * (1 - 0.45 * c[15]), c[15] * (1 - 0.15 * c[12])
     pull = {
         # Frontalis against the depressors: 1+4 oblique, 1+2+4 raised but drawn together and flat.
-        "brow_inner_up": c[1] * (1 - 0.30 * c[4]),
+        "brow_inner_up": c[1] * (1 - 0.15 * c[4]),
         "brow_outer_up": c[2] * (1 - 0.35 * c[4]),
-        "brow_down": c[4] * (1 - 0.45 * c[1]) * (1 - 0.30 * c[2]),
+        "brow_down": c[4] * (1 - 0.35 * c[1]) * (1 - 0.30 * c[2]),
         "brow_together": c[4] * (1 - 0.10 * c[2]),
         "cheek_up": 1 - (1 - c[6]) * (1 - 0.30 * lift),
         "lid_tight": 0.95 * c[7] * (1 - 0.08 * c[6]) + 0.10 * c[6],

@@ -219,7 +219,7 @@ def shade(
                     _sample(wrinkles, x, y, bump)
                     nx -= 1.6 * depth * bump[0]
                     ny -= 1.6 * depth * bump[1]
-                    dark = 1.0 - 0.60 * min(depth, 1.3) * bump[2]
+                    dark = max(1.0 - 0.60 * min(depth, 1.3) * bump[2], 0.38)
                     for k in range(3):
                         base[k] *= dark
                 gloss, power = 0.04 + 0.10 * shine, 14.0
