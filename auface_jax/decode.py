@@ -123,7 +123,8 @@ def decode(
         log_p = jnp.stack(log_ps, axis=-1)  # [B, N, Q]
         log_p = log_p.sum(-1) if depth_layout else log_p.reshape(batch, -1)
 
-        noise_keys = jax.vmap(lambda key: jax.random.fold_in(key, -1))(step_keys)
+        # The number after the levels': a key that no draw has used.
+        noise_keys = jax.vmap(lambda key: jax.random.fold_in(key, codes.shape[-1]))(step_keys)
         noise = jax.vmap(lambda key: jax.random.gumbel(key, log_p.shape[1:]))(noise_keys)
         fade = options.choice_temperature * (1.0 - (step + 1) / options.steps)
         was_masked = by_token(masked)
