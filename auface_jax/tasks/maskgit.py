@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
+from flax.core import FrozenDict
 from jaxtyping import Array, Bool, UInt8, UInt32
 from PIL import Image
 
@@ -43,21 +44,20 @@ def load_vqgan(run: str) -> tuple[VQGAN, PyTree]:
     path = pathlib.Path(run)
     weights = checkpoints.load_export(path)
     weights["codebooks"] = Codebooks(**weights["codebooks"])
-    return VQGAN(**checkpoints.load_config(path).model), weights
+    fields = checkpoints.load_config(path).model.to_dict()
+    # JSON has lists alone; the module is a static argument and has to be hashable.
+    return VQGAN(**fields | {"channels": tuple(fields["channels"])}), weights
 
 
 def build_model(config: ml_collections.ConfigDict, vqgan: VQGAN, vocab_size: int) -> VQAUFace:
     """The network of a Stage II config; sizes that Stage I and the tokenizer fix come from them."""
     c = config.model.to_dict()
+    sizes = {"grid": vqgan.grid, "levels": vqgan.levels, "codes": vqgan.codes}
+    # Frozen, because the module is a static argument of jitted programs and has to be hashable.
     return VQAUFace(
-        text_encoder={**c["text_encoder"], "vocab_size": vocab_size},
-        face_encoder=c["face_encoder"],
-        transformer={
-            **c["transformer"],
-            "grid": vqgan.grid,
-            "levels": vqgan.levels,
-            "codes": vqgan.codes,
-        },
+        text_encoder=FrozenDict(c["text_encoder"] | {"vocab_size": vocab_size}),
+        face_encoder=FrozenDict(c["face_encoder"]),
+        transformer=FrozenDict(c["transformer"] | sizes),
         dtype=jnp.dtype(c["dtype"]),
     )
 
