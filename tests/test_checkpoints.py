@@ -1,0 +1,159 @@
+"""A checkpoint is the whole run: state, place in the data, and what they belong to."""
+
+import json
+
+import grain
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import pytest
+
+from auface_jax import checkpoints, sharding
+from auface_jax.checkpoints import CheckpointError, Checkpoints
+
+META = {"batch_size": 4, "text_tokenizer": "abc"}
+
+
+def new_iterator():
+    data = grain.MapDataset.range(50).seed(3).shuffle().repeat().batch(4)
+    return iter(data.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)))
+
+
+def new_state(seed=0):
+    rng = np.random.default_rng(seed)
+    kernel = rng.normal(size=(6, 4)).astype(np.float32)
+    return {
+        "step": jnp.int32(7),
+        "params": {"kernel": jnp.asarray(kernel), "half": jnp.asarray(kernel, jnp.bfloat16)},
+        "subnormal": jnp.float32([1e-40, -0.0, 3.4e38]),
+        "empty": {},
+    }
+
+
+def placed(fsdp=1):
+    mesh = sharding.make_mesh(ml_collections.ConfigDict({"fsdp": fsdp}))
+    abstract = jax.eval_shape(new_state)
+    return abstract, sharding.state_shardings(abstract, mesh)
+
+
+def assert_same_bits(tree, other):
+    def same(a, b):
+        assert a.dtype == b.dtype
+        assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+
+    jax.tree.map(same, tree, other)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A run saved at step 2, five batches into its data, and what came after."""
+    saver, iterator = Checkpoints(tmp_path, keep=2), new_iterator()
+    for _ in range(5):
+        next(iterator)
+    saver.save(2, new_state(), iterator, META)
+    saver.close()
+    return tmp_path, [next(iterator).tolist() for _ in range(20)]
+
+
+def test_state_and_data_come_back_to_the_last_bit(saved):
+    workdir, later_batches = saved
+    saver, iterator = Checkpoints(workdir, keep=2), new_iterator()
+    assert saver.latest_step == 2
+    state = saver.restore(2, *placed(), iterator, META)
+    saver.close()
+    assert_same_bits(state, new_state())
+    assert [next(iterator).tolist() for _ in range(20)] == later_batches
+
+
+def test_a_state_is_restored_onto_another_mesh(saved, monkeypatch):
+    monkeypatch.setattr(sharding, "MIN_SHARDED_SIZE", 8)
+    saver = Checkpoints(saved[0], keep=2)
+    abstract, shardings = placed(fsdp=2)
+    state = saver.restore(2, abstract, shardings, new_iterator(), META)
+    saver.close()
+    assert_same_bits(state, new_state())
+    kernel = state["params"]["kernel"]
+    assert kernel.sharding == shardings["params"]["kernel"]
+    assert {shard.data.shape for shard in kernel.addressable_shards} == {(3, 4)}
+
+
+def test_the_latest_steps_are_kept_and_none_is_written_twice(tmp_path):
+    saver, iterator = Checkpoints(tmp_path, keep=2), new_iterator()
+    assert saver.latest_step is None
+    for step in (1, 2, 3):
+        saver.save(step, new_state(step), iterator, META)
+    saver.save(3, new_state(99), iterator, META)
+    saver.close()
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["2", "3"]
+    saver = Checkpoints(tmp_path, keep=2)
+    assert_same_bits(saver.restore(3, *placed(), new_iterator(), META), new_state(3))
+    saver.close()
+
+
+@pytest.mark.parametrize("name", sorted(META))
+def test_a_checkpoint_of_something_else_is_refused(saved, name):
+    saver = Checkpoints(saved[0], keep=2)
+    with pytest.raises(CheckpointError, match=f"{name}={META[name]!r}, this run has 'other'"):
+        saver.restore(2, *placed(), new_iterator(), META | {name: "other"})
+    saver.close()
+
+
+def test_a_checkpoint_of_another_format_is_refused(saved, monkeypatch):
+    monkeypatch.setattr(checkpoints, "FORMAT_VERSION", 99)
+    saver = Checkpoints(saved[0], keep=2)
+    with pytest.raises(CheckpointError, match="format_version=1, this run has 99"):
+        saver.restore(2, *placed(), new_iterator(), META)
+    saver.close()
+
+
+# --- Exports -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def exported(tmp_path):
+    config = ml_collections.ConfigDict({"task": "vqgan", "model": {"channels": (8, 16)}})
+    checkpoints.save_export(tmp_path, {"params": new_state()["params"]}, config, META)
+    return tmp_path
+
+
+def test_an_export_comes_back_to_the_last_bit_as_numpy(exported):
+    assert checkpoints.has_export(exported)
+    weights = checkpoints.load_export(exported)
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(weights))
+    assert_same_bits(weights, {"params": new_state()["params"]})
+    config = checkpoints.load_config(exported)
+    assert config.task == "vqgan" and tuple(config.model.channels) == (8, 16)
+    assert checkpoints.load_meta(exported).items() >= META.items()
+
+
+def test_an_export_replaces_the_one_before(exported):
+    config = ml_collections.ConfigDict({"task": "maskgit"})
+    checkpoints.save_export(exported, {"params": new_state(5)["params"]}, config, META)
+    assert_same_bits(checkpoints.load_export(exported), {"params": new_state(5)["params"]})
+    assert checkpoints.load_config(exported).task == "maskgit"
+
+
+def test_an_export_of_a_split_state_is_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(sharding, "MIN_SHARDED_SIZE", 8)
+    state = jax.device_put(new_state(), placed(fsdp=2)[1])
+    config = ml_collections.ConfigDict({"task": "vqgan"})
+    checkpoints.save_export(tmp_path, {"params": state["params"]}, config, META)
+    assert_same_bits(checkpoints.load_export(tmp_path), {"params": new_state()["params"]})
+
+
+@pytest.mark.parametrize("load", [checkpoints.load_config, checkpoints.load_export])
+def test_a_run_that_is_not_there_or_not_finished_is_named(tmp_path, load):
+    with pytest.raises(CheckpointError, match="nowhere does not exist.*train it first"):
+        load(tmp_path / "nowhere")
+    (tmp_path / "begun").mkdir()
+    assert not checkpoints.has_export(tmp_path / "begun")
+    with pytest.raises(CheckpointError, match="begun is not finished"):
+        load(tmp_path / "begun")
+
+
+def test_an_export_of_another_format_is_refused(exported):
+    path = exported / "export" / "meta.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 0}))
+    with pytest.raises(CheckpointError, match="has format 0, this version reads 1"):
+        checkpoints.load_export(exported)

@@ -1,0 +1,84 @@
+"""What a run writes: one report a step, whatever killed it."""
+
+import json
+
+import pytest
+
+from auface_jax.log import MetricsLog, Progress, read_lines, table
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run of five reports that was killed while it wrote a sixth."""
+    log = MetricsLog(tmp_path / "run", resume_step=0)
+    for step in range(1, 6):
+        log.scalars(step, {"loss": step / 10, "psnr": 20.0})
+    log.close()
+    with (tmp_path / "run" / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 6, "lo')
+    return tmp_path / "run"
+
+
+def steps(run):
+    return [line["step"] for line in read_lines(run / "metrics.jsonl")]
+
+
+def test_reports_are_read_back_exactly(tmp_path):
+    log = MetricsLog(tmp_path / "new" / "run", resume_step=0)
+    log.scalars(3, {"loss": 0.1 + 0.2, "eval/psnr": 31})
+    log.close()
+    lines = (tmp_path / "new" / "run" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[0]) == {"step": 3, "loss": 0.1 + 0.2, "eval/psnr": 31.0}
+    assert next(iter(json.loads(lines[0]))) == "step"
+
+
+def test_a_torn_last_line_is_no_report(run):
+    assert steps(run) == [1, 2, 3, 4, 5]
+
+
+def test_a_resumed_run_drops_what_came_after_its_checkpoint(run):
+    log = MetricsLog(run, resume_step=3)
+    assert steps(run) == [1, 2, 3]
+    log.scalars(4, {"loss": 0.5})
+    log.close()
+    assert steps(run) == [1, 2, 3, 4]
+    assert read_lines(run / "metrics.jsonl")[-1] == {"step": 4, "loss": 0.5}
+    assert not list(run.glob("*.tmp"))
+
+
+def test_a_run_that_begins_again_begins_its_log_again(run):
+    MetricsLog(run, resume_step=0).close()
+    assert steps(run) == []
+
+
+def test_a_damaged_line_in_the_middle_is_named(run):
+    path = run / "metrics.jsonl"
+    lines = path.read_text().splitlines()
+    lines[1] = "not a report"
+    path.write_text("\n".join(lines))
+    with pytest.raises(ValueError, match=r"metrics\.jsonl:2 .*'not a report'"):
+        read_lines(path)
+
+
+def test_no_file_is_no_reports(tmp_path):
+    assert read_lines(tmp_path / "metrics.jsonl") == []
+
+
+def test_a_table_is_aligned():
+    lines = table("figures", {"eval/psnr": 31.25, "eval/usage_level0": 1.0}).splitlines()
+    assert lines[0] == "figures" and len(lines) == 3
+    assert len({len(line) for line in lines[1:]}) == 1
+    assert lines[1].split() == ["eval/psnr", "31.2500"]
+    assert table("nothing", {}) == "nothing"
+
+
+def test_progress_tells_speed_and_time_left_of_the_last_interval(monkeypatch, capsys):
+    clock = iter([0.0, 10.0, 100.0, 101.0])
+    monkeypatch.setattr("auface_jax.log.time.monotonic", lambda: next(clock))
+    progress = Progress(start_step=0, num_steps=150, batch_size=8)
+    assert progress.report(20, {"loss": 0.25}) == {"seconds_per_step": 0.5}
+    line = capsys.readouterr().out
+    for part in ("step     20/150", "13 %", "500 ms/step", "16.0 img/s", "left 1:05", "loss 0.25"):
+        assert part in line
+    progress.restart_clock(20)  # an evaluation took a minute and a half
+    assert progress.report(30, {}) == {"seconds_per_step": pytest.approx(0.1)}
