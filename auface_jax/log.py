@@ -6,6 +6,7 @@ line saying so.
 """
 
 import json
+import os
 import pathlib
 import time
 from collections.abc import Mapping
@@ -43,6 +44,9 @@ class MetricsLog:
         temporary = self._path.with_suffix(".tmp")
         temporary.write_text(text)
         temporary.rename(self._path)
+        # TensorFlow would print a page about its own kernels, which nothing here uses.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
         try:
             from clu import metric_writers
         except ImportError as error:

@@ -24,7 +24,7 @@ def get_config(preset: str = "") -> ConfigDict:
             "data": presets.data_config(preset),
             "mesh": {"fsdp": 1},  # devices that share one copy of the parameters
             "seed": 0,
-            "num_steps": 1_300,
+            "num_steps": 1_800,
             "batch_size": 16,
             "init_examples": 384,  # records for principal components and k-means
             "model": {
@@ -40,7 +40,7 @@ def get_config(preset: str = "") -> ConfigDict:
                 "dtype": "float32",
             },
             "codebook": {"decay": 0.97, "restart_below": 0.03},  # the second: share of mean use
-            "loss": {"recon": 1.0, "l2": 1.0, "gradient": 0.5, "commit": 0.25},
+            "loss": {"recon": 1.0, "l2": 10.0, "gradient": 0.1, "commit": 0.25},
             "gan": {"weight": 0.0, "start_step": 0},
             "discriminator": {"channels": 32, "num_layers": 2},
             "optimizer": {
@@ -65,7 +65,7 @@ def get_config(preset: str = "") -> ConfigDict:
             "log_every": 50,
             "checkpoint_every": 200,
             "keep_checkpoints": 2,
-            "sample_every": 650,
+            "sample_every": 900,
             "eval_images": 256,  # held-out records, spread evenly over the held-out people
         }
     )

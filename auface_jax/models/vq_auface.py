@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.core import FrozenDict
 from jaxtyping import Array, Bool, Float, Int
 
 from auface_jax.models.au_attention import AUCrossAttention
@@ -34,9 +35,9 @@ class VQAUFace(nn.Module):
       transformer: fields of `MaskGIT`.
     """
 
-    text_encoder: dict[str, Any]
-    face_encoder: dict[str, Any]
-    transformer: dict[str, Any]
+    text_encoder: FrozenDict[str, Any]
+    face_encoder: FrozenDict[str, Any]
+    transformer: FrozenDict[str, Any]
     dtype: Dtype = jnp.float32
 
     def setup(self):

@@ -182,6 +182,9 @@ class VQGAN:
     patch_skip: bool
     dtype: str = "float32"
 
+    def __post_init__(self):
+        object.__setattr__(self, "channels", tuple(self.channels))  # a list, when read from JSON
+
     @property
     def encoder(self) -> Encoder:
         return Encoder(latent=self.latent, **self._shared_fields())
@@ -193,7 +196,7 @@ class VQGAN:
     def _shared_fields(self) -> dict[str, Any]:
         names = ("patch", "num_res_blocks", "attention", "patch_skip")
         fields = {name: getattr(self, name) for name in names}
-        return fields | {"channels": tuple(self.channels), "dtype": jnp.dtype(self.dtype)}
+        return fields | {"channels": self.channels, "dtype": jnp.dtype(self.dtype)}
 
     @property
     def grid(self) -> int:
