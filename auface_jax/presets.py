@@ -71,9 +71,8 @@ def data_config(preset: str) -> ConfigDict:
             "flip": True,  # mirror image and reference together, half of the time
             "redescribe": True,  # another text of the same constructs each time
             "tokenizer": "",  # "" is the one shipped; else a Hugging Face name or folder
-            "buckets": (
-                256,
-            ),  # text lengths in tokens; a batch is padded to the shortest that fits
+            # Text lengths in tokens; a batch is padded to the shortest that fits.
+            "buckets": (192,),
         }
     )
     if preset == "open":
