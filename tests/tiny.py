@@ -1,5 +1,6 @@
 """Configs, networks and data small enough to train in a test."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,7 @@ def _config(name: str, data: str) -> ConfigDict:
     config = train.load_config_file(CONFIGS / f"{name}.py", "quickstart")
     with config.unlocked():
         config.data.update({"source": "prebuilt", "dir": data, "size": IMAGE_SIZE})
+        config.data.buckets = (64,)
         config.update({"num_steps": 6, "batch_size": 4, "eval_images": 6, "log_every": 1})
         config.update({"checkpoint_every": 2, "sample_every": 4})
         config.optimizer.update({"warmup": 1})
@@ -90,6 +92,22 @@ def au_probe_config(preset: str = "quickstart", *, data: str = "") -> ConfigDict
     config = _config("au_probe", data)
     config.model.channels = (8, 8)
     return config
+
+
+def write_config_files(folder: Path, data: Path) -> Path:
+    """Writes tiny twins of the files in `configs/` to `folder`, for the command line."""
+    folder.mkdir()
+    for name in ("stage1", "stage2", "au_probe"):
+        (folder / f"{name}.py").write_text(
+            "import functools\nimport tiny\n"
+            f"get_config = functools.partial(tiny.{name}_config, data={str(data)!r})\n"
+        )
+    return folder
+
+
+def command_environment() -> dict[str, str]:
+    """Variables for a command in a process of its own: this one's, and these modules."""
+    return os.environ | {"PYTHONPATH": f"{Path(__file__).parent}:{CONFIGS.parent}"}
 
 
 def images(count: int, *, seed: int = 0) -> np.ndarray:
