@@ -59,13 +59,13 @@ class MetricsLog:
                 str(workdir), just_logging=False, asynchronous=False
             )
 
-    def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """One report: a line of `metrics.jsonl` and TensorBoard scalars."""
+    def scalars(self, step: int, values: Mapping[str, float], **notes: str) -> None:
+        """One report: a line of `metrics.jsonl`, `notes` in it, and TensorBoard scalars."""
         if not self._active:
             return
         values = {name: float(value) for name, value in values.items()}
         with self._path.open("a") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
+            file.write(json.dumps({"step": step, **values, **notes}) + "\n")
         if self._writer:
             self._writer.write_scalars(step, values)
 
@@ -124,8 +124,9 @@ class Progress:
         return {"seconds_per_step": seconds}
 
 
-def table(title: str, values: Mapping[str, float]) -> str:
-    """Figures as an aligned text table."""
+def table(title: str, values: Mapping[str, float | str]) -> str:
+    """Figures and notes as an aligned text table."""
     width = max(map(len, values), default=0)
-    lines = [f"  {name:<{width}}  {value:10.4f}" for name, value in values.items()]
+    shown = {k: v if isinstance(v, str) else f"{v:.4f}" for k, v in values.items()}
+    lines = [f"  {name:<{width}}  {value:>10}" for name, value in shown.items()]
     return "\n".join([title, *lines])

@@ -181,7 +181,8 @@ class MaskGITTask:
         rows = distinct_rows(test, 10)
         sheet = comparison_sheet(take_rows(test, rows), made[rows])
         sets = self.unit_set_sheet(weights, frozen, test)
-        return Evaluation(figures, {"generated": sheet, "unit_sets": sets})
+        notes = {"token_layout": self.config.model.transformer.layout}
+        return Evaluation(figures, {"generated": sheet, "unit_sets": sets}, notes)
 
     def cross_entropies(self, weights: PyTree, frozen: PyTree, test: Batch) -> dict[str, float]:
         """Masked cross-entropy in nats a token, no label smoothing, mean over `MASK_RATIOS`.
