@@ -24,6 +24,7 @@ from auface_jax.data import pipeline
 from auface_jax.data.folder import read_square
 from auface_jax.data.tokenizer import Tokenizer, load_tokenizer
 from auface_jax.decode import DecodeOptions
+from auface_jax.log import say
 from auface_jax.models.vq_auface import VQAUFace
 from auface_jax.models.vqgan import VQGAN
 from auface_jax.tasks.maskgit import build_model, generate_batch, load_vqgan
@@ -100,7 +101,10 @@ class Generator:
                 f"the reference is {reference.shape}, this run wants {(size, size, 3)}"
             )
         options = DecodeOptions(**{**self.config.decode, **decode})
-        tokens, mask = self.tokenizer.encode_batch([text], tuple(self.config.data.buckets))
+        buckets, cut = tuple(self.config.data.buckets), self.tokenizer.truncated
+        tokens, mask = self.tokenizer.encode_batch([text], buckets)
+        if self.tokenizer.truncated > cut:
+            say(f"the text is cut after {max(buckets)} tokens, the longest that this run reads")
         base = jax.random.key(seed)
         keys = jax.vmap(lambda i: jax.random.fold_in(base, i))(np.arange(num))
         records = {
