@@ -70,7 +70,10 @@ class Generator:
                 f"config, {config.data.tokenizer or 'the embedded default'!r}, is now "
                 f"{tokenizer.fingerprint[:12]}; use the version of this package that trained it"
             )
-        vqgan, stage1 = load_vqgan(config.requires.stage1.run)
+        stage1_run = pathlib.Path(config.requires.stage1.run)
+        if not stage1_run.exists():  # a relative path, and this is another folder
+            stage1_run = run.with_name(stage1_run.name)
+        vqgan, stage1 = load_vqgan(stage1_run)
         model = build_model(config, vqgan, tokenizer.vocab_size)
         weights = {"params": checkpoints.load_export(run)["params"], "stage1": stage1}
         return cls(config, model, vqgan, jax.device_put(weights), tokenizer)

@@ -40,6 +40,8 @@ class MetricsLog:
             return
         workdir.mkdir(parents=True, exist_ok=True)
         kept = [line for line in read_lines(self._path) if line["step"] <= resume_step]
+        # A run that is not finished has no held-out figures yet; a kill may have left their line.
+        kept = [line for line in kept if not any(name.startswith("eval/") for name in line)]
         text = "".join(json.dumps(line) + "\n" for line in kept)
         temporary = self._path.with_suffix(".tmp")
         temporary.write_text(text)

@@ -294,7 +294,6 @@ def test_a_person_is_recorded_in_one_place():
     assert yaws.std() > 1 and np.abs(yaws - recording.yaw).max() <= 7.0
 
 
-
 def digest(frames):
     return hashlib.sha256(b"".join(f.image.tobytes() for f in frames)).hexdigest()
 
