@@ -5,6 +5,7 @@ Paper: arXiv 2603.18588. Images are float32 in [-1, 1].
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Bool, Float, Int
 
 
@@ -55,16 +56,27 @@ def adversarial_discriminator(
     return real + jnp.maximum(0.0, 1.0 + fake_logits).mean()
 
 
+def unit_cross_entropy(logits: Float[Array, "B A"], labels: Int[Array, "B A"]) -> Float[Array, ""]:
+    """Binary cross-entropy of action units, the mean over those that are coded (label 0 or 1)."""
+    coded = labels >= 0
+    losses = optax.sigmoid_binary_cross_entropy(logits, (labels == 1).astype(jnp.float32))
+    return (losses * coded).sum() / jnp.maximum(coded.sum(), 1)
+
+
 def masked_cross_entropy(
     logits: Float[Array, "B N Q K"],
     codes: Int[Array, "B N Q"],
     masked: Bool[Array, "B N Q"],
     label_smoothing: float = 0.0,
+    level_weights: tuple[float, ...] | None = None,
 ) -> tuple[Float[Array, ""], Float[Array, " Q"]]:
     """MaskGIT's loss (Chang et al. 2022, eq. 1): cross-entropy where the input was masked.
 
+    Args:
+      level_weights: how much a token of each level counts; None is equally.
+
     Returns:
-      the mean over all masked tokens, and the mean at each level (in nats).
+      the weighted mean over all masked tokens, and the mean at each level (in nats).
     """
     log_p = jax.nn.log_softmax(logits.astype(jnp.float32))
     target_log_p = jnp.take_along_axis(log_p, codes[..., None], axis=-1)[..., 0]  # [B, N, Q]
@@ -72,4 +84,6 @@ def masked_cross_entropy(
     losses = -(1 - label_smoothing) * target_log_p - label_smoothing * log_p.mean(-1)
     weights = masked.astype(jnp.float32)
     per_level = (losses * weights).sum((0, 1)) / jnp.maximum(weights.sum((0, 1)), 1.0)
-    return (losses * weights).sum() / jnp.maximum(weights.sum(), 1.0), per_level
+    if level_weights is not None:
+        weights = weights * jnp.asarray(level_weights)
+    return (losses * weights).sum() / jnp.maximum(weights.sum(), 1e-6), per_level

@@ -58,8 +58,8 @@ def data_config(preset: str) -> ConfigDict:
         {
             # What to build when `dir` is absent: see `auface_jax.data.build.build`.
             "source": "builtin",  # or "folder"
-            "people": 120,
-            "frames": 34,
+            "people": 240,
+            "frames": 18,
             "labels": "",  # the folder source's CSV
             # Intensity from which a unit is present, for a CSV of intensities.
             "threshold": placeholder(float),

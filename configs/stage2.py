@@ -50,6 +50,12 @@ def get_config(preset: str = "") -> ConfigDict:
                 "dtype": "float32",
             },
             "label_smoothing": 0.1,
+            "loss": {
+                # Weight of a token of each level: what an expression is stands in the coarse ones.
+                "levels": (2.0, 1.0, 0.5, 0.5),
+                # Weight of reading the units from the pooled text; 0 with a pre-trained encoder.
+                "units": 0.5,
+            },
             # Shares of the rows that lose their text alone, their reference alone, or both.
             "dropout": {"text": 0.1, "reference": 0.03, "both": 0.05},
             "decode": {
@@ -93,6 +99,7 @@ def get_config(preset: str = "") -> ConfigDict:
         config.model.text_encoder.feed_forward = "relu"  # T5-large's
         config.model.face_encoder.update({"patch": 8, "channels": 256})
         config.model.transformer.update({"layout": "flat", "width": 512, "depth": 12, "heads": 8})
+        config.loss.update({"levels": (1.0,) * 8, "units": 0.0})
         config.model.dtype = "bfloat16"
         config.update({"num_steps": 151_000, "batch_size": 16, "eval_images": 2_000})  # 8 epochs
         config.update({"log_every": 200, "checkpoint_every": 5_000, "sample_every": 5_000})

@@ -108,3 +108,26 @@ def test_bfloat16_logits_are_summed_in_float32():
     loss, _ = losses.masked_cross_entropy(low, codes, masked)
     same, _ = losses.masked_cross_entropy(low.astype(jnp.float32), codes, masked)
     assert loss.dtype == jnp.float32 and loss == same
+
+
+def test_level_weights_weigh_the_levels():
+    logits, codes, masked = tokens()
+    _, per_level = losses.masked_cross_entropy(logits, codes, masked, 0.1)
+    counts = masked.sum((0, 1))
+    for weights in [(2.0, 0.5), (0.0, 1.0), (3.0, 3.0)]:
+        loss, same = losses.masked_cross_entropy(logits, codes, masked, 0.1, weights)
+        by_hand = (per_level * counts * weights).sum() / (counts * weights).sum()
+        np.testing.assert_allclose(loss, by_hand, rtol=1e-6)
+        np.testing.assert_array_equal(same, per_level)
+
+
+def test_units_that_are_not_coded_cost_nothing():
+    rng = np.random.default_rng(2)
+    logits = rng.normal(size=(4, 12)).astype(np.float32)
+    labels = rng.integers(-1, 2, (4, 12)).astype(np.int8)
+    p = 1 / (1 + np.exp(-logits))
+    by_hand = -np.where(labels == 1, np.log(p), np.log(1 - p))[labels >= 0].mean()
+    np.testing.assert_allclose(losses.unit_cross_entropy(logits, labels), by_hand, rtol=1e-5)
+    gradient = np.asarray(jax.grad(lambda x: losses.unit_cross_entropy(x, labels))(logits))
+    assert not gradient[labels < 0].any() and (gradient[labels >= 0] != 0).all()
+    assert losses.unit_cross_entropy(logits, np.full_like(labels, -1)) == 0

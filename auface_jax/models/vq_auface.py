@@ -19,6 +19,7 @@ from flax import linen as nn
 from flax.core import FrozenDict
 from jaxtyping import Array, Bool, Float, Int
 
+from auface_jax.facs import AU_NUMBERS
 from auface_jax.models.au_attention import AUCrossAttention
 from auface_jax.models.face_encoder import SmallFaceEncoder
 from auface_jax.models.layers import Dtype
@@ -53,6 +54,7 @@ class VQAUFace(nn.Module):
         self.null_appearance = self.param("null_appearance", normal, (width,))
         self.null_structure = self.param("null_structure", normal, (width,))
         self.null_reference = self.param("null_reference", normal, (width,))
+        self.units = nn.Dense(len(AU_NUMBERS))
         self.maskgit = MaskGIT(**self.transformer, dtype=self.dtype)
 
     def context(
@@ -64,7 +66,11 @@ class VQAUFace(nn.Module):
         drop_text: Bool[Array, " B"],
         drop_reference: Bool[Array, " B"],
     ) -> tuple[Context, dict[str, Array]]:
-        """The context, and what it was made from: `T_AU`, `au_attention` maps [B, heads, L, S].
+        """The context, and what belongs to it.
+
+        Beside it come `T_AU` [B, L, D], the `au_attention` maps [B, heads, L, S] and `unit_logits`
+        [B, 12], the action units as the pooled text tells them. A text encoder that starts from
+        nothing learns what the words mean from these, long before the pictures could teach it.
 
         Args:
           reference: image in [-1, 1].
@@ -90,7 +96,8 @@ class VQAUFace(nn.Module):
         count = text_mask.sum(-1, keepdims=True)
         pooled = jnp.where(text_mask[..., None], fused, 0).sum(1) / count.astype(self.dtype)
         context = Context(text=fused, text_mask=text_mask, reference=tokens, pooled=pooled)
-        return context, {"T_AU": au_text, "au_attention": maps}
+        unit_logits = self.units(pooled.astype(jnp.float32))
+        return context, {"T_AU": au_text, "au_attention": maps, "unit_logits": unit_logits}
 
     def __call__(
         self, codes: Int[Array, "B N Q"], masked: Bool[Array, "B N Q"], **inputs: Array

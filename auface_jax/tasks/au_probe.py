@@ -17,7 +17,7 @@ import optax
 from flax import linen as nn
 from jaxtyping import Array, Float, Int8
 
-from auface_jax import pictures
+from auface_jax import losses, pictures
 from auface_jax.batching import map_batches
 from auface_jax.facs import AU_NUMBERS
 from auface_jax.models.layers import Dtype, GroupNorm, ResidualBlock, space_to_depth
@@ -114,13 +114,10 @@ class AUProbeTask:
         gain = jax.random.uniform(gain_key, shape, minval=0.85, maxval=1.15)
         offset = jax.random.uniform(offset_key, shape, minval=-0.1, maxval=0.1)
         image = image * gain + offset
-        labels = batch["labels"].astype(jnp.float32)
-        coded = labels >= 0
 
         def loss_fn(params):
             logits = self.probe.apply({"params": params}, image, reference)
-            losses = optax.sigmoid_binary_cross_entropy(logits, jnp.maximum(labels, 0.0))
-            return (losses * coded).sum() / jnp.maximum(coded.sum(), 1)
+            return losses.unit_cross_entropy(logits, batch["labels"])
 
         loss, gradients = jax.value_and_grad(loss_fn)(state.params)
         tx = optimizer(self.config.optimizer, self.num_steps)

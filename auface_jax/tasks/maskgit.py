@@ -136,20 +136,23 @@ class MaskGITTask:
         drop_text, drop_reference = context_dropout(drop_key, rows, c.dropout)
 
         def loss_fn(params):
-            logits = self.model.apply(
-                {"params": params},
-                codes,
-                masked,
-                **inputs,
-                drop_text=drop_text,
-                drop_reference=drop_reference,
+            variables = {"params": params}
+            drops = {"drop_text": drop_text, "drop_reference": drop_reference}
+            context, out = self.model.apply(variables, **inputs, **drops, method="context")
+            logits = self.model.apply(variables, codes, masked, context, method="logits")
+            tokens, per_level = losses.masked_cross_entropy(
+                logits, codes, masked, c.label_smoothing, tuple(c.loss.levels)
             )
-            return losses.masked_cross_entropy(logits, codes, masked, c.label_smoothing)
+            told = jnp.where(drop_text[:, None], -1, batch["labels"])  # no text tells nothing
+            units = losses.unit_cross_entropy(out["unit_logits"], told)
+            return tokens + c.loss.units * units, (per_level, units)
 
-        (loss, per_level), gradients = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+        (loss, (per_level, units)), gradients = jax.value_and_grad(loss_fn, has_aux=True)(
+            state.params
+        )
         updates, opt_state = self.optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        metrics = {"loss": loss, "grad_norm": optax.tree.norm(gradients)}
+        metrics = {"loss": loss, "loss_units": units, "grad_norm": optax.tree.norm(gradients)}
         metrics |= {f"loss_level{q}": per_level[q] for q in range(levels)}
         state = state.replace(
             step=state.step + 1,
