@@ -6,8 +6,8 @@ A unit is a muscle, a muscle is a pull, and pulls meet in the tissue. Three step
 2. Antagonists compete: each takes a share of the other's contraction away, never all of it, so
    that the outcome stays monotone in both and lies between the two alone. Pulls that add up at
    one place (lids under AU6 and AU7, lips under AU23 and AU24) share one range of motion.
-3. Contractions weigh the model's displacement fields, and lids that would sink into an eyeball
-   slide over it.
+3. Contractions weigh the model's displacement fields; lips that meet push each other on, and
+   lids that would sink into an eyeball slide over it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from ..facs import AU_NUMBERS
 from .face_model import PULLS, FaceModel
 
+_LIP_SOFTNESS = 0.08  # centimetres by which closed lips sink into each other
 _LID_CLEARANCE = 0.09  # centimetres between the eyeball and the skin of a lid
 
 
@@ -106,7 +107,15 @@ def displaced(
             moved += strength * field
     side = 1.0 + np.float32(asymmetry) * (2.0 * model.left - 1.0)
     vertices = neutral + moved * side[:, None]
+    if model.lips_apart is not None:
+        vertices += _overlap(model, vertices) * model.lips_apart
     return rest_lids(model, vertices)
+
+
+def _overlap(model, vertices):
+    """By how many centimetres the lips have passed each other, beyond their softness."""
+    upper, lower = (vertices[model.regions[f"{lip}_lip_edge"], 1] for lip in ("upper", "lower"))
+    return np.float32(max(float((lower - upper).mean()) - _LIP_SOFTNESS, 0.0))
 
 
 def _eye_room(model, neutral):

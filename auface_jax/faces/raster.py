@@ -75,6 +75,23 @@ def compression(rest, moved, triangles, uv, crease):
 
 
 @_jit
+def averaged(values, triangles):
+    """Each of the values [V] mixed half and half with the mean over its triangles' corners."""
+    total = np.zeros(values.shape[0], np.float32)
+    count = np.zeros(values.shape[0], np.float32)
+    for f in range(triangles.shape[0]):
+        a, b, c = triangles[f, 0], triangles[f, 1], triangles[f, 2]
+        mean = (values[a] + values[b] + values[c]) / 3.0
+        for k in (a, b, c):
+            total[k] += mean
+            count[k] += 1.0
+    for v in range(values.shape[0]):
+        if count[v] > 0:
+            total[v] = 0.5 * values[v] + 0.5 * total[v] / count[v]
+    return total
+
+
+@_jit
 def rasterise(screen, triangles, size):
     """Nearest triangle at the middle of each pixel.
 

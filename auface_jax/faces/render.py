@@ -44,22 +44,26 @@ def resting_face(model: FaceModel, person: Person) -> np.ndarray:
 def _prepare(model: FaceModel, person: Person) -> _Prepared:
     neutral = resting_face(model, person)
     marks = neutral[model.landmarks]
-    reach = np.ones(len(neutral), np.float32)
-    if "neck" in model.regions:
-        neck = model.regions["neck"]
-        chin = marks[8, 1]
-        below = np.clip((chin - neutral[neck, 1]) / 5.0, 0.0, 1.0)
-        reach[neck] = 0.38 + 0.5 * below
-    for region in ("teeth", "mouth_cavity"):
-        if region in model.regions:
-            reach[model.regions[region]] = 0.75 if region == "teeth" else 0.3
     return _Prepared(
         neutral=neutral,
         texture=skin.paint(person, model.hair_names[person.hair_style]),
         centre=0.5 * (marks[36:48].mean(0) + marks[48:60].mean(0)) * [0, 1, 0] + [0, 0.55, 5.0],
         skin_triangles=model.triangles[model.materials == SKIN],
-        light_reach=reach,
+        light_reach=_light_reach(model, neutral)
+        if model.light_reach is None
+        else model.light_reach,
     )
+
+
+def _light_reach(model, neutral):
+    """Shadow of chin and lips by region, for a model that does not bring its own."""
+    reach = np.ones(len(neutral), np.float32)
+    neck = model.regions["neck"]
+    below = np.clip((neutral[model.landmarks[8], 1] - neutral[neck, 1]) / 5.0, 0.0, 1.0)
+    reach[neck] = 0.38 + 0.5 * below
+    reach[model.regions["teeth"]] = 0.75
+    reach[model.regions["mouth_cavity"]] = 0.3
+    return reach
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
@@ -154,6 +158,8 @@ def render(
     shorter = raster.compression(
         ready.neutral, vertices, ready.skin_triangles, model.uv, model.crease
     )
+    for _ in range(model.fold_rounds):
+        shorter = raster.averaged(shorter, ready.skin_triangles)
     fold = person.age_lines + person.wrinkle_depth * np.clip(shorter / _FULL_FOLD, 0.0, 1.0)
     fold = fold * model.crease.any(1)
 

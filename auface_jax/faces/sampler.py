@@ -18,6 +18,7 @@ from scipy.special import ndtri
 
 from ..facs import AU_NUMBERS
 from .builtin import face_model
+from .face_model import FaceModel
 from .person import Person, Scene
 from .render import render
 
@@ -77,9 +78,9 @@ def _tuple(colour) -> tuple[float, float, float]:
     return tuple(float(c) for c in np.clip(colour, 0.0, 1.5))
 
 
-def sample_person(rng: np.random.Generator) -> Person:
-    """A random identity."""
-    model = face_model()
+def sample_person(rng: np.random.Generator, model: FaceModel | None = None) -> Person:
+    """A random identity of a face model; None is the built-in one."""
+    model = model or face_model()
     shape = np.clip(0.85 * rng.standard_normal(len(model.identity)), -1.8, 1.8)
     type_ = rng.uniform(0.0, 5.0)  # even over the six skin types
     low = int(type_)
@@ -176,7 +177,9 @@ def sample_scene(rng: np.random.Generator) -> Scene:
     )
 
 
-def person_frames(index: int, num_frames: int, size: int, seed: int) -> list[Frame]:
+def person_frames(
+    index: int, num_frames: int, size: int, seed: int, model: FaceModel | None = None
+) -> list[Frame]:
     """Frames of person number `index` of a set.
 
     Args:
@@ -184,6 +187,7 @@ def person_frames(index: int, num_frames: int, size: int, seed: int) -> list[Fra
         num_frames: how many; frames 0 and 1 are neutral, the others have at least one active unit.
         size: pixels a side.
         seed: of the whole set. A frame depends on (seed, index, its number) and nothing else.
+        model: the face model; None is the built-in one.
 
     Raises:
         ValueError: for a negative index or seed, fewer than 1 frame, or a bad size.
@@ -192,8 +196,8 @@ def person_frames(index: int, num_frames: int, size: int, seed: int) -> list[Fra
     for name, (value, least) in given.items():
         if value < least:
             raise ValueError(f"{name} is {value}; it must be at least {least}")
-    model = face_model()
-    person = sample_person(np.random.default_rng([seed, index, 0]))
+    model = model or face_model()
+    person = sample_person(np.random.default_rng([seed, index, 0]), model)
     frames = []
     for frame in range(num_frames):
         scene = sample_scene(np.random.default_rng([seed, index, 1, frame]))
