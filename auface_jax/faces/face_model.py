@@ -62,6 +62,7 @@ class FaceModel:
             rest; None where only the regions neck, teeth and mouth_cavity are in shadow.
         lips_apart: float32 [V, 3], displacement that parts the lips by a centimetre, by which lips
             that meet push each other away; None where no pull brings them across each other.
+        least_opening: share of the resting opening of the eyes that tightened lids leave.
         fold_rounds: how often the compression of skin is averaged with that of its neighbours,
             more for a fine mesh of uneven triangles.
     """
@@ -84,6 +85,7 @@ class FaceModel:
     regions: dict[str, np.ndarray]
     light_reach: np.ndarray | None = None
     lips_apart: np.ndarray | None = None
+    least_opening: float = 0.0
     fold_rounds: int = 0
 
     def __post_init__(self):

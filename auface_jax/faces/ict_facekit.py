@@ -40,7 +40,7 @@ _PULLS = {
     "brow_down": [("browDown", 1.40, "yz")],
     "brow_together": [("browDown", 1.70, "x")],
     "cheek_up": [("cheekRaiser", 0.95, "xyz"), ("cheekSquint", 0.50, "xyz")],
-    "lid_tight": [("eyeSquint", 1.30, "xyz"), ("eyeBlink", 0.08, "xyz")],
+    "lid_tight": [("eyeSquint", 1.55, "xyz"), ("eyeBlink", 0.20, "xyz")],
     "lip_up": [
         ("mouthUpperUp", 0.52, "xyz"), ("mouthShrugUpper", 0.28, "xyz"), ("noseSneer", 0.12, "xyz")
     ],
@@ -49,17 +49,17 @@ _PULLS = {
     "corner_tuck": [
         ("mouthDimple", 0.75, "xyz"), ("mouthPress", 0.45, "xyz"), ("mouthFrown", 0.22, "xyz")
     ],
-    "corner_down": [("mouthFrown", 1.25, "xyz")],
+    "corner_down": [("mouthFrown", 1.50, "xyz")],
     "chin_up": [("mouthShrugLower", 0.85, "xyz")],
     "lips_roll": [
-        ("mouthRollLower", 0.42, "xyz"), ("mouthRollUpper", 0.38, "xyz"),
-        ("mouthPucker", 0.14, "xyz"),
+        ("mouthRollLower", 0.54, "xyz"), ("mouthRollUpper", 0.50, "xyz"),
+        ("mouthPucker", 0.10, "xyz"),
     ],
     "lips_press": [
         ("mouthPress", 1.40, "xyz"), ("mouthRollLower", 0.16, "xyz"),
         ("mouthRollUpper", 0.08, "xyz"),
     ],
-    "mouth_narrow": [("mouthPucker", 0.18, "xyz")],
+    "mouth_narrow": [("mouthPucker", 0.34, "xyz")],
 }  # fmt: skip
 # The mean scan looks a little tired and sad.
 _AT_REST = [("eyeWide", 0.25, "xyz"), ("mouthSmile", 0.06, "xyz")]
@@ -122,6 +122,9 @@ def face_model(path: str | Path, cache: str | Path | None = None) -> FaceModel:
     crease = np.zeros((len(points), 2))
     folding = is_part["face"] & (resting[:, 2] > 1.5) & (resting[:, 1] > -8.0)
     crease[: len(resting)][folding] = crease_directions(uv[: len(resting)][folding])
+    # Lines above the lip are upright: they follow the narrowing of a mouth, not its rise.
+    philtrum = (np.abs(uv[:, 0]) < 1.7) & (uv[:, 1] > -2.8) & (uv[:, 1] < -1.4)
+    crease[philtrum & crease.any(1)] = [1.0, 0.0]
 
     reach = np.ones(len(points), np.float32)
     head = triangles[np.isin(part[triangles].max(1), [names.index("face"), 1])].astype(np.int32)
@@ -155,6 +158,7 @@ def face_model(path: str | Path, cache: str | Path | None = None) -> FaceModel:
         regions=_regions(is_part, landmarks),
         light_reach=reach,
         lips_apart=padded(lips_apart[None])[0],
+        least_opening=0.42,
         fold_rounds=6,
     )  # fmt: skip
 

@@ -19,6 +19,7 @@ from scipy.special import ndtri
 from ..facs import AU_NUMBERS
 from .builtin import face_model
 from .face_model import FaceModel
+from .muscles import check_intensities
 from .person import Person, Scene
 from .render import render
 
@@ -152,6 +153,29 @@ def sample_intensities(rng: np.random.Generator) -> np.ndarray:
         strength = 0.4 + 0.6 * rng.beta(2.0, 1.2, len(AU_NUMBERS))
         if present.any():
             return np.where(present, strength, 0.0).astype(np.float32)
+
+
+def sequence(intensities: np.ndarray, num_frames: int) -> np.ndarray:
+    """An expression that comes, stays and goes.
+
+    Args:
+        intensities: float [12], at its height.
+        num_frames: how many; at least 5.
+
+    Returns:
+        float32 [num_frames, 12]: at rest in the first and last frame, a quick onset, the apex, a
+        slower offset. Units that are absent stay absent; on the way the others pass through every
+        intensity, those under `PRESENT` too.
+
+    Raises:
+        ValueError: for fewer than 5 frames, or bad intensities.
+    """
+    if num_frames < 5:
+        raise ValueError(f"num_frames is {num_frames}; a sequence has at least 5")
+    time = np.linspace(0.0, 1.0, num_frames)
+    level = np.interp(time, [0.0, 0.3, 0.6, 1.0], [0.0, 1.0, 1.0, 0.0])
+    smooth = 0.5 - 0.5 * np.cos(np.pi * level)
+    return (smooth[:, None] * check_intensities(intensities)).astype(np.float32)
 
 
 def sample_scene(rng: np.random.Generator) -> Scene:
