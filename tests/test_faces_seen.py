@@ -40,13 +40,13 @@ def test_every_kind_of_sheet(model):
 
 def test_the_reading_test_hides_and_scores(model, tmp_path, monkeypatch, capsys):
     out = tmp_path / "pictures"
-    reading_test.draw(model, out, people=1, size=16, seed=0)
+    reading_test.draw(model, out, each=1, size=16, seed=0)
     key = reading_test.read_table(out / "key.csv", "unit")
     assert sorted(key) == sorted(p.name for p in out.glob("*.png"))
     assert sorted(key.values()) == sorted(facs.AU_NUMBERS)
     assert list(key.values()) != sorted(key.values()), "shuffled"
     with pytest.raises(ValueError, match="key.csv exists"):
-        reading_test.draw(model, out, people=1, size=16, seed=0)
+        reading_test.draw(model, out, each=1, size=16, seed=0)
     answers = dict(key)
     (confused,) = (name for name, unit in key.items() if unit == 23)
     answers[confused] = 24

@@ -3,8 +3,8 @@
     python -m auface_jax.faces.reading_test draw --out DIR [--source ict --facekit CLONE]
     python -m auface_jax.faces.reading_test score --key DIR/key.csv --answers answers.csv
 
-`draw` writes pairs of pictures, the neutral face on the left and one unit on the right, in files
-whose names say nothing: each unit as often as there are people, in random order. The key lies
+`draw` writes pictures of one unit each, alone, in random order and in files whose names say
+nothing. Everyone in them is another person, so that no picture explains another. The key lies
 beside them; who answers does not open it. Answers are a CSV of `picture,answer`, the answer the
 number of a unit. `score` prints the matrix and how many units were told: a unit counts as told
 when more than half of its pictures were named right.
@@ -28,8 +28,8 @@ from .render import render
 from .sampler import sample_person
 
 
-def draw(model: FaceModel, out: pathlib.Path, people: int, size: int, seed: int) -> None:
-    """Writes the pictures and `key.csv` into the folder `out`, which must not hold a key yet.
+def draw(model: FaceModel, out: pathlib.Path, each: int, size: int, seed: int) -> None:
+    """Writes `each` pictures of every unit and `key.csv` into the folder `out`, which must not hold a key yet.
 
     Raises:
         ValueError: `out` holds a key already, or the size is bad.
@@ -38,16 +38,12 @@ def draw(model: FaceModel, out: pathlib.Path, people: int, size: int, seed: int)
     if key.exists():
         raise ValueError(f"{key} exists: name another folder, or remove it")
     out.mkdir(parents=True, exist_ok=True)
-    items = [(person, number) for person in range(people) for number in AU_NUMBERS]
-    order = np.random.default_rng([seed, 3]).permutation(len(items))
     rows = []
-    for place, item in enumerate(order):
-        index, number = items[item]
-        person = sample_person(np.random.default_rng([seed, index, 0]), model)
-        unit = labels_from_units([number]).astype(np.float32)
-        pair = [render(model, person, what, Scene(), size)[0] for what in (0 * unit, unit)]
+    for place, number in enumerate(np.random.default_rng([seed, 3]).permutation(each * AU_NUMBERS)):
+        person = sample_person(np.random.default_rng([seed, place, 0]), model)
+        image, _ = render(model, person, labels_from_units([number]), Scene(), size)
         name = f"{place:03d}.png"
-        Image.fromarray(np.concatenate(pair, 1)).save(out / name)
+        Image.fromarray(image).save(out / name)
         rows.append((name, number))
     with open(key, "w", newline="") as file:
         csv.writer(file).writerows([("picture", "unit"), *rows])
@@ -115,7 +111,7 @@ def main() -> None:
     drawing.add_argument("--out", type=pathlib.Path, required=True, help="an empty folder")
     drawing.add_argument("--source", choices=MODELS, default="builtin", help="the face model")
     drawing.add_argument("--facekit", help="ict: a clone of the ICT-FaceKit repository")
-    drawing.add_argument("--people", type=int, default=3, help="pictures of each unit")
+    drawing.add_argument("--each", type=int, default=3, help="pictures of each unit")
     drawing.add_argument("--size", type=int, default=256, help="pixels of a face")
     drawing.add_argument("--seed", type=int, default=0, help="who they are, and the order")
     scoring = commands.add_parser("score", help="compare answers with the key")
@@ -125,8 +121,8 @@ def main() -> None:
     try:
         if args.command == "draw":
             model = load_model(args.source, args.facekit)
-            draw(model, args.out, args.people, args.size, args.seed)
-            print(f"{args.people * len(AU_NUMBERS)} pictures -> {args.out}")
+            draw(model, args.out, args.each, args.size, args.seed)
+            print(f"{args.each * len(AU_NUMBERS)} pictures -> {args.out}")
         else:
             key, answers = read_table(args.key, "unit"), read_table(args.answers, "answer")
             print(report(confusion(key, answers)))
