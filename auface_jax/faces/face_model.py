@@ -60,6 +60,7 @@ class FaceModel:
         regions: dict of name -> int32 vertices.
         light_reach: float32 [V], share of the light from all around that reaches a vertex at
             rest; None where only the regions neck, teeth and mouth_cavity are in shadow.
+        casts_shadow: whether parts of the head keep the main light from others.
         lips_apart: float32 [V, 3], displacement that parts the lips by a centimetre, by which lips
             that meet push each other away; None where no pull brings them across each other.
         least_opening: share of the resting opening of the eyes that tightened lids leave.
@@ -84,6 +85,7 @@ class FaceModel:
     landmarks: np.ndarray
     regions: dict[str, np.ndarray]
     light_reach: np.ndarray | None = None
+    casts_shadow: bool = False
     lips_apart: np.ndarray | None = None
     least_opening: float = 0.0
     fold_rounds: int = 0

@@ -18,7 +18,7 @@ from scipy.spatial import cKDTree
 from . import builtin, hair_shape
 from . import head_shape as shape
 from .builtin_fields import crease_directions
-from .face_model import CLOTH, EYE, HAIR, LASH, MOUTH, PULLS, SKIN, TEETH, FaceModel
+from .face_model import EYE, HAIR, LASH, MOUTH, PULLS, SKIN, TEETH, FaceModel
 from .ict_files import FacekitError, read_facekit
 from .occlusion import ambient_light
 
@@ -96,8 +96,6 @@ def face_model(path: str | Path, cache: str | Path | None = None) -> FaceModel:
     drawn = (part[kit.triangles].min(1) >= 0) & (owner >= 0)
     triangles = kit.triangles[drawn]
     materials = np.array([_MATERIAL[name] for name in names], np.uint8)[owner[drawn]]
-    shirt = resting[triangles, 1].mean(1) < -12.6 + 0.25 * resting[triangles, 2].mean(1)
-    materials[shirt & (materials == SKIN)] = CLOTH
 
     used = np.flatnonzero(part >= 0)
     new = np.full(len(resting), -1)
@@ -158,6 +156,7 @@ def face_model(path: str | Path, cache: str | Path | None = None) -> FaceModel:
         regions=_regions(is_part, landmarks),
         light_reach=reach,
         lips_apart=padded(lips_apart[None])[0],
+        casts_shadow=True,
         least_opening=0.42,
         fold_rounds=6,
     )  # fmt: skip

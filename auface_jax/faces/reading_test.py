@@ -29,7 +29,7 @@ from .sampler import sample_person
 
 
 def draw(model: FaceModel, out: pathlib.Path, each: int, size: int, seed: int) -> None:
-    """Writes `each` pictures of every unit and `key.csv` into the folder `out`, which must not hold a key yet.
+    """Writes `each` pictures of every unit, and `key.csv`, into the folder `out`.
 
     Raises:
         ValueError: `out` holds a key already, or the size is bad.

@@ -15,11 +15,14 @@ import numpy as np
 from . import raster, skin
 from .face_model import SKIN, FaceModel
 from .muscles import displaced, eyeball_sphere, rest_lids
+from .occlusion import lit_from
 from .person import Person, Scene
 
 CAMERA_DISTANCE = 62.0  # centimetres from the middle of the head
 _FRAME_HEIGHT = 20.6  # centimetres that the picture shows at the face
 _FULL_FOLD = 0.30  # share by which skin is shortened where a wrinkle has its full depth
+_DARKEST = 0.7  # share of the main light that a shadow keeps away
+_PENUMBRA_ROUNDS = 2  # how often a shadow is averaged over neighbouring vertices
 _VERGENCE = 3.0  # degrees by which each eye turns in to look at the camera
 MIN_SIZE, MAX_SIZE = 16, 1024
 
@@ -116,6 +119,19 @@ def _lights(scene):
     return np.array([[*(d / np.linalg.norm(d)), *strength] for d, strength in rows], np.float32)
 
 
+def _shadow(light, vertices, normals, triangles, scene):
+    """Share [V] of the main light that gets past the nose, the brows and the hair."""
+    cosine = normals[:, 0] * light[0] + normals[:, 1] * light[1] + normals[:, 2] * light[2]
+    back = rotation(scene.yaw, scene.pitch, scene.roll).T  # the lamp stands still, the head turns
+    direction = [light[0] * a + light[1] * b + light[2] * c for a, b, c in back]
+    lit = lit_from(direction, vertices, triangles, np.clip(cosine, 0.0, 1.0))
+    # Where light only grazes, skin is dark by itself and a depth map is too coarse to tell.
+    dark = np.clip((cosine - 0.1) / 0.35, 0.0, 1.0) * (1.0 - lit)
+    for _ in range(_PENUMBRA_ROUNDS):
+        dark = raster.averaged(dark.astype(np.float32), triangles)
+    return 1.0 - np.float32(_DARKEST) * dark
+
+
 def _background(scene, size):
     angle = np.radians(scene.background_angle)
     steps = (np.arange(size) + 0.5) / size - 0.5
@@ -170,6 +186,10 @@ def render(
         raster.vertex_normals(vertices, model.triangles),
         rotation(scene.yaw, scene.pitch, scene.roll),
     )
+    lights = _lights(scene)
+    key_reach = np.ones(len(vertices), np.float32)
+    if model.casts_shadow:
+        key_reach = _shadow(lights[0, :3], vertices, normals, model.triangles, scene)
     uv = model.uv.copy()
     for part, inwards in zip(model.eyeballs, (-_VERGENCE, _VERGENCE), strict=True):
         gaze = rotation(scene.gaze[0] + inwards, scene.gaze[1], 0.0)
@@ -181,8 +201,8 @@ def render(
     colours = np.array([person.hair_colour, person.cloth, person.iris, person.lips], np.float32)
     raster.shade(
         shown, weight, model.triangles, model.materials, normals.astype(np.float32), uv,
-        fold.astype(np.float32), ready.light_reach, ready.texture, skin.wrinkle_map(), colours,
-        _lights(scene), np.float32(scene.ambient), np.float32(person.shine),
+        fold.astype(np.float32), ready.light_reach, key_reach, ready.texture, skin.wrinkle_map(),
+        colours, lights, np.float32(scene.ambient), np.float32(person.shine),
         np.float32(person.paint_seed % 7), _lid_top(model, vertices),
         np.array([skin.LEFT, skin.BOTTOM, skin.TEXTURE / skin.SPAN], np.float32), picture,
     )  # fmt: skip
