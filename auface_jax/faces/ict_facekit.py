@@ -109,6 +109,8 @@ def face_model(path: str | Path, cache: str | Path | None = None) -> FaceModel:
     for ball in eyeballs:  # moves with its person as a whole, and with no muscle
         identity[:, ball] = identity[:, ball].mean(1, keepdims=True)
         pulls[:, ball] = 0.0
+    # Lips that turn in lie over the teeth; ours have no jaw to make room, so the teeth give way.
+    pulls[PULLS.index("lips_roll"), is_part["teeth"], 2] -= 0.7
 
     hair, hair_triangles, hair_uv, styles = _hair(resting, skin)
     near, share = _near_skin(resting, skin, hair)

@@ -31,7 +31,7 @@ CONFLICTS = (
     (12, 15), (1, 4), (6, 12, 15), (12, 15, 17), (6, 12, 15, 17), (1, 2, 4),
 )  # fmt: skip
 _STEPS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # of a ladder
-_CAPTION = 76  # pixels of a column of captions
+_CAPTION = 88  # pixels of a column of captions
 _LINE = 16  # pixels of a line of captions
 
 
