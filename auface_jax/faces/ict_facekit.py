@@ -8,6 +8,7 @@ is laid over the unrolled plane in which skin is painted. So lips are red where 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from pathlib import Path
 
@@ -80,88 +81,122 @@ def face_model(path: str | Path, cache: str | Path | None = None) -> FaceModel:
     Raises:
         FacekitError: when the files cannot be had or lack a shape.
     """
-    kit = read_facekit(path, cache)
-    resting = kit.neutral + _expression(kit, _AT_REST)
-    pulls = np.stack([_expression(kit, _PULLS[name]) for name in PULLS])
-    identity = kit.identity.astype(np.float32)
-    lips_apart = _seal_lips(kit, resting, identity, pulls)
-    resting, identity, pulls, lips_apart = map(_nod, (resting, identity, pulls, lips_apart))
-
-    part = np.full(len(resting), -1)
-    for k, (first, end) in enumerate(_PARTS.values()):
-        part[first:end] = k
-    names = list(_PARTS)
-    # A strip that sews a socket to the face counts as socket: the later part of its corners.
-    owner = part[kit.triangles].max(1)
-    drawn = (part[kit.triangles].min(1) >= 0) & (owner >= 0)
-    triangles = kit.triangles[drawn]
-    materials = np.array([_MATERIAL[name] for name in names], np.uint8)[owner[drawn]]
-
-    used = np.flatnonzero(part >= 0)
-    new = np.full(len(resting), -1)
-    new[used] = np.arange(len(used))
-    triangles, part, resting = new[triangles], part[used], resting[used]
-    pulls, identity, lips_apart = pulls[:, used], identity[:, used], lips_apart[used]
-    landmarks = new[kit.landmarks]
-    is_part = {name: part == k for k, name in enumerate(names)}
-    skin = is_part["face"] | is_part["back_head"]
-    eyeballs = tuple(np.flatnonzero(is_part[f"{s}_eyeball"]) for s in ("left", "right"))
-    for ball in eyeballs:  # moves with its person as a whole, and with no muscle
-        identity[:, ball] = identity[:, ball].mean(1, keepdims=True)
-        pulls[:, ball] = 0.0
-    # Lips that turn in lie over the teeth; ours have no jaw to make room, so the teeth give way.
-    pulls[PULLS.index("lips_roll"), is_part["teeth"], 2] -= 0.7
-
-    hair, hair_triangles, hair_uv, styles = _hair(resting, skin)
-    near, share = _near_skin(resting, skin, hair)
-    scalp = sum(identity[:, near[:, k]] * share[:, k, None] for k in range(near.shape[1]))
-    identity = np.concatenate([identity, scalp], 1)
-    points = np.concatenate([resting, hair]).astype(np.float32)
-    count = len(points) - len(resting)
-    uv = np.concatenate([_unrolled(resting, skin, landmarks), hair_uv])
-    crease = np.zeros((len(points), 2))
-    folding = is_part["face"] & (resting[:, 2] > 1.5) & (resting[:, 1] > -8.0)
-    crease[: len(resting)][folding] = crease_directions(uv[: len(resting)][folding])
-    # Lines above the lip are upright: they follow the narrowing of a mouth, not its rise.
-    philtrum = (np.abs(uv[:, 0]) < 1.7) & (uv[:, 1] > -2.8) & (uv[:, 1] < -1.4)
-    crease[philtrum & crease.any(1)] = [1.0, 0.0]
-
-    reach = np.ones(len(points), np.float32)
-    head = triangles[np.isin(part[triangles].max(1), [names.index("face"), 1])].astype(np.int32)
-    dome = ambient_light(resting.astype(np.float32), head)
-    reach[: len(resting)][skin] = np.clip(0.16 + 0.92 * dome[skin], 0.25, 1.0)
-    reach[np.flatnonzero(is_part["teeth"])] = 0.75
-    reach[np.flatnonzero(is_part["mouth_socket"] | is_part["gums"])] = 0.35
+    scan = _scan(read_facekit(path, cache))
+    bare = len(scan.resting)
+    hair, hair_triangles, hair_uv, styles = _hair(scan.resting, scan.skin)
+    near, share = _near_skin(scan.resting, scan.skin, hair)
+    scalp = sum(scan.identity[:, near[:, k]] * share[:, k, None] for k in range(near.shape[1]))
+    points = np.concatenate([scan.resting, hair]).astype(np.float32)
+    uv = np.concatenate([_unrolled(scan.resting, scan.skin, scan.landmarks), hair_uv])
+    crease, reach = np.zeros((len(points), 2)), np.ones(len(points), np.float32)
+    crease[:bare] = _creases(scan, uv[:bare])
+    reach[:bare] = _light_reach(scan)
 
     def padded(fields):
-        return np.concatenate([fields, np.zeros((len(fields), count, 3))], 1, dtype=np.float32)
+        still = np.zeros((len(fields), len(hair), 3))
+        return np.concatenate([fields, still], 1, dtype=np.float32)
 
     return FaceModel(
         name="ict",
         vertices=points,
-        triangles=np.concatenate([triangles, hair_triangles + len(resting)]).astype(np.int32),
-        materials=np.concatenate([materials, np.full(len(hair_triangles), HAIR, np.uint8)]),
+        triangles=np.concatenate([scan.triangles, hair_triangles + bare]).astype(np.int32),
+        materials=np.concatenate([scan.materials, np.full(len(hair_triangles), HAIR, np.uint8)]),
         uv=uv.astype(np.float32),
-        identity=identity.astype(np.float32),
-        identity_names=tuple(f"scan_{k:03d}" for k in range(len(identity))),
-        pulls=padded(pulls),
+        identity=np.concatenate([scan.identity, scalp], 1).astype(np.float32),
+        identity_names=tuple(f"scan_{k:03d}" for k in range(len(scan.identity))),
+        pulls=padded(scan.pulls),
         left=shape.ramp(points[:, 0], -0.9, 0.9).astype(np.float32),
-        hair=np.concatenate(
-            [np.zeros((len(styles), len(resting), 3)), styles], 1, dtype=np.float32
-        ),
+        hair=np.concatenate([np.zeros((len(styles), bare, 3)), styles], 1, dtype=np.float32),
         hair_names=hair_shape.STYLES,
-        eyeballs=tuple(ball.astype(np.int32) for ball in eyeballs),
-        lids=tuple(_lid(resting, is_part["face"], landmarks[first : first + 6])
-                   for first in (42, 36)),
+        eyeballs=scan.eyeballs,
+        lids=tuple(_lid(scan, scan.landmarks[first : first + 6]) for first in (42, 36)),
         crease=crease.astype(np.float32),
-        landmarks=landmarks.astype(np.int32),
-        regions=_regions(is_part, landmarks),
+        landmarks=scan.landmarks,
+        regions=_regions(scan),
         light_reach=reach,
-        lips_apart=padded(lips_apart[None])[0],
         casts_shadow=True,
+        lips_apart=padded(scan.lips_apart[None])[0],
         least_opening=0.42,
         fold_rounds=6,
-    )  # fmt: skip
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Scan:
+    """What is drawn of the kit, at rest: V vertices, fields [..., V, 3] as in `FaceModel`."""
+
+    resting: np.ndarray
+    identity: np.ndarray
+    pulls: np.ndarray
+    lips_apart: np.ndarray
+    triangles: np.ndarray
+    materials: np.ndarray
+    landmarks: np.ndarray
+    is_part: dict[str, np.ndarray]  # bool [V] for each of _PARTS
+
+    @property
+    def skin(self) -> np.ndarray:
+        return self.is_part["face"] | self.is_part["back_head"]
+
+    @property
+    def eyeballs(self) -> tuple[np.ndarray, np.ndarray]:
+        left, right = (np.flatnonzero(self.is_part[f"{s}_eyeball"]) for s in ("left", "right"))
+        return left.astype(np.int32), right.astype(np.int32)
+
+
+def _scan(kit) -> _Scan:
+    resting = kit.neutral + _expression(kit, _AT_REST)
+    pulls = np.stack([_expression(kit, _PULLS[name]) for name in PULLS])
+    identity = kit.identity.astype(np.float32)
+    lips_apart = _seal_lips(kit, resting, identity, pulls)
+
+    part = np.full(len(resting), -1)
+    for k, (first, end) in enumerate(_PARTS.values()):
+        part[first:end] = k
+    # A strip that sews a socket to the face counts as socket: the later part of its corners.
+    owner = part[kit.triangles].max(1)
+    drawn = part[kit.triangles].min(1) >= 0
+    used = np.flatnonzero(part >= 0)
+    new = np.full(len(resting), -1, np.int32)
+    new[used] = np.arange(len(used))
+    scan = _Scan(
+        resting=_nod(resting[used]),
+        identity=_nod(identity[:, used]),
+        pulls=_nod(pulls[:, used]),
+        lips_apart=_nod(lips_apart[used]),
+        triangles=new[kit.triangles[drawn]],
+        materials=np.array([_MATERIAL[name] for name in _PARTS], np.uint8)[owner[drawn]],
+        landmarks=new[kit.landmarks],
+        is_part={name: part[used] == k for k, name in enumerate(_PARTS)},
+    )
+    for ball in scan.eyeballs:  # moves with its person as a whole, and with no muscle
+        scan.identity[:, ball] = scan.identity[:, ball].mean(1, keepdims=True)
+        scan.pulls[:, ball] = 0.0
+    # Lips that turn in lie over the teeth; ours have no jaw to make room, so the teeth give way.
+    scan.pulls[PULLS.index("lips_roll"), scan.is_part["teeth"], 2] -= 0.7
+    return scan
+
+
+def _creases(scan, uv):
+    """Direction [V, 2] across the wrinkles, zeros where none can form."""
+    folding = scan.is_part["face"] & (scan.resting[:, 2] > 1.5) & (scan.resting[:, 1] > -8.0)
+    crease = np.zeros_like(uv)
+    crease[folding] = crease_directions(uv[folding])
+    # Lines above the lip are upright: they follow the narrowing of a mouth, not its rise.
+    philtrum = (np.abs(uv[:, 0]) < 1.7) & (uv[:, 1] > -2.8) & (uv[:, 1] < -1.4)
+    crease[philtrum & folding] = [1.0, 0.0]
+    return crease
+
+
+def _light_reach(scan):
+    """Share [V] of the light from all around: reckoned for the skin, set for what lies inside."""
+    outside = scan.triangles[scan.materials == SKIN]
+    dome = ambient_light(scan.resting.astype(np.float32), outside)
+    reach = np.ones(len(dome), np.float32)
+    reach[scan.skin] = np.clip(0.16 + 0.92 * dome[scan.skin], 0.25, 1.0)
+    reach[scan.is_part["teeth"]] = 0.75
+    reach[scan.is_part["mouth_socket"] | scan.is_part["gums"]] = 0.35
+    return reach
 
 
 def _expression(kit, parts):
@@ -208,23 +243,24 @@ def _nod(fields):
     return np.stack([x, cos * y - sin * z, sin * y + cos * z], -1)
 
 
-def _lid(points, face, corners):
+def _lid(scan, corners):
     """Vertices of the skin around one eye, given its 6 landmarks."""
-    middle, width = points[corners].mean(0), np.ptp(points[corners, 0])
-    off = points - middle
+    off = scan.resting - scan.resting[corners].mean(0)
+    width = np.ptp(scan.resting[corners, 0])
     near = (np.abs(off[:, 0]) < 0.62 * width) & (np.abs(off[:, 1]) < 0.45 * width)
-    return np.flatnonzero(face & near & (np.abs(off[:, 2]) < 1.5)).astype(np.int32)
+    near &= np.abs(off[:, 2]) < 1.5
+    return np.flatnonzero(scan.is_part["face"] & near).astype(np.int32)
 
 
-def _regions(is_part, landmarks):
+def _regions(scan):
     at = {
         "right_corner": [48], "left_corner": [54],
         "upper_lip_edge": [61, 62, 63], "lower_lip_edge": [67, 66, 65],
         "right_upper_lid": [37, 38], "right_lower_lid": [41, 40],
         "left_upper_lid": [43, 44], "left_lower_lid": [47, 46],
     }  # fmt: skip
-    regions = {name: landmarks[points].astype(np.int32) for name, points in at.items()}
-    for name, inside in is_part.items():
+    regions = {name: scan.landmarks[points] for name, points in at.items()}
+    for name, inside in scan.is_part.items():
         regions[name] = np.flatnonzero(inside).astype(np.int32)
     return regions
 
