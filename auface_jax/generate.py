@@ -24,6 +24,7 @@ from auface_jax.data import pipeline
 from auface_jax.data.folder import read_square
 from auface_jax.data.tokenizer import Tokenizer, load_tokenizer
 from auface_jax.decode import DecodeOptions
+from auface_jax.log import say
 from auface_jax.models.vq_auface import VQAUFace
 from auface_jax.models.vqgan import VQGAN
 from auface_jax.tasks.maskgit import build_model, generate_batch, load_vqgan
@@ -69,7 +70,10 @@ class Generator:
                 f"config, {config.data.tokenizer or 'the embedded default'!r}, is now "
                 f"{tokenizer.fingerprint[:12]}; use the version of this package that trained it"
             )
-        vqgan, stage1 = load_vqgan(config.requires.stage1.run)
+        stage1_run = pathlib.Path(config.requires.stage1.run)
+        if not stage1_run.exists():  # a relative path, and this is another folder
+            stage1_run = run.with_name(stage1_run.name)
+        vqgan, stage1 = load_vqgan(stage1_run)
         model = build_model(config, vqgan, tokenizer.vocab_size)
         weights = {"params": checkpoints.load_export(run)["params"], "stage1": stage1}
         return cls(config, model, vqgan, jax.device_put(weights), tokenizer)
@@ -100,7 +104,10 @@ class Generator:
                 f"the reference is {reference.shape}, this run wants {(size, size, 3)}"
             )
         options = DecodeOptions(**{**self.config.decode, **decode})
-        tokens, mask = self.tokenizer.encode_batch([text], tuple(self.config.data.buckets))
+        buckets, cut = tuple(self.config.data.buckets), self.tokenizer.truncated
+        tokens, mask = self.tokenizer.encode_batch([text], buckets)
+        if self.tokenizer.truncated > cut:
+            say(f"the text is cut after {max(buckets)} tokens, the longest that this run reads")
         base = jax.random.key(seed)
         keys = jax.vmap(lambda i: jax.random.fold_in(base, i))(np.arange(num))
         records = {

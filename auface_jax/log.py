@@ -40,6 +40,8 @@ class MetricsLog:
             return
         workdir.mkdir(parents=True, exist_ok=True)
         kept = [line for line in read_lines(self._path) if line["step"] <= resume_step]
+        # A run that is not finished has no held-out figures yet; a kill may have left their line.
+        kept = [line for line in kept if not any(name.startswith("eval/") for name in line)]
         text = "".join(json.dumps(line) + "\n" for line in kept)
         temporary = self._path.with_suffix(".tmp")
         temporary.write_text(text)
@@ -59,13 +61,13 @@ class MetricsLog:
                 str(workdir), just_logging=False, asynchronous=False
             )
 
-    def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """One report: a line of `metrics.jsonl` and TensorBoard scalars."""
+    def scalars(self, step: int, values: Mapping[str, float], **notes: str) -> None:
+        """One report: a line of `metrics.jsonl`, `notes` in it, and TensorBoard scalars."""
         if not self._active:
             return
         values = {name: float(value) for name, value in values.items()}
         with self._path.open("a") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
+            file.write(json.dumps({"step": step, **values, **notes}) + "\n")
         if self._writer:
             self._writer.write_scalars(step, values)
 
@@ -124,8 +126,9 @@ class Progress:
         return {"seconds_per_step": seconds}
 
 
-def table(title: str, values: Mapping[str, float]) -> str:
-    """Figures as an aligned text table."""
+def table(title: str, values: Mapping[str, float | str]) -> str:
+    """Figures and notes as an aligned text table."""
     width = max(map(len, values), default=0)
-    lines = [f"  {name:<{width}}  {value:10.4f}" for name, value in values.items()]
+    shown = {k: v if isinstance(v, str) else f"{v:.4f}" for k, v in values.items()}
+    lines = [f"  {name:<{width}}  {value:>10}" for name, value in shown.items()]
     return "\n".join([title, *lines])

@@ -73,7 +73,7 @@ def data_config(preset: str) -> ConfigDict:
             "redescribe": True,  # another text of the same constructs each time
             "tokenizer": "",  # "" is the one shipped; else a Hugging Face name or folder
             # Text lengths in tokens; a batch is padded to the shortest that fits.
-            "buckets": (192,),
+            "buckets": (160,),
         }
     )
     if preset == "open":

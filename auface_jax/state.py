@@ -32,15 +32,21 @@ class TrainState:
 
 
 def learning_rate(config: ml_collections.ConfigDict, num_steps: int) -> optax.Schedule:
-    """Linear warm-up, constant, linear decay to zero over the last `decay` share of the steps."""
+    """Linear warm-up, constant, linear decay to zero over the last `decay` share of the steps.
+
+    The first of `warmup` steps has the rate 1 / warmup of the full one: no step is without effect.
+    """
     decay_steps = max(1, round(config.decay * num_steps))
+    warmup = max(1, config.warmup)
     return optax.join_schedules(
         [
-            optax.linear_schedule(0.0, config.learning_rate, max(1, config.warmup)),
+            optax.linear_schedule(
+                config.learning_rate / warmup, config.learning_rate, max(1, warmup - 1)
+            ),
             optax.constant_schedule(config.learning_rate),
             optax.linear_schedule(config.learning_rate, 0.0, decay_steps),
         ],
-        [config.warmup, max(config.warmup, num_steps - decay_steps)],
+        [warmup - 1, max(warmup - 1, num_steps - decay_steps)],
     )
 
 

@@ -152,11 +152,11 @@ def train(config: Config, workdir: pathlib.Path) -> dict[str, float]:
         evaluation = task.evaluate(state, frozen, splits)
         say(f"evaluated in {time.monotonic() - began:.0f} s")
     figures = {f"eval/{name}": value for name, value in evaluation.figures.items()}
-    log.scalars(config.num_steps, figures)
+    log.scalars(config.num_steps, figures, **evaluation.notes)
     paths = save_pictures(workdir, log, config.num_steps, evaluation.pictures)
     log.close()
     checkpoints.save_export(workdir, task.export(state), config, meta)
-    say(table(f"held-out figures of {workdir}", figures))
+    say(table(f"held-out figures of {workdir}", figures | evaluation.notes))
     for path in paths:
         say(f"pictures: {path}")
     return figures
@@ -165,9 +165,8 @@ def train(config: Config, workdir: pathlib.Path) -> dict[str, float]:
 def final_figures(workdir: pathlib.Path) -> dict[str, float]:
     """The held-out figures of a finished run, shown again."""
     reports = read_lines(workdir / "metrics.jsonl")
-    figures = {name: value for name, value in reports[-1].items() if name.startswith("eval/")}
-    say(table(f"held-out figures of {workdir}", figures))
-    return figures
+    say(table(f"held-out figures of {workdir}", reports[-1]))
+    return {name: value for name, value in reports[-1].items() if name.startswith("eval/")}
 
 
 def model_inputs(batch: dict[str, Any]) -> dict[str, np.ndarray]:

@@ -33,10 +33,10 @@ def get_config(preset: str = "") -> ConfigDict:
             "model": {
                 "text_encoder": {
                     "d_model": 64,
-                    "d_kv": 16,
+                    "d_kv": 32,
                     "d_ff": 128,
                     "num_layers": 2,
-                    "num_heads": 4,
+                    "num_heads": 2,
                     "feed_forward": "gated-gelu",
                 },
                 "face_encoder": {"patch": 4, "channels": 48},

@@ -10,13 +10,12 @@ ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Two simulated devices let the sharding tests run anywhere. Programs this small take longer to
 # optimise than to run, hence level 0 and a cache of every compiled program that outlives the run.
-os.environ["XLA_FLAGS"] = " ".join(
-    [
-        os.environ.get("XLA_FLAGS", ""),
-        "--xla_force_host_platform_device_count=2",
-        "--xla_backend_optimization_level=0",
-    ]
-).strip()
+# Flags are part of the cache's keys: a worker process inherits them and must not add them again.
+flags = os.environ.get("XLA_FLAGS", "").split()
+for flag in ("--xla_force_host_platform_device_count=2", "--xla_backend_optimization_level=0"):
+    if flag not in flags:
+        flags.append(flag)
+os.environ["XLA_FLAGS"] = " ".join(flags)
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax-tests"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")

@@ -269,19 +269,29 @@ def test_scene_and_person_say_nothing_about_the_labels():
     frames = sampler.person_frames(2, 3, 32, seed=5)
     assert [f.frame for f in frames] == [0, 1, 2]
     assert not frames[0].labels.any() and not frames[1].labels.any() and frames[2].labels.any()
-    assert (frames[0].image != frames[1].image).any(), "neutral frames differ in pose and light"
+    assert (frames[0].image != frames[1].image).any(), "neutral frames differ in pose"
     # No linear read-out of the scene is better than chance for any unit.
     scenes, labels = [], []
     for k in range(1500):
-        scene = sampler.sample_scene(np.random.default_rng([5, 2, 1, k]))
+        recording = sampler.sample_scene(np.random.default_rng([5, k // 30, 3]))
+        scene = sampler.sample_moment(recording, np.random.default_rng([5, k // 30, 1, k % 30]))
         flat = dataclasses.asdict(scene).values()
         scenes.append(np.concatenate([np.ravel(v) for v in flat]))
-        drawn = sampler.sample_intensities(np.random.default_rng([5, 2, 2, k]))
+        drawn = sampler.sample_intensities(np.random.default_rng([5, k // 30, 2, k % 30]))
         labels.append(drawn >= sampler.PRESENT)
     scenes, labels = np.array(scenes), np.array(labels, float)
     scenes = (scenes - scenes.mean(0)) / (scenes.std(0) + 1e-9)
     correlation = scenes.T @ ((labels - labels.mean(0)) / labels.std(0)) / len(scenes)
     assert np.abs(correlation).max() < 0.12
+
+
+def test_a_person_is_recorded_in_one_place():
+    recording = sampler.sample_scene(np.random.default_rng(4))
+    moments = [sampler.sample_moment(recording, np.random.default_rng(k)) for k in range(50)]
+    for field in ("background", "background_angle", "key", "key_colour", "fill", "ambient"):
+        assert all(getattr(moment, field) == getattr(recording, field) for moment in moments)
+    yaws = np.array([moment.yaw for moment in moments])
+    assert yaws.std() > 1 and np.abs(yaws - recording.yaw).max() <= 7.0
 
 
 def digest(frames):

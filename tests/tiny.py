@@ -1,12 +1,13 @@
 """Configs, networks and data small enough to train in a test."""
 
+import importlib.util
+import os
 from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
 from small_dataset import write_folder
 
-from auface_jax import train
 from auface_jax.data import build
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -57,9 +58,14 @@ def build_data(folder: Path) -> Path:
 
 def _config(name: str, data: str) -> ConfigDict:
     """The quickstart config of a file in `configs/`, with what all tiny runs share."""
-    config = train.load_config_file(CONFIGS / f"{name}.py", "quickstart")
+    # Not by `train.load_config_file`: the command's own process has that module under another name.
+    spec = importlib.util.spec_from_file_location(f"full_{name}", CONFIGS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config = module.get_config("quickstart")
     with config.unlocked():
         config.data.update({"source": "prebuilt", "dir": data, "size": IMAGE_SIZE})
+        config.data.buckets = (64,)
         config.update({"num_steps": 6, "batch_size": 4, "eval_images": 6, "log_every": 1})
         config.update({"checkpoint_every": 2, "sample_every": 4})
         config.optimizer.update({"warmup": 1})
@@ -80,7 +86,7 @@ def stage2_config(preset: str = "quickstart", *, data: str = "") -> ConfigDict:
     config = _config("stage2", data)
     config.model.text_encoder.update(TEXT_FIELDS)
     config.model.face_encoder.update({"patch": 4, "channels": 8})
-    config.model.transformer.update(TRANSFORMER_FIELDS)
+    config.model.transformer.update(TRANSFORMER_FIELDS | {"depth": 1})
     config.decode.steps = 2
     return config
 
@@ -90,6 +96,22 @@ def au_probe_config(preset: str = "quickstart", *, data: str = "") -> ConfigDict
     config = _config("au_probe", data)
     config.model.channels = (8, 8)
     return config
+
+
+def write_config_files(folder: Path, data: Path) -> Path:
+    """Writes tiny twins of the files in `configs/` to `folder`, for the command line."""
+    folder.mkdir()
+    for name in ("stage1", "stage2", "au_probe"):
+        (folder / f"{name}.py").write_text(
+            "import functools\nimport tiny\n"
+            f"get_config = functools.partial(tiny.{name}_config, data={str(data)!r})\n"
+        )
+    return folder
+
+
+def command_environment() -> dict[str, str]:
+    """Variables for a command in a process of its own: this one's, and these modules."""
+    return os.environ | {"PYTHONPATH": f"{Path(__file__).parent}:{CONFIGS.parent}"}
 
 
 def images(count: int, *, seed: int = 0) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Random people, expressions and scenes, and the frames of one person.
+"""Random people, expressions and scenes, and the frames of one person's recording.
 
 Three sources of chance never meet: who it is, what the face does, and how it is photographed each
 have a generator of their own, so that nothing about a scene or a person tells the labels.
@@ -179,14 +179,14 @@ def sequence(intensities: np.ndarray, num_frames: int) -> np.ndarray:
 
 
 def sample_scene(rng: np.random.Generator) -> Scene:
-    """A random pose, light and background."""
+    """A random pose, light and background: how somebody is recorded."""
     hue = rng.uniform(0.06, 0.55) * (1 + 0.30 * rng.uniform(-1, 1, 3))
     second = hue * rng.uniform(0.55, 1.0) * (1 + 0.06 * rng.uniform(-1, 1, 3))
     warmth = rng.uniform(-1.0, 1.0)
     return Scene(
-        yaw=float(np.clip(7.0 * rng.standard_normal(), -16, 16)),
-        pitch=float(np.clip(3.5 * rng.standard_normal(), -9, 9)),
-        roll=float(np.clip(2.5 * rng.standard_normal(), -7, 7)),
+        yaw=float(np.clip(5.5 * rng.standard_normal(), -11, 11)),
+        pitch=float(np.clip(2.5 * rng.standard_normal(), -6, 6)),
+        roll=float(np.clip(2.0 * rng.standard_normal(), -5, 5)),
         key=(float(rng.uniform(-0.9, 0.9)), float(rng.uniform(0.3, 0.9)), 1.0),
         key_strength=float(rng.uniform(0.78, 1.05)),
         key_colour=(1.0 + 0.04 * warmth, 0.97, 0.93 - 0.06 * warmth),
@@ -198,6 +198,25 @@ def sample_scene(rng: np.random.Generator) -> Scene:
         gaze=(float(np.clip(4 * rng.standard_normal(), -9, 9)), float(3 * rng.uniform(-1, 1))),
         shift=(float(0.012 * rng.standard_normal()), float(0.010 * rng.standard_normal())),
         zoom=float(rng.uniform(0.97, 1.03)),
+    )
+
+
+def sample_moment(recording: Scene, rng: np.random.Generator) -> Scene:
+    """A moment of a recording: the same room and light, the head held and turned otherwise.
+
+    A person is recorded in one place, as people are in BP4D, so a reference face tells a model the
+    background and the light of the picture to come.
+    """
+    yaw, pitch, roll = np.clip(rng.standard_normal(3), -2, 2) * (3.5, 2.0, 1.2)
+    return dataclasses.replace(
+        recording,
+        yaw=float(recording.yaw + yaw),
+        pitch=float(recording.pitch + pitch),
+        roll=float(recording.roll + roll),
+        exposure=float(recording.exposure * rng.uniform(0.97, 1.03)),
+        gaze=(float(np.clip(4 * rng.standard_normal(), -9, 9)), float(3 * rng.uniform(-1, 1))),
+        shift=(float(0.008 * rng.standard_normal()), float(0.007 * rng.standard_normal())),
+        zoom=float(recording.zoom * rng.uniform(0.985, 1.015)),
     )
 
 
@@ -222,9 +241,10 @@ def person_frames(
             raise ValueError(f"{name} is {value}; it must be at least {least}")
     model = model or face_model()
     person = sample_person(np.random.default_rng([seed, index, 0]), model)
+    recording = sample_scene(np.random.default_rng([seed, index, 3]))
     frames = []
     for frame in range(num_frames):
-        scene = sample_scene(np.random.default_rng([seed, index, 1, frame]))
+        scene = sample_moment(recording, np.random.default_rng([seed, index, 1, frame]))
         if frame < NEUTRAL_FRAMES:
             intensities = np.zeros(len(AU_NUMBERS), np.float32)
         else:

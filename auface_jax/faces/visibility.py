@@ -48,7 +48,7 @@ def visibility(model: FaceModel, people: int = 20, size: int = 128, seed: int = 
     for index in range(people):
         person = sample_person(np.random.default_rng([seed, index, 0]), model)
         smooth = dataclasses.replace(person, wrinkle_depth=0.0)
-        scene = sample_scene(np.random.default_rng([seed, index, 1, 0]))
+        scene = sample_scene(np.random.default_rng([seed, index, 3]))
         for k, number in enumerate(AU_NUMBERS):
             unit = labels_from_units([number]).astype(np.float32)
             cases = ((person, unit), (person, 0.5 * unit), (smooth, unit))

@@ -17,10 +17,17 @@ TASKS = ("vqgan", "maskgit", "au_probe")
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """Held-out figures by name (written as `eval/NAME`) and pictures by name."""
+    """What a task finds out about its run on held-out people.
+
+    Attributes:
+      figures: by name; written as `eval/NAME`.
+      pictures: sheets by name; the first is the one to look at first.
+      notes: words that a reader needs to compare the figures with others, written beside them.
+    """
 
     figures: dict[str, float]
     pictures: dict[str, Image.Image]
+    notes: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def make_task(config: ml_collections.ConfigDict, num_steps: int):

@@ -132,7 +132,7 @@ class AUProbeTask:
             opt_state=opt_state,
             ema_params=update_ema(state.ema_params, params, self.config.ema_decay, state.step),
         )
-        return state, {"loss": loss, "grad_norm": optax.global_norm(gradients)}
+        return state, {"loss": loss, "grad_norm": optax.tree.norm(gradients)}
 
     def export(self, state: TrainState) -> PyTree:
         """The averaged parameters."""

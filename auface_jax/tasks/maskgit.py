@@ -39,9 +39,8 @@ MASK_RATIOS = (0.25, 0.5, 0.75, 1.0)
 SHOWN_SETS = ((12,), (6, 12), (1, 2), (4,), (1, 4), (15, 17), (12, 15), (10,), (24,))
 
 
-def load_vqgan(run: str) -> tuple[VQGAN, PyTree]:
+def load_vqgan(path: pathlib.Path) -> tuple[VQGAN, PyTree]:
     """A finished Stage I run: the module and its weights."""
-    path = pathlib.Path(run)
     weights = checkpoints.load_export(path)
     weights["codebooks"] = Codebooks(**weights["codebooks"])
     fields = checkpoints.load_config(path).model.to_dict()
@@ -78,7 +77,7 @@ class MaskGITTask:
 
     @functools.cached_property
     def stage1(self) -> tuple[VQGAN, PyTree]:
-        return load_vqgan(self.config.requires.stage1.run)
+        return load_vqgan(pathlib.Path(self.config.requires.stage1.run))
 
     @property
     def vqgan(self) -> VQGAN:
@@ -150,7 +149,7 @@ class MaskGITTask:
         (loss, per_level), gradients = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
         updates, opt_state = self.optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        metrics = {"loss": loss, "grad_norm": optax.global_norm(gradients)}
+        metrics = {"loss": loss, "grad_norm": optax.tree.norm(gradients)}
         metrics |= {f"loss_level{q}": per_level[q] for q in range(levels)}
         state = state.replace(
             step=state.step + 1,
@@ -181,7 +180,8 @@ class MaskGITTask:
         rows = distinct_rows(test, 10)
         sheet = comparison_sheet(take_rows(test, rows), made[rows])
         sets = self.unit_set_sheet(weights, frozen, test)
-        return Evaluation(figures, {"generated": sheet, "unit_sets": sets})
+        notes = {"token_layout": self.config.model.transformer.layout}
+        return Evaluation(figures, {"generated": sheet, "unit_sets": sets}, notes)
 
     def cross_entropies(self, weights: PyTree, frozen: PyTree, test: Batch) -> dict[str, float]:
         """Masked cross-entropy in nats a token, no label smoothing, mean over `MASK_RATIOS`.
@@ -417,7 +417,7 @@ def distinct_rows(records: Batch, count: int) -> np.ndarray:
                 chosen.append(row)
                 seen_labels.add(labels.tobytes())
                 seen_people.add(person)
-    return np.array(chosen)
+    return np.array(chosen or [0])
 
 
 def comparison_sheet(records: Batch, made: np.ndarray) -> Image.Image:

@@ -51,9 +51,11 @@ class VQGANTask:
     @property
     def optimizers(self) -> dict[str, optax.GradientTransformation]:
         c = self.config
+        # The discriminator's schedule counts its own updates, which begin at its start step.
+        its_steps = max(1, self.num_steps - c.gan.start_step)
         return {
             "generator": optimizer(c.optimizer, self.num_steps),
-            "discriminator": optimizer(c.discriminator_optimizer, self.num_steps),
+            "discriminator": optimizer(c.discriminator_optimizer, its_steps),
         }
 
     @property
@@ -132,7 +134,7 @@ class VQGANTask:
 
             _, to_conv_out = jax.vjp(head, params["decoder"]["conv_out"])
             norm_pixels, norm_adversarial = (
-                optax.global_norm(to_conv_out(g)) for g in (pixels_at_image, at_image)
+                optax.tree.norm(to_conv_out(g)) for g in (pixels_at_image, at_image)
             )
             adaptive = jnp.clip(norm_pixels / (norm_adversarial + 1e-4), 0.0, 1e4)
             return value, c.gan.weight * adaptive, c.gan.weight * adaptive * at_image
@@ -208,7 +210,7 @@ class VQGANTask:
         metrics = {
             "loss": weighted + parts["adversarial_weight"] * parts["adversarial"],
             **{f"loss/{name}": value for name, value in (parts | discriminator_parts).items()},
-            "grad_norm": optax.global_norm(gradients),
+            "grad_norm": optax.tree.norm(gradients),
             "psnr": pictures.psnr(image, reconstruction).mean(),
         }
         state = state.replace(

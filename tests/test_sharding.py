@@ -1,0 +1,181 @@
+"""Two devices compute what one does: losses, gradients and the state after a step."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import optax
+import pytest
+import tiny
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from auface_jax import checkpoints, sharding
+from auface_jax.data.tokenizer import load_tokenizer
+from auface_jax.models import quantizer
+from auface_jax.tasks import make_task
+from auface_jax.tasks import maskgit as maskgit_task
+from auface_jax.tasks import vqgan as vqgan_task
+
+ROWS = 4
+
+
+def mesh_of(data=1, fsdp=1):
+    devices = np.array(jax.devices()[: data * fsdp]).reshape(data, fsdp)
+    return Mesh(devices, sharding.AXES, axis_types=(AxisType.Auto,) * 2)
+
+
+def abstract(**shapes):
+    return {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()}
+
+
+# --- The rules -----------------------------------------------------------------------------------
+
+
+def test_the_mesh_takes_all_devices():
+    assert jax.device_count() == 2, "tests/conftest.py simulates two devices"
+    for fsdp in (1, 2):
+        mesh = sharding.make_mesh(ml_collections.ConfigDict({"fsdp": fsdp}))
+        assert dict(mesh.shape) == {"data": 2 // fsdp, "fsdp": fsdp}
+
+
+@pytest.mark.parametrize("fsdp", [0, -1, 3, 4])
+def test_a_mesh_that_devices_do_not_fill_is_refused(fsdp):
+    with pytest.raises(ValueError, match=f"mesh.fsdp={fsdp} does not divide the 2 devices"):
+        sharding.make_mesh(ml_collections.ConfigDict({"fsdp": fsdp}))
+
+
+def test_a_batch_that_devices_cannot_share_is_refused():
+    sharding.check_batch_size(6, mesh_of(2))
+    with pytest.raises(ValueError, match="batch_size=5 does not divide over 2 devices"):
+        sharding.check_batch_size(5, mesh_of(1, 2))
+
+
+def test_large_parameters_are_split_along_their_largest_divisible_dimension():
+    leaves = abstract(
+        small=(255, 256), wide=(64, 2048), tall=(4096, 33), odd=(70_001, 2), stuck=(301, 301)
+    )
+    specs = {
+        name: leaf.spec for name, leaf in sharding.state_shardings(leaves, mesh_of(1, 2)).items()
+    }
+    assert specs == {
+        "small": P(),
+        "wide": P(None, "fsdp"),
+        "tall": P("fsdp", None),
+        "odd": P(None, "fsdp"),
+        "stuck": P(),
+    }
+    whole = sharding.state_shardings(leaves, mesh_of(2, 1))
+    assert all(leaf.spec == P() for leaf in whole.values())
+
+
+@pytest.mark.parametrize(("data", "fsdp"), [(2, 1), (1, 2)])
+def test_batches_are_split_over_all_devices(data, fsdp):
+    mesh = mesh_of(data, fsdp)
+    rows = np.arange(12).reshape(4, 3)
+    placed = sharding.put_batch({"x": rows}, mesh)["x"]
+    assert placed.sharding == sharding.batch_sharding(mesh)
+    np.testing.assert_array_equal(placed, rows)
+    shards = sorted(placed.addressable_shards, key=lambda shard: shard.index[0].start or 0)
+    assert [shard.data.shape for shard in shards] == [(2, 3), (2, 3)]
+    np.testing.assert_array_equal(shards[1].data, rows[2:])
+
+
+# --- Two devices against one ---------------------------------------------------------------------
+
+
+def keep_gradients(*_):
+    """An optimiser that moves nothing and keeps the gradient in its state."""
+    return optax.chain(optax.trace(0.0), optax.scale(0.0))
+
+
+def stage1_task(tmp_path):
+    config = tiny.stage1_config()
+    config.gan.update({"weight": 0.5, "start_step": 0})
+    return make_task(config, 10)
+
+
+def stage2_task(tmp_path):
+    """On top of a Stage I run of random weights."""
+    stage1 = tiny.stage1_config()
+    vqgan = make_task(stage1, 10).vqgan
+    key, z = jax.random.key(0), jnp.zeros((1, vqgan.grid, vqgan.grid, vqgan.latent))
+    image = jnp.zeros((1, tiny.IMAGE_SIZE, tiny.IMAGE_SIZE, 3))
+    params = {
+        "encoder": jax.jit(vqgan.encoder.init)(key, image)["params"],
+        "decoder": jax.jit(vqgan.decoder.init)(key, z)["params"],
+    }
+    # Untrained as it is, the linear path gives vectors that tell pictures apart.
+    codes = jax.random.normal(key, (vqgan.levels, vqgan.codes, vqgan.latent))
+    counts = jnp.full(codes.shape[:2], 1 / vqgan.codes)
+    books = quantizer.Codebooks(codes, counts, codes * counts[..., None])
+    checkpoints.save_export(tmp_path, {"params": params, "codebooks": books}, stage1, {})
+    config = tiny.stage2_config()
+    config.requires.stage1.run = str(tmp_path)
+    return make_task(config, 10)
+
+
+def first_step(task, mesh, batch):
+    """The state after `init` on `mesh`, the state after one step, its metrics."""
+    with jax.set_mesh(mesh):
+        key = jax.random.key(3)
+        shapes = jax.eval_shape(task.init, key, batch)
+        shardings = sharding.state_shardings(shapes, mesh)
+        frozen = task.load_frozen()
+        frozen_shardings = sharding.state_shardings(jax.eval_shape(lambda: frozen), mesh)
+        state = jax.jit(task.init, out_shardings=shardings)(key, batch)
+        jax.tree.map(assert_placed, state, shardings)
+        step = jax.jit(
+            task.step,
+            in_shardings=(shardings, frozen_shardings, sharding.batch_sharding(mesh), None),
+            out_shardings=(shardings, sharding.replicated(mesh)),
+        )
+        frozen = jax.device_put(frozen, frozen_shardings)
+        after, metrics = step(state, frozen, sharding.put_batch(batch, mesh), key)
+        jax.tree.map(assert_placed, after, shardings)
+    return jax.device_get(state), jax.device_get(after), jax.device_get(metrics)
+
+
+def assert_placed(leaf: jax.Array, wanted: NamedSharding):
+    assert leaf.sharding.is_equivalent_to(wanted, leaf.ndim)
+    if "fsdp" in wanted.spec and wanted.mesh.shape["fsdp"] == 2:
+        assert {shard.data.size for shard in leaf.addressable_shards} == {leaf.size // 2}
+
+
+def assert_close(found, wanted):
+    """Leaf by leaf to 1e-5 of its norm; a leaf that is all rounding, to 1e-6 of the tree's."""
+    total = float(optax.tree.norm(wanted))
+    for (path, a), b in zip(jax.tree.leaves_with_path(found), jax.tree.leaves(wanted), strict=True):
+        error, size = np.linalg.norm(a - b), np.linalg.norm(b)
+        assert error <= 1e-5 * size + 1e-6 * total, f"{jax.tree_util.keystr(path)}: {error} {size}"
+
+
+@pytest.mark.parametrize("make", [stage1_task, stage2_task])
+def test_the_first_step_is_the_same_on_every_mesh(make, tmp_path, monkeypatch):
+    for module in (vqgan_task, maskgit_task):
+        monkeypatch.setattr(module, "optimizer", keep_gradients)
+    monkeypatch.setattr(sharding, "MIN_SHARDED_SIZE", 64)
+    task = make(tmp_path)
+    batch = tiny.records(ROWS, vocab_size=load_tokenizer("").vocab_size)
+    run = functools.partial(first_step, task, batch=batch)
+
+    state, after, metrics = run(mesh_of())
+    gradients = after.opt_state
+    assert all(np.isfinite(value) for value in metrics.values())
+    assert metrics["grad_norm"] > 1e-3
+    shapes = jax.eval_shape(task.init, jax.random.key(3), batch)
+    split = [
+        leaf.spec != P()
+        for leaf in jax.tree.leaves(sharding.state_shardings(shapes, mesh_of(1, 2)))
+    ]
+    assert sum(split) > len(split) / 4  # the split that is compared is a real one
+
+    for mesh in (mesh_of(2, 1), mesh_of(1, 2)):
+        other_state, other_after, other_metrics = run(mesh)
+        assert_close(other_state, state)
+        for name, value in metrics.items():
+            assert other_metrics[name] == pytest.approx(float(value), rel=1e-5, abs=1e-7), name
+        assert_close(other_after.opt_state, gradients)
+        assert_close(other_after.variables, after.variables)

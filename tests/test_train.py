@@ -1,0 +1,287 @@
+"""The loop: runs that are stopped, killed, poisoned, misspelt; what each preset amounts to."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from auface_jax import checkpoints, log, presets, sharding, train
+from auface_jax.data.tokenizer import load_tokenizer
+from auface_jax.log import read_lines
+from auface_jax.models.vqgan import VQGAN
+from auface_jax.state import parameter_count
+from auface_jax.tasks import make_task
+from auface_jax.tasks.maskgit import build_model
+
+# Where a run is stopped, on the way to step 6; checkpoints are due at 2, 4 and 6.
+STOPPED_AT = 3
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return str(tiny.build_data(tmp_path_factory.mktemp("train") / "data"))
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory):
+    """A Stage I run that nothing interrupted."""
+    workdir = tmp_path_factory.mktemp("runs") / "whole"
+    figures = train.train(tiny.stage1_config(data=data), workdir)
+    return workdir, figures
+
+
+def stop_when_reported(monkeypatch, step):
+    """Sends this process a SIGTERM once it has reported `step`."""
+    report = log.Progress.report
+
+    def report_and_stop(self, at, values):
+        speed = report(self, at, values)
+        if at == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return speed
+
+    monkeypatch.setattr(train.Progress, "report", report_and_stop)
+
+
+def reports(workdir):
+    """Reports without their speed, which is nobody's to promise."""
+    lines = read_lines(workdir / "metrics.jsonl")
+    return [{k: v for k, v in line.items() if k != "seconds_per_step"} for line in lines]
+
+
+def assert_same_run(workdir, other):
+    assert reports(workdir) == reports(other)
+    ours, theirs = checkpoints.load_export(workdir), checkpoints.load_export(other)
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def test_a_run_leaves_what_it_promises(whole, data):
+    workdir, figures = whole
+    lines = reports(workdir)
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6, 6]
+    assert all("loss" in line and "psnr" in line for line in lines[:-1])
+    assert all(line["loss/adversarial_weight"] == 0 for line in lines[:-1])
+    assert {k: v for k, v in lines[-1].items() if k != "step"} == figures
+    assert figures["eval/bits_per_image"] == 128 and figures["eval/images"] == 6
+    assert checkpoints.has_export(workdir)
+    assert (workdir / "config.json").exists()
+    names = sorted(path.name for path in (workdir / "samples").iterdir())
+    assert names == ["step_000004.png", "step_000006.png"]
+    steps = sorted(path.name for path in (workdir / "checkpoints").iterdir())
+    assert steps == ["4", "6"]  # keep_checkpoints is 2
+
+
+def test_a_finished_run_is_left_alone_and_tells_its_figures(whole, data):
+    workdir, figures = whole
+    before = reports(workdir)
+    assert train.train(tiny.stage1_config(data=data), workdir) == pytest.approx(figures)
+    assert reports(workdir) == before
+
+
+def test_a_stopped_run_goes_on_as_if_nothing_had_been(whole, data, tmp_path, monkeypatch):
+    handler = signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patched:
+        stop_when_reported(patched, STOPPED_AT)
+        with pytest.raises(train.Interrupted, match=r"stopped at step \d and saved; the same"):
+            train.train(tiny.stage1_config(data=data), tmp_path)
+    last = reports(tmp_path)[-1]["step"]
+    assert last in (STOPPED_AT, STOPPED_AT + 1) and not checkpoints.has_export(tmp_path)
+    assert (tmp_path / "checkpoints" / str(last)).is_dir()
+    assert signal.getsignal(signal.SIGTERM) == handler
+    train.train(tiny.stage1_config(data=data), tmp_path)
+    assert_same_run(tmp_path, whole[0])
+
+
+KILLED_RUN = """
+import os, pathlib, signal, sys
+import tiny
+from auface_jax import train
+
+report = train.Progress.report
+
+def report_and_die(self, step, values):
+    if step == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return report(self, step, values)
+
+train.Progress.report = report_and_die
+train.train(tiny.stage1_config(data=sys.argv[1]), pathlib.Path(sys.argv[2]))
+"""
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_been(whole, data, tmp_path):
+    command = [sys.executable, "-c", KILLED_RUN, data, str(tmp_path)]
+    killed = subprocess.run(command, env=tiny.command_environment(), capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
+    assert reports(tmp_path)[-1]["step"] == 4
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 5, "loss": 0.')  # torn as a kill may leave it
+    train.train(tiny.stage1_config(data=data), tmp_path)
+    assert_same_run(tmp_path, whole[0])
+
+
+def test_a_run_of_another_config_is_refused_with_every_difference(whole, data):
+    config = tiny.stage1_config(data=data)
+    config.seed = 5
+    config.optimizer.learning_rate = 0.25
+    with pytest.raises(checkpoints.CheckpointError) as refused:
+        train.train(config, whole[0])
+    message = str(refused.value)
+    assert "  seed: 0 there, 5 now\n" in message
+    assert "  optimizer.learning_rate: 0.0015 there, 0.25 now\n" in message
+    assert message.count(" there, ") == 2 and "another --workdir" in message
+
+
+def test_a_loss_that_is_not_finite_names_its_step_and_parts(data, tmp_path):
+    config = tiny.au_probe_config(data=data)
+    config.optimizer.learning_rate = float("inf")
+    # Neither reported nor saved: found all the same, one step late.
+    config.update({"log_every": 100, "checkpoint_every": 100})
+    with pytest.raises(FloatingPointError, match=r"the loss is nan at step 2 \(.*loss=nan") as bad:
+        train.train(config, tmp_path)
+    assert "grad_norm=" in str(bad.value) and "learning_rate" in str(bad.value)
+    assert not (tmp_path / "checkpoints" / "2").exists()
+
+
+def run_command(config, *arguments):
+    command = [sys.executable, "-m", "auface_jax.train", "--config", str(config), *arguments]
+    return subprocess.run(
+        command, env=tiny.command_environment(), capture_output=True, text=True, cwd=tiny.CONFIGS
+    )
+
+
+def test_a_misspelt_option_names_the_nearest(tmp_path):
+    spelt = "--config.optimizer.learning_rat=0.1"
+    done = run_command(tiny.CONFIGS / "stage1.py:quickstart", spelt, f"--workdir={tmp_path / 'r'}")
+    assert done.returncode != 0
+    assert "learning_rat" in done.stderr and re.search(r"learning_rate\b", done.stderr)
+    assert not (tmp_path / "r").exists()
+
+
+# --- Presets -------------------------------------------------------------------------------------
+
+
+def test_a_bare_machine_takes_the_quickstart_and_says_how_to_insist(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    preset, reason = presets.choose("", "configs/stage2.py", weights=("weights/t5-large",))
+    assert preset == "quickstart"
+    for part in ("datasets/bp4d-autext", "weights/t5-large", "GPU", "--config configs/stage2.py:"):
+        assert part in reason
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert presets.choose("", "configs/stage2.py")[0] == "open"
+    presets.PAPER_DATA.mkdir(parents=True)
+    assert presets.choose("", "configs/stage1.py")[0] == "paper"
+    assert presets.choose("", "configs/stage2.py", weights=("weights/t5-large",))[0] == "open"
+    assert presets.choose("quickstart", "configs/stage1.py")[0] == "quickstart"
+
+
+def test_an_unknown_preset_is_refused_with_the_legal_ones():
+    with pytest.raises(ValueError, match="'papr' is not one of paper, open, quickstart"):
+        presets.choose("papr", "configs/stage1.py")
+
+
+def test_an_unknown_task_is_refused_with_the_legal_ones():
+    config = tiny.stage1_config()
+    config.task = "gan"
+    with pytest.raises(ValueError, match="'gan' is not one of vqgan, maskgit, au_probe"):
+        make_task(config, 1)
+
+
+@pytest.mark.parametrize(
+    ("workdir", "sibling"),
+    [
+        ("runs/stage2-quickstart", "runs/stage1-quickstart"),
+        ("runs/mine", "runs/mine-stage1"),
+        ("elsewhere/stage2-a/stage2", "elsewhere/stage2-a/stage1"),
+    ],
+)
+def test_runs_that_belong_together_are_siblings(workdir, sibling):
+    assert presets.sibling_run(Path(workdir), "stage2", "stage1") == Path(sibling)
+
+
+def test_data_folders_tell_data_apart():
+    configs = [presets.data_config("quickstart") for _ in range(5)]
+    configs[1].people = 7
+    configs[2].update({"source": "folder", "labels": "faces/labels.csv"})
+    configs[3].update({"source": "folder", "labels": "faces/labels.csv", "threshold": 0.5})
+    configs[4].dir = "my/records"
+    folders = [presets.data_folder(config) for config in configs]
+    assert len(set(folders)) == 5
+    assert folders[4] == Path("my/records")
+
+
+@pytest.mark.parametrize("preset", presets.PRESETS)
+@pytest.mark.parametrize("name", ["stage1", "au_probe"])
+def test_every_preset_has_a_state_and_a_step(name, preset):
+    config = train.load_config_file(tiny.CONFIGS / f"{name}.py", preset)
+    task, size = make_task(config, config.num_steps), config.data.size
+    if name == "stage1":
+        assert config.model.image_size == size
+
+    def batch(rows):
+        image = jax.ShapeDtypeStruct((rows, size, size, 3), jnp.uint8)
+        labels = jax.ShapeDtypeStruct((rows, 12), jnp.int8)
+        return {"image": image, "reference": image, "labels": labels}
+
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    state = jax.eval_shape(task.init, key, batch(task.init_examples))
+    assert parameter_count(state.params) > 10_000
+    after, metrics = jax.eval_shape(task.step, state, {}, batch(config.batch_size), key)
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+    jax.tree.map(
+        lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype) or pytest.fail(f"{a} {b}"),
+        after,
+        state,
+    )
+    assert all(metric.shape == () for metric in metrics.values())
+
+
+@pytest.mark.parametrize(
+    ("preset", "layout", "sequence", "ids"),
+    [
+        ("paper", "flat", 2048, 65_536),
+        ("open", "depth", 64, 4096),
+        ("quickstart", "depth", 64, 1024),
+    ],
+)
+def test_stage2_of_every_preset_at_full_size(preset, layout, sequence, ids):
+    stage1 = train.load_config_file(tiny.CONFIGS / "stage1.py", preset)
+    config = train.load_config_file(tiny.CONFIGS / "stage2.py", preset)
+    assert config.data.to_dict() == stage1.data.to_dict()
+    vqgan = VQGAN(**stage1.model)
+    model = build_model(config, vqgan, load_tokenizer("").vocab_size)
+    positions, size, length = vqgan.grid**2, vqgan.image_size, config.data.buckets[0]
+    assert config.model.transformer.layout == layout
+    assert (positions * vqgan.levels if layout == "flat" else positions) == sequence
+    assert vqgan.levels * vqgan.codes == ids
+
+    def init(key):
+        tokens = jnp.zeros((1, positions, vqgan.levels), jnp.int32)
+        return model.init_with_output(
+            key,
+            tokens,
+            tokens == 0,
+            text_tokens=jnp.zeros((1, length), jnp.int32),
+            text_mask=jnp.ones((1, length), bool),
+            reference=jnp.zeros((1, size, size, 3)),
+            reference_latents=jnp.zeros((1, positions, vqgan.latent)),
+            drop_text=jnp.zeros(1, bool),
+            drop_reference=jnp.zeros(1, bool),
+        )
+
+    logits, variables = jax.eval_shape(init, jax.random.key(0))
+    assert logits.shape == (1, positions, vqgan.levels, vqgan.codes)
+    assert logits.dtype == jnp.float32
+    leaves = jax.tree.leaves(variables["params"])
+    assert all(leaf.dtype == jnp.float32 for leaf in leaves)
+    assert parameter_count(leaves) > ids * config.model.transformer.width
+    mesh = sharding.make_mesh(config.mesh)
+    sharding.check_batch_size(config.batch_size, mesh)
