@@ -193,7 +193,7 @@ def test_lids_and_lips_never_cross(model, people):
 
 @needs_facekit
 def test_each_unit_shows_and_not_by_its_wrinkles_alone(model):
-    full, half, smooth = visibility(model, people=4, size=64).T
+    full, half, smooth = visibility(model, people=6, size=128).T
     assert (full > 0.01).all()
     assert (half < full).all()
     assert (smooth > 0.5 * full).all()

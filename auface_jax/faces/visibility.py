@@ -25,13 +25,6 @@ from .sampler import sample_person, sample_scene
 _LEAST = 20  # levels of 255
 
 
-def changed(model, person, scene, intensities, size) -> float:
-    """Share of the pixels that differ from the person's neutral face."""
-    rest, _ = render(model, person, np.zeros(len(AU_NUMBERS)), scene, size)
-    image, _ = render(model, person, intensities, scene, size)
-    return float((np.abs(image.astype(int) - rest).max(-1) > _LEAST).mean())
-
-
 def visibility(model: FaceModel, people: int = 20, size: int = 128, seed: int = 0) -> np.ndarray:
     """Mean share of changed pixels of each unit.
 
@@ -49,10 +42,15 @@ def visibility(model: FaceModel, people: int = 20, size: int = 128, seed: int = 
         person = sample_person(np.random.default_rng([seed, index, 0]), model)
         smooth = dataclasses.replace(person, wrinkle_depth=0.0)
         scene = sample_scene(np.random.default_rng([seed, index, 3]))
+        rest, _ = render(model, person, np.zeros(len(AU_NUMBERS)), scene, size)
         for k, number in enumerate(AU_NUMBERS):
             unit = labels_from_units([number]).astype(np.float32)
-            cases = ((person, unit), (person, 0.5 * unit), (smooth, unit))
-            shares[index, k] = [changed(model, who, scene, what, size) for who, what in cases]
+            for case, (who, what) in enumerate(
+                ((person, unit), (person, 0.5 * unit), (smooth, unit))
+            ):
+                image, _ = render(model, who, what, scene, size)
+                changed = np.abs(image.astype(int) - rest).max(-1) > _LEAST
+                shares[index, k, case] = changed.mean()
     return shares.mean(0)
 
 
