@@ -57,9 +57,10 @@ def data_config(preset: str) -> ConfigDict:
     data = ConfigDict(
         {
             # What to build when `dir` is absent: see `auface_jax.data.build.build`.
-            "source": "builtin",  # or "folder"
+            "source": "builtin",  # or "ict" or "folder"
             "people": 240,
             "frames": 18,
+            "facekit": "",  # the ict source's clone of ICT-FaceKit
             "labels": "",  # the folder source's CSV
             # Intensity from which a unit is present, for a CSV of intensities.
             "threshold": placeholder(float),
@@ -88,8 +89,8 @@ def data_folder(data: ConfigDict) -> pathlib.Path:
     """Where a `data` config's records are, or are to be built."""
     if data.dir:
         return pathlib.Path(data.dir)
-    if data.source == "builtin":
-        name = f"builtin-{data.people}x{data.frames}-{data.size}px-seed{data.seed}"
+    if data.source in ("builtin", "ict"):
+        name = f"{data.source}-{data.people}x{data.frames}-{data.size}px-seed{data.seed}"
     else:
         labels = pathlib.Path(data.labels).resolve()
         digest = hashlib.sha256(f"{labels} {data.threshold} {data.maximum}".encode()).hexdigest()[

@@ -340,8 +340,8 @@ def build_data(data: Config) -> None:
             )
         return
     options = {"source": data.source, "size": data.size, "seed": data.seed}
-    if data.source == "builtin":
-        options |= {"people": data.people, "frames": data.frames}
+    if data.source in ("builtin", "ict"):
+        options |= {"people": data.people, "frames": data.frames, "facekit": data.facekit or None}
     else:
         options |= {"labels": data.labels, "threshold": data.threshold, "maximum": data.maximum}
     build.build_if_absent(options, data.dir)

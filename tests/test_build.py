@@ -294,7 +294,7 @@ def test_an_image_is_made_upright_square_and_smooth(tmp_path):
 
 def test_options_of_the_wrong_source_are_refused(table, tmp_path):
     for options, message in (
-        ({"source": "web"}, "'web', expected one of builtin, folder"),
+        ({"source": "web"}, "'web', expected one of builtin, folder, ict"),
         ({"source": "builtin", "people": 3}, "builtin needs --frames"),
         ({"source": "folder"}, "folder needs --labels"),
         ({"source": "folder", "labels": str(table), "people": 3}, "has no option --people"),

@@ -1,6 +1,7 @@
 """Builds a data set: a source of faces -> shards, references, splits and `dataset.json`.
 
     python -m auface_jax.data.build --source builtin --out DIR --people 100 --frames 32 --size 64
+    python -m auface_jax.data.build --source ict --facekit CLONE --out DIR --people 100 ...
     python -m auface_jax.data.build --source folder --labels labels.csv --out DIR --size 64
 
 1. People are dealt to train, val and test by a seed, so that nobody is in two of them.
@@ -34,7 +35,7 @@ from auface_jax.data.records import IMAGE_FORMATS, SCHEMA_VERSION, SPLITS
 from auface_jax.data.samples import Source, SourceError, listed
 from auface_jax.data.shards import INFO_NAME, REFERENCES, DatasetError, ShardWriter, read_info
 
-SOURCES = ("builtin", "folder")
+SOURCES = ("builtin", "folder", "ict")
 
 
 def build(
@@ -45,6 +46,7 @@ def build(
     seed: int = 0,
     people: int | None = None,
     frames: int | None = None,
+    facekit: str | None = None,
     labels: str | None = None,
     threshold: float | None = None,
     maximum: float = 1.0,
@@ -60,9 +62,10 @@ def build(
       out: The folder. Complete with the same options, it is left alone.
       source: One of `SOURCES`.
       size: Side of the images, in pixels.
-      seed: Of the split, the references and the texts, and of the builtin faces.
-      people: Number of builtin people.
-      frames: Images of each builtin person.
+      seed: Of the split, the references and the texts, and of the drawn faces.
+      people: Number of drawn people (builtin, ict).
+      frames: Images of each drawn person.
+      facekit: Of the ict source: the clone of the ICT-FaceKit repository.
       labels: Path of the folder source's CSV.
       threshold: Of the folder source: see `FolderFaces`.
       maximum: Of the folder source: see `FolderFaces`.
@@ -90,8 +93,14 @@ def build(
         source,
         size=size,
         seed=seed,
-        builtin={"people": people, "frames": frames},
-        folder={"labels": labels, "threshold": threshold, "maximum": maximum},
+        given={
+            "people": people,
+            "frames": frames,
+            "facekit": facekit,
+            "labels": labels,
+            "threshold": threshold,
+            "maximum": None if maximum == 1.0 else maximum,
+        },
     )
     splits = split_people(faces.subjects, fractions=fractions, seed=seed)
     options = {
@@ -152,21 +161,23 @@ def build_if_absent(options: Mapping, directory: str | Path) -> dict:
     return info
 
 
-def _open_source(name: str, *, size: int, seed: int, builtin: dict, folder: dict) -> Source:
+def _open_source(name: str, *, size: int, seed: int, given: dict) -> Source:
     """The source called `name`; ValueError when its options are missing or another's are given."""
-    given = {"builtin": builtin, "folder": folder}
-    if name not in given:
+    if name not in SOURCES:
         raise ValueError(f"source {name!r}, expected one of {', '.join(SOURCES)}")
-    needed = {"builtin": ("people", "frames"), "folder": ("labels",)}[name]
-    if missing := [option for option in needed if given[name][option] is None]:
+    needed, optional = {
+        "builtin": (("people", "frames"), ()),
+        "ict": (("people", "frames", "facekit"), ()),
+        "folder": (("labels",), ("threshold", "maximum")),
+    }[name]
+    given = {option: value for option, value in given.items() if value is not None}
+    if missing := [option for option in needed if option not in given]:
         raise ValueError(f"source {name} needs {' and '.join('--' + o for o in missing)}")
-    for other in SOURCES:
-        extra = [o for o, v in given[other].items() if other != name and v not in (None, 1.0)]
-        if extra:
-            raise ValueError(f"source {name} has no option {', '.join('--' + o for o in extra)}")
-    if name == "builtin":
-        return OpenFaces(size=size, seed=seed, **builtin)
-    return FolderFaces(size=size, **folder)
+    if extra := [option for option in given if option not in needed + optional]:
+        raise ValueError(f"source {name} has no option {', '.join('--' + o for o in extra)}")
+    if name == "folder":
+        return FolderFaces(size=size, **given)
+    return OpenFaces(size=size, seed=seed, name=name, **given)
 
 
 def _write(
@@ -279,8 +290,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--source", choices=SOURCES, required=True)
     parser.add_argument("--out", required=True, help="folder of the data set")
     parser.add_argument("--size", type=int, required=True, help="side of the images in pixels")
-    parser.add_argument("--people", type=int, help="builtin: number of people")
-    parser.add_argument("--frames", type=int, help="builtin: images of each person")
+    parser.add_argument("--people", type=int, help="builtin, ict: number of people")
+    parser.add_argument("--frames", type=int, help="builtin, ict: images of each person")
+    parser.add_argument("--facekit", help="ict: a clone of the ICT-FaceKit repository")
     parser.add_argument("--labels", help="folder: CSV of subject,task,frame,path,AU1,...,AU24")
     parser.add_argument(
         "--threshold", type=float, help="folder: the CSV holds intensities, present from this on"

@@ -1,4 +1,4 @@
-"""The `builtin` source: people and expressions drawn by `auface_jax.faces`.
+"""The `builtin` and `ict` sources: people and expressions drawn by `auface_jax.faces`.
 
 Nobody is in these pictures and the labels are what the renderer was told, so anybody may have
 them and every label is exact.
@@ -9,6 +9,7 @@ import hashlib
 from pathlib import Path
 
 from auface_jax.data.samples import Sample, SourceError
+from auface_jax.faces.ict_files import FacekitError, read_facekit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,15 +17,17 @@ class OpenFaces:
     """`people` persons with `frames` images each, `size` pixels square.
 
     A person depends on the seed and on the person's number alone, not on how many there are: a
-    larger set begins with the smaller one.
+    larger set begins with the smaller one. `name` is that of the face model; `facekit` is the
+    clone of the ICT-FaceKit repository that the model `ict` is read from.
     """
 
     people: int
     frames: int
     size: int
     seed: int = 0
+    name: str = "builtin"
+    facekit: str | None = None
 
-    name = "builtin"
     exact = True
 
     def __post_init__(self):
@@ -32,15 +35,26 @@ class OpenFaces:
         for field, least in (("people", 3), ("frames", 3), ("size", 16), ("seed", 0)):
             value = getattr(self, field)
             if not isinstance(value, int) or value < least:
-                raise SourceError(f"builtin faces: {field} is {value!r}, expected {least} or more")
+                raise SourceError(
+                    f"{self.name} faces: {field} is {value!r}, expected {least} or more"
+                )
+        if self.name == "ict":
+            # Read now: a wrong path is told at once, and workers find the arrays in the cache.
+            try:
+                read_facekit(self.facekit)
+            except FacekitError as error:
+                raise SourceError(str(error)) from error
 
     @property
     def options(self) -> dict:
-        return {
+        options = {
             "people": self.people,
             "frames": self.frames,
-            "drawing": _drawing_code(),
+            "drawing": _drawing_code(self.name),
         }
+        if self.name == "ict":  # what the path holds, wherever it is
+            options["facekit"] = read_facekit(self.facekit).fingerprint()
+        return options
 
     @property
     def left_out(self) -> dict[str, int]:
@@ -54,9 +68,14 @@ class OpenFaces:
         # Imported here: the renderer compiles, and a set of somebody's own images has no use
         # for it.
         from auface_jax.faces import sampler
+        from auface_jax.faces.models import load_model
 
         frames = sampler.person_frames(
-            int(subject[1:]), num_frames=self.frames, size=self.size, seed=self.seed
+            int(subject[1:]),
+            num_frames=self.frames,
+            size=self.size,
+            seed=self.seed,
+            model=load_model(self.name, self.facekit),
         )
         samples = [
             Sample(
@@ -73,9 +92,15 @@ class OpenFaces:
         return samples, []
 
 
-def _drawing_code() -> str:
+# Files beside the renderer that look at faces and draw none of a data set.
+_LOOKING = {"__init__.py", "models.py", "sheet.py", "visibility.py", "reading_test.py"}
+
+
+def _drawing_code(model: str) -> str:
     """A digest of the code that draws, so that a set drawn before it changed is told apart."""
     digest = hashlib.sha256()
     for path in sorted((Path(__file__).parents[1] / "faces").glob("*.py")):
+        if path.name in _LOOKING or (model == "builtin" and path.name.startswith("ict_")):
+            continue
         digest.update(path.name.encode() + b":" + path.read_bytes())
     return digest.hexdigest()[:16]

@@ -1,5 +1,6 @@
 """Open faces: a muscle-driven 3D face that is drawn with exact action unit labels.
 
 Reading order: `face_model` (a face as arrays), `head_shape`, `hair_shape`, `builtin_fields` and
-`builtin` (ours), `muscles`, `person`, `skin`, `raster`, `render`, `sampler`, `sheet`.
+`builtin` (ours), `ict_files`, `occlusion` and `ict_facekit` (scanned people), `models` (both by
+name), `muscles`, `person`, `skin`, `raster`, `render`, `sampler`, `sheet`.
 """

@@ -58,6 +58,14 @@ class FaceModel:
         crease: float32 [V, 2], unit direction (in uv) across the wrinkles that can form here.
         landmarks: int32 [M], vertex of each of the 68 points of the usual mark-up.
         regions: dict of name -> int32 vertices.
+        light_reach: float32 [V], share of the light from all around that reaches a vertex at
+            rest; None where only the regions neck, teeth and mouth_cavity are in shadow.
+        casts_shadow: whether parts of the head keep the main light from others.
+        lips_apart: float32 [V, 3], displacement that parts the lips by a centimetre, by which lips
+            that meet push each other away; None where no pull brings them across each other.
+        least_opening: share of the resting opening of the eyes that tightened lids leave.
+        fold_rounds: how often the compression of skin is averaged with that of its neighbours,
+            more for a fine mesh of uneven triangles.
     """
 
     name: str
@@ -76,6 +84,11 @@ class FaceModel:
     crease: np.ndarray
     landmarks: np.ndarray
     regions: dict[str, np.ndarray]
+    light_reach: np.ndarray | None = None
+    casts_shadow: bool = False
+    lips_apart: np.ndarray | None = None
+    least_opening: float = 0.0
+    fold_rounds: int = 0
 
     def __post_init__(self):
         count = len(self.vertices)
@@ -92,6 +105,10 @@ class FaceModel:
             got = getattr(self, field).shape
             if got != shape:
                 raise ValueError(f"FaceModel.{field} has shape {got}, it must be {shape}")
+        if self.light_reach is not None and self.light_reach.shape != (count,):
+            raise ValueError(
+                f"FaceModel.light_reach has shape {self.light_reach.shape}, it must be ({count},)"
+            )
         if self.triangles.max() >= count:
             raise ValueError(
                 f"FaceModel.triangles names vertex {self.triangles.max()} of only {count}"

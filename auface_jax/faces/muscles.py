@@ -6,8 +6,8 @@ A unit is a muscle, a muscle is a pull, and pulls meet in the tissue. Three step
 2. Antagonists compete: each takes a share of the other's contraction away, never all of it, so
    that the outcome stays monotone in both and lies between the two alone. Pulls that add up at
    one place (lids under AU6 and AU7, lips under AU23 and AU24) share one range of motion.
-3. Contractions weigh the model's displacement fields, and lids that would sink into an eyeball
-   slide over it.
+3. Contractions weigh the model's displacement fields; lips that meet push each other on, and
+   lids that would sink into an eyeball slide over it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import numpy as np
 from ..facs import AU_NUMBERS
 from .face_model import PULLS, FaceModel
 
+_LIDS = PULLS.index("lid_tight")
+_LIP_SOFTNESS = 0.08  # centimetres by which closed lips sink into each other
 _LID_CLEARANCE = 0.09  # centimetres between the eyeball and the skin of a lid
 
 
@@ -98,28 +100,46 @@ def displaced(
     if not -0.3 <= asymmetry <= 0.3:
         raise ValueError(f"asymmetry is {asymmetry}; it must be from -0.3 to 0.3")
     pull = contractions(intensities)
-    pull[PULLS.index("lid_tight")] *= _eye_room(model, neutral)
+    pull[_LIDS] *= _eye_room(model, neutral)
     # A plain sum in a fixed order: the bytes of a picture must not depend on a threaded BLAS.
     moved = np.zeros_like(neutral)
     for strength, field in zip(pull, model.pulls, strict=True):
         if strength:
             moved += strength * field
+    if model.least_opening:
+        moved -= _excess_of_lids(model, neutral, moved, pull) * model.pulls[_LIDS]
     side = 1.0 + np.float32(asymmetry) * (2.0 * model.left - 1.0)
     vertices = neutral + moved * side[:, None]
+    if model.lips_apart is not None:
+        vertices += _overlap(model, vertices) * model.lips_apart
     return rest_lids(model, vertices)
+
+
+def _overlap(model, vertices):
+    """By how many centimetres the lips have passed each other, beyond their softness."""
+    upper, lower = (vertices[model.regions[f"{lip}_lip_edge"], 1] for lip in ("upper", "lower"))
+    return np.float32(max(float((lower - upper).mean()) - _LIP_SOFTNESS, 0.0))
 
 
 def _eye_room(model, neutral):
     """How far apart the person's lids are, relative to the mean face: the way they can close."""
+    return np.clip(_opening(model, neutral) / _opening(model, model.vertices), 0.4, 1.3)
 
-    def opening(points):
-        return sum(
-            (points[model.regions[f"{side}_upper_lid"], 1].max()
-             - points[model.regions[f"{side}_lower_lid"], 1].min())
-            for side in ("left", "right")
-        )  # fmt: skip
 
-    return np.clip(opening(neutral) / opening(model.vertices), 0.4, 1.3)
+def _opening(model, points):
+    return sum(
+        (points[model.regions[f"{side}_upper_lid"], 1].max()
+         - points[model.regions[f"{side}_lower_lid"], 1].min())
+        for side in ("left", "right")
+    )  # fmt: skip
+
+
+def _excess_of_lids(model, neutral, moved, pull):
+    """The contraction of the lids that finds no way to go, since raised cheeks took it."""
+    least = model.least_opening * _opening(model, neutral)
+    missing = least - _opening(model, neutral + moved)
+    closing = _opening(model, neutral) - _opening(model, neutral + model.pulls[_LIDS])
+    return np.float32(np.clip(missing / closing, 0.0, pull[_LIDS]))
 
 
 def rest_lids(model: FaceModel, vertices: np.ndarray) -> np.ndarray:

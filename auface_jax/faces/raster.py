@@ -75,6 +75,23 @@ def compression(rest, moved, triangles, uv, crease):
 
 
 @_jit
+def averaged(values, triangles):
+    """Each of the values [V] mixed half and half with the mean over its triangles' corners."""
+    total = np.zeros(values.shape[0], np.float32)
+    count = np.zeros(values.shape[0], np.float32)
+    for f in range(triangles.shape[0]):
+        a, b, c = triangles[f, 0], triangles[f, 1], triangles[f, 2]
+        mean = (values[a] + values[b] + values[c]) / 3.0
+        for k in (a, b, c):
+            total[k] += mean
+            count[k] += 1.0
+    for v in range(values.shape[0]):
+        if count[v] > 0:
+            total[v] = 0.5 * values[v] + 0.5 * total[v] / count[v]
+    return total
+
+
+@_jit
 def rasterise(screen, triangles, size):
     """Nearest triangle at the middle of each pixel.
 
@@ -133,8 +150,8 @@ def _sample(texture, x, y, out):
 
 @_jit
 def shade(
-    shown, weight, triangles, materials, normals, uv, fold, light_reach, skin, wrinkles, colours,
-    lights, ambient, shine, phase, lid_top, texture_map, picture,
+    shown, weight, triangles, materials, normals, uv, fold, light_reach, key_reach, skin, wrinkles,
+    colours, lights, ambient, shine, phase, lid_top, texture_map, picture,
 ):  # fmt: skip
     """Colours every pixel that shows a triangle, in linear light.
 
@@ -142,7 +159,8 @@ def shade(
         shown, weight: from `rasterise`.
         triangles, materials: of the model.
         normals: float32 [V, 3]; uv: float32 [V, 2]; fold: float32 [V], weight of the wrinkles;
-        light_reach: float32 [V], share of the light that is not blocked by other parts.
+        light_reach: float32 [V], share of the light that is not blocked by other parts, and
+        key_reach: float32 [V], the same for the first light alone.
         skin, wrinkles: float32 [T, T, 3] textures, see `skin`.
         colours: float32 [4, 3], of hair, cloth, iris and lips.
         lights: float32 [N, 6], unit direction to each light and its colour times strength.
@@ -167,6 +185,7 @@ def shade(
             nz = u * normals[a, 2] + v * normals[b, 2] + w * normals[c, 2]
             s = u * uv[a, 0] + v * uv[b, 0] + w * uv[c, 0]
             t = u * uv[a, 1] + v * uv[b, 1] + w * uv[c, 1]
+            lamp = u * key_reach[a] + v * key_reach[b] + w * key_reach[c]
             reach = u * light_reach[a] + v * light_reach[b] + w * light_reach[c]
             material = materials[f]
             gloss, power, wrap = 0.0, 20.0, 0.25
@@ -239,4 +258,6 @@ def shade(
                     soft = wrap * (1.25, 0.9, 0.8)[k]
                     diffuse = max((cosine + soft) / (1.0 + soft), 0.0)
                     light = lights[i, 3 + k] * reach
+                    if i == 0:
+                        light *= lamp
                     picture[row, column, k] += light * (base[k] * diffuse + gloss * mirror)

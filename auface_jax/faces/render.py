@@ -15,11 +15,14 @@ import numpy as np
 from . import raster, skin
 from .face_model import SKIN, FaceModel
 from .muscles import displaced, eyeball_sphere, rest_lids
+from .occlusion import lit_from
 from .person import Person, Scene
 
 CAMERA_DISTANCE = 62.0  # centimetres from the middle of the head
 _FRAME_HEIGHT = 20.6  # centimetres that the picture shows at the face
 _FULL_FOLD = 0.30  # share by which skin is shortened where a wrinkle has its full depth
+_DARKEST = 0.7  # share of the main light that a shadow keeps away
+_PENUMBRA_ROUNDS = 2  # how often a shadow is averaged over neighbouring vertices
 _VERGENCE = 3.0  # degrees by which each eye turns in to look at the camera
 MIN_SIZE, MAX_SIZE = 16, 1024
 
@@ -44,22 +47,26 @@ def resting_face(model: FaceModel, person: Person) -> np.ndarray:
 def _prepare(model: FaceModel, person: Person) -> _Prepared:
     neutral = resting_face(model, person)
     marks = neutral[model.landmarks]
-    reach = np.ones(len(neutral), np.float32)
-    if "neck" in model.regions:
-        neck = model.regions["neck"]
-        chin = marks[8, 1]
-        below = np.clip((chin - neutral[neck, 1]) / 5.0, 0.0, 1.0)
-        reach[neck] = 0.38 + 0.5 * below
-    for region in ("teeth", "mouth_cavity"):
-        if region in model.regions:
-            reach[model.regions[region]] = 0.75 if region == "teeth" else 0.3
     return _Prepared(
         neutral=neutral,
         texture=skin.paint(person, model.hair_names[person.hair_style]),
         centre=0.5 * (marks[36:48].mean(0) + marks[48:60].mean(0)) * [0, 1, 0] + [0, 0.55, 5.0],
         skin_triangles=model.triangles[model.materials == SKIN],
-        light_reach=reach,
+        light_reach=_light_reach(model, neutral)
+        if model.light_reach is None
+        else model.light_reach,
     )
+
+
+def _light_reach(model, neutral):
+    """Shadow of chin and lips by region, for a model that does not bring its own."""
+    reach = np.ones(len(neutral), np.float32)
+    neck = model.regions["neck"]
+    below = np.clip((neutral[model.landmarks[8], 1] - neutral[neck, 1]) / 5.0, 0.0, 1.0)
+    reach[neck] = 0.38 + 0.5 * below
+    reach[model.regions["teeth"]] = 0.75
+    reach[model.regions["mouth_cavity"]] = 0.3
+    return reach
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
@@ -112,6 +119,19 @@ def _lights(scene):
     return np.array([[*(d / np.linalg.norm(d)), *strength] for d, strength in rows], np.float32)
 
 
+def _shadow(light, vertices, normals, triangles, scene):
+    """Share [V] of the main light that gets past the nose, the brows and the hair."""
+    cosine = normals[:, 0] * light[0] + normals[:, 1] * light[1] + normals[:, 2] * light[2]
+    back = rotation(scene.yaw, scene.pitch, scene.roll).T  # the lamp stands still, the head turns
+    direction = [light[0] * a + light[1] * b + light[2] * c for a, b, c in back]
+    lit = lit_from(direction, vertices, triangles, np.clip(cosine, 0.0, 1.0))
+    # Where light only grazes, skin is dark by itself and a depth map is too coarse to tell.
+    dark = np.clip((cosine - 0.1) / 0.35, 0.0, 1.0) * (1.0 - lit)
+    for _ in range(_PENUMBRA_ROUNDS):
+        dark = raster.averaged(dark.astype(np.float32), triangles)
+    return 1.0 - np.float32(_DARKEST) * dark
+
+
 def _background(scene, size):
     angle = np.radians(scene.background_angle)
     steps = (np.arange(size) + 0.5) / size - 0.5
@@ -154,6 +174,8 @@ def render(
     shorter = raster.compression(
         ready.neutral, vertices, ready.skin_triangles, model.uv, model.crease
     )
+    for _ in range(model.fold_rounds):
+        shorter = raster.averaged(shorter, ready.skin_triangles)
     fold = person.age_lines + person.wrinkle_depth * np.clip(shorter / _FULL_FOLD, 0.0, 1.0)
     fold = fold * model.crease.any(1)
 
@@ -164,6 +186,10 @@ def render(
         raster.vertex_normals(vertices, model.triangles),
         rotation(scene.yaw, scene.pitch, scene.roll),
     )
+    lights = _lights(scene)
+    key_reach = np.ones(len(vertices), np.float32)
+    if model.casts_shadow:
+        key_reach = _shadow(lights[0, :3], vertices, normals, model.triangles, scene)
     uv = model.uv.copy()
     for part, inwards in zip(model.eyeballs, (-_VERGENCE, _VERGENCE), strict=True):
         gaze = rotation(scene.gaze[0] + inwards, scene.gaze[1], 0.0)
@@ -175,8 +201,8 @@ def render(
     colours = np.array([person.hair_colour, person.cloth, person.iris, person.lips], np.float32)
     raster.shade(
         shown, weight, model.triangles, model.materials, normals.astype(np.float32), uv,
-        fold.astype(np.float32), ready.light_reach, ready.texture, skin.wrinkle_map(), colours,
-        _lights(scene), np.float32(scene.ambient), np.float32(person.shine),
+        fold.astype(np.float32), ready.light_reach, key_reach, ready.texture, skin.wrinkle_map(),
+        colours, lights, np.float32(scene.ambient), np.float32(person.shine),
         np.float32(person.paint_seed % 7), _lid_top(model, vertices),
         np.array([skin.LEFT, skin.BOTTOM, skin.TEXTURE / skin.SPAN], np.float32), picture,
     )  # fmt: skip

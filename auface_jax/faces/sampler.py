@@ -18,6 +18,8 @@ from scipy.special import ndtri
 
 from ..facs import AU_NUMBERS
 from .builtin import face_model
+from .face_model import FaceModel
+from .muscles import check_intensities
 from .person import Person, Scene
 from .render import render
 
@@ -77,9 +79,9 @@ def _tuple(colour) -> tuple[float, float, float]:
     return tuple(float(c) for c in np.clip(colour, 0.0, 1.5))
 
 
-def sample_person(rng: np.random.Generator) -> Person:
-    """A random identity."""
-    model = face_model()
+def sample_person(rng: np.random.Generator, model: FaceModel | None = None) -> Person:
+    """A random identity of a face model; None is the built-in one."""
+    model = model or face_model()
     shape = np.clip(0.85 * rng.standard_normal(len(model.identity)), -1.8, 1.8)
     type_ = rng.uniform(0.0, 5.0)  # even over the six skin types
     low = int(type_)
@@ -153,6 +155,29 @@ def sample_intensities(rng: np.random.Generator) -> np.ndarray:
             return np.where(present, strength, 0.0).astype(np.float32)
 
 
+def sequence(intensities: np.ndarray, num_frames: int) -> np.ndarray:
+    """An expression that comes, stays and goes.
+
+    Args:
+        intensities: float [12], at its height.
+        num_frames: how many; at least 5.
+
+    Returns:
+        float32 [num_frames, 12]: at rest in the first and last frame, a quick onset, the apex, a
+        slower offset. Units that are absent stay absent; on the way the others pass through every
+        intensity, those under `PRESENT` too.
+
+    Raises:
+        ValueError: for fewer than 5 frames, or bad intensities.
+    """
+    if num_frames < 5:
+        raise ValueError(f"num_frames is {num_frames}; a sequence has at least 5")
+    time = np.linspace(0.0, 1.0, num_frames)
+    level = np.interp(time, [0.0, 0.3, 0.6, 1.0], [0.0, 1.0, 1.0, 0.0])
+    smooth = 0.5 - 0.5 * np.cos(np.pi * level)
+    return (smooth[:, None] * check_intensities(intensities)).astype(np.float32)
+
+
 def sample_scene(rng: np.random.Generator) -> Scene:
     """A random pose, light and background: how somebody is recorded."""
     hue = rng.uniform(0.06, 0.55) * (1 + 0.30 * rng.uniform(-1, 1, 3))
@@ -195,7 +220,9 @@ def sample_moment(recording: Scene, rng: np.random.Generator) -> Scene:
     )
 
 
-def person_frames(index: int, num_frames: int, size: int, seed: int) -> list[Frame]:
+def person_frames(
+    index: int, num_frames: int, size: int, seed: int, model: FaceModel | None = None
+) -> list[Frame]:
     """Frames of person number `index` of a set.
 
     Args:
@@ -203,6 +230,7 @@ def person_frames(index: int, num_frames: int, size: int, seed: int) -> list[Fra
         num_frames: how many; frames 0 and 1 are neutral, the others have at least one active unit.
         size: pixels a side.
         seed: of the whole set. A frame depends on (seed, index, its number) and nothing else.
+        model: the face model; None is the built-in one.
 
     Raises:
         ValueError: for a negative index or seed, fewer than 1 frame, or a bad size.
@@ -211,8 +239,8 @@ def person_frames(index: int, num_frames: int, size: int, seed: int) -> list[Fra
     for name, (value, least) in given.items():
         if value < least:
             raise ValueError(f"{name} is {value}; it must be at least {least}")
-    model = face_model()
-    person = sample_person(np.random.default_rng([seed, index, 0]))
+    model = model or face_model()
+    person = sample_person(np.random.default_rng([seed, index, 0]), model)
     recording = sample_scene(np.random.default_rng([seed, index, 3]))
     frames = []
     for frame in range(num_frames):

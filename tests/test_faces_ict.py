@@ -1,0 +1,223 @@
+"""Laws of the ICT face: reading it, its muscles, and data sets made of it.
+
+Needs the face kit, as a clone or as an .npz file of its arrays: in the environment variable
+AUFACE_FACEKIT, or in the folder `shared` beside the repository.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from auface_jax import facs
+from auface_jax.data.build import build
+from auface_jax.data.shards import ShardReader
+from auface_jax.faces import ict_files, models, muscles, render, sampler
+from auface_jax.faces.muscles import displaced
+from auface_jax.faces.person import Scene
+from auface_jax.faces.visibility import visibility
+
+SHARED = Path(__file__).parents[1].parent / "shared" / "ict_facekit" / "ict_facekit.npz"
+FACEKIT = Path(os.environ.get("AUFACE_FACEKIT") or SHARED)
+needs_facekit = pytest.mark.skipif(not FACEKIT.exists(), reason="needs the ICT-FaceKit face")
+
+
+def units(*numbers, at=1.0):
+    return facs.labels_from_units(numbers) * np.float32(at)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return models.load_model("ict", FACEKIT)
+
+
+@pytest.fixture(scope="module")
+def people(model):
+    return [sampler.sample_person(np.random.default_rng([9, k, 0]), model) for k in range(5)]
+
+
+@pytest.fixture(scope="module")
+def mean_face(model):
+    return muscles.rest_lids(model, model.neutral(np.zeros(len(model.identity))))
+
+
+# ---------------------------------------------------------------- reading
+
+
+@pytest.fixture
+def small_kit(tmp_path, monkeypatch):
+    """A clone in the repository's layout, of four vertices and two identity modes."""
+    monkeypatch.setattr(ict_files, "VERTICES", 4)
+    monkeypatch.setattr(ict_files, "IDENTITIES", 2)
+    folder = tmp_path / "clone" / "FaceXModel"
+    folder.mkdir(parents=True)
+    points = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], float)
+
+    def write(name, moved):
+        lines = ["# head", "mtllib x.mtl", *("v {} {} {}".format(*p) for p in points + moved)]
+        lines += ["vt 0 0", "usemtl skin", "f 1/1 2/1 3/1 4/1"]
+        (folder / f"{name}.obj").write_text("\n".join(lines) + "\n")
+
+    write("generic_neutral_mesh", 0.0)
+    write("identity000", 0.5)
+    write("identity001", 1.0)
+    write("browDown_L", 0.25)
+    marks = {"idx_to_landmark_verts": [0] * 68}
+    (folder / "vertex_indices.json").write_text(json.dumps(marks))
+    return folder
+
+
+def test_a_clone_is_read_once(small_kit, tmp_path):
+    cache = tmp_path / "cache"
+    kit = ict_files.read_facekit(small_kit.parent, cache)
+    np.testing.assert_array_equal(kit.triangles, [[0, 1, 2], [0, 2, 3]])
+    np.testing.assert_array_equal(kit.identity[1], np.ones((4, 3)))
+    np.testing.assert_array_equal(kit.expressions["browDown_L"], np.full((4, 3), 0.25))
+    (kept,) = cache.iterdir()
+    same = [ict_files.read_facekit(p, cache) for p in (small_kit, kept, small_kit.parent)]
+    assert {k.fingerprint() for k in same} == {kit.fingerprint()} and len(
+        list(cache.iterdir())
+    ) == 1
+    # A changed clone is read anew.
+    file = small_kit / "identity001.obj"
+    file.write_text(file.read_text().replace("v 2.0", "v 2.5"))
+    assert ict_files.read_facekit(small_kit, cache).fingerprint() != kit.fingerprint()
+
+
+def test_a_wrong_path_is_named_with_the_cure(small_kit, tmp_path):
+    for path, message in (
+        (tmp_path / "nowhere", "does not exist; give the folder of a clone"),
+        (tmp_path, "has no FaceXModel/generic_neutral_mesh.obj"),
+    ):
+        with pytest.raises(ict_files.FacekitError, match=message):
+            ict_files.read_facekit(path, tmp_path / "cache")
+        with pytest.raises(ValueError, match=message):
+            build(tmp_path / "set", source="ict", size=16, people=3, frames=3, facekit=str(path))
+    np.savez(tmp_path / "other.npz", neutral=np.zeros((4, 3)))
+    with pytest.raises(ict_files.FacekitError, match="has no array tri, ident"):
+        ict_files.read_facekit(tmp_path / "other.npz")
+    (small_kit / "identity001.obj").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(ict_files.FacekitError, match="identity001.obj has 0 vertices"):
+        ict_files.read_facekit(small_kit, tmp_path / "cache")
+    (small_kit / "identity001.obj").unlink()
+    with pytest.raises(ict_files.FacekitError, match="lacks 1 files, first identity001.obj"):
+        ict_files.read_facekit(small_kit, tmp_path / "cache")
+
+
+def test_models_by_name():
+    assert models.load_model().name == "builtin"
+    with pytest.raises(ValueError, match="'flame', expected one of builtin, ict"):
+        models.load_model("flame")
+    with pytest.raises(ValueError, match="ict needs --facekit"):
+        models.load_model("ict")
+    with pytest.raises(ValueError, match="builtin has no option --facekit"):
+        models.load_model("builtin", "somewhere")
+
+
+# ---------------------------------------------------------------- muscles
+
+
+@needs_facekit
+def test_rest_is_rest(model, people):
+    for person in people:
+        neutral = render.resting_face(model, person)
+        np.testing.assert_allclose(displaced(model, neutral, units()), neutral, atol=1e-5)
+
+
+@needs_facekit
+def test_corner_of_the_mouth_under_opposed_pulls(model, mean_face):
+    corners = np.concatenate([model.regions["left_corner"], model.regions["right_corner"]])
+
+    def height(intensities):
+        moved = displaced(model, mean_face, intensities) - mean_face
+        return float(moved[corners, 1].mean())
+
+    smile, frown, both = height(units(12)), height(units(15)), height(units(12, 15))
+    assert frown < 0 < smile and frown < both < 0.25 * smile
+    moved = displaced(model, mean_face, units(12, 15)) - mean_face
+    assert moved[model.regions["left_corner"], 0] > 0.4, "the mouth is wide"
+    for other in (0.0, 0.5, 1.0):
+        up = [height(units(12, at=t) + units(15, at=other)) for t in (0, 0.5, 1)]
+        down = [height(units(15, at=t) + units(12, at=other)) for t in (0, 0.5, 1)]
+        assert up == sorted(up) and len(set(up)) == 3
+        assert down == sorted(down, reverse=True) and len(set(down)) == 3
+
+
+@needs_facekit
+def test_brows_under_opposed_pulls(model, mean_face):
+    def brow(*numbers):
+        moved = displaced(model, mean_face, units(*numbers)) - mean_face
+        left = moved[model.landmarks[22:27]]  # from its medial end outwards
+        return left[:, 1], left[:, 0]
+
+    rise_1, rise_4, rise_14, rise_124 = (brow(*n)[0] for n in ((1,), (4,), (1, 4), (1, 2, 4)))
+    assert rise_4[0] < rise_14[0] < rise_1[0]
+    assert rise_14[0] > rise_14[2] + 0.2, "oblique: the medial end is higher"
+    assert (rise_4 < rise_124).all() and (rise_124 < brow(1, 2)[0]).all()
+    assert np.ptp(rise_124) < np.ptp(brow(1, 2)[0]), "flatter"
+    assert (brow(1, 2, 4)[1][:2] < -0.2).all(), "the medial ends are drawn together"
+
+
+@needs_facekit
+def test_sides_are_alike_unless_asked(model, mean_face):
+    left, right = model.regions["left_corner"], model.regions["right_corner"]
+    even = displaced(model, mean_face, units(12)) - mean_face
+    assert abs(even[left, 1] - even[right, 1]) < 0.02
+    lead = displaced(model, mean_face, units(12), asymmetry=0.2) - mean_face
+    assert lead[left, 1] > lead[right, 1] + 0.1
+
+
+@needs_facekit
+def test_lids_and_lips_never_cross(model, people):
+    rng = np.random.default_rng(3)
+    extremes = [units(*facs.AU_NUMBERS), units(6, 7), units(6, 7, 12), units(17, 24), units(23, 24)]
+    for person in people:
+        neutral = render.resting_face(model, person)
+        for intensities in extremes + [sampler.sample_intensities(rng) for _ in range(6)]:
+            moved = displaced(model, neutral, intensities, person.asymmetry)
+            for side, ball, lid in zip(("left", "right"), model.eyeballs, model.lids, strict=True):
+                centre, radius = muscles.eyeball_sphere(moved[ball])
+                ahead = moved[lid, 2] > centre[2]
+                assert (np.linalg.norm(moved[lid] - centre, axis=1)[ahead] > radius).all()
+                upper = moved[model.regions[f"{side}_upper_lid"], 1]
+                lower = moved[model.regions[f"{side}_lower_lid"], 1]
+                assert (upper - lower).min() > 0 and (upper - lower).max() > 0.2
+            top, low = (moved[model.regions[f"{lip}_lip_edge"], 1] for lip in ("upper", "lower"))
+            assert (top - low).min() > -0.25, "soft lips sink a little into each other, no more"
+
+
+# ---------------------------------------------------------------- pictures and data sets
+
+
+@needs_facekit
+def test_each_unit_shows_and_not_by_its_wrinkles_alone(model):
+    full, half, smooth = visibility(model, people=6, size=128).T
+    assert (full > 0.01).all()
+    assert (half < full).all()
+    assert (smooth > 0.5 * full).all()
+
+
+@needs_facekit
+def test_same_seed_same_bytes_and_every_record_exact(tmp_path):
+    options = {"source": "ict", "facekit": str(FACEKIT), "frames": 4, "size": 24, "seed": 5}
+    info = build(tmp_path / "set", people=3, processes=1, progress=False, **options)
+    again = build(tmp_path / "again", people=3, processes=2, progress=False, **options)
+    assert info == again
+    assert str(FACEKIT) not in json.dumps(info), "a set does not depend on where the kit was"
+    for split in ("train", "val", "test"):
+        for record in ShardReader(tmp_path / "set", split):
+            assert record.exact and record.source == "ict" and record.landmarks.shape == (68, 2)
+            np.testing.assert_array_equal(record.labels, record.intensities >= 0.3)
+
+
+@needs_facekit
+def test_landmarks_follow_the_picture(model, people):
+    for person in people:
+        image, marks = render.render(model, person, units(), Scene(), 64)
+        assert image.shape == (64, 64, 3) and (marks > 0).all() and (marks < 64).all()
+        right_eye, left_eye = marks[36:42].mean(0), marks[42:48].mean(0)
+        mouth, chin = marks[48:60].mean(0), marks[8]
+        assert right_eye[0] < left_eye[0] and right_eye[1] < mouth[1] < chin[1]
+        assert abs(right_eye[1] - left_eye[1]) < 2

@@ -1,0 +1,65 @@
+"""Sheets, sequences and the reading test."""
+
+import numpy as np
+import pytest
+
+from auface_jax import facs
+from auface_jax.faces import models, reading_test, sampler, sheet
+
+
+@pytest.fixture(scope="module")
+def model():
+    return models.load_model()
+
+
+def test_a_sequence_comes_stays_and_goes():
+    apex = facs.labels_from_units([6, 12]).astype(np.float32) * 0.8
+    frames = sampler.sequence(apex, 21)
+    assert frames.shape == (21, 12) and frames.dtype == np.float32
+    assert not frames[0].any() and not frames[-1].any()
+    np.testing.assert_allclose(frames.max(0), apex)
+    height = frames[:, facs.AU_NUMBERS.index(12)]
+    top = np.flatnonzero(height == height.max())
+    assert len(top) >= 5
+    assert (np.diff(height[: top[0] + 1]) > 0).all() and (np.diff(height[top[-1] :]) < 0).all()
+    with pytest.raises(ValueError, match="num_frames is 4"):
+        sampler.sequence(apex, 4)
+    with pytest.raises(ValueError, match="AU1 has intensity 2"):
+        sampler.sequence(np.full(12, 2.0), 9)
+
+
+def test_every_kind_of_sheet(model):
+    assert sheet.conflict_sheet(model, 24, 2, seed=0).height == 7 * 24
+    assert sheet.ladder_sheet(model, 16, seed=0).height > 12 * 16
+    assert sheet.combination_sheet(model, 16, seed=0).width == 7 * 16
+    pictures = sheet.animation(model, (12,), 24, 2, seed=0, frames=7)
+    first, apex, last = (np.asarray(pictures[k]) for k in (0, 3, 6))
+    assert first.shape == (24, 48, 3)
+    assert (first == last).all() and (first != apex).any()
+
+
+def test_the_reading_test_hides_and_scores(model, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "pictures"
+    reading_test.draw(model, out, each=1, size=16, seed=0)
+    key = reading_test.read_table(out / "key.csv", "unit")
+    assert sorted(key) == sorted(p.name for p in out.glob("*.png"))
+    assert sorted(key.values()) == sorted(facs.AU_NUMBERS)
+    assert list(key.values()) != sorted(key.values()), "shuffled"
+    with pytest.raises(ValueError, match="key.csv exists"):
+        reading_test.draw(model, out, each=1, size=16, seed=0)
+    answers = dict(key)
+    (confused,) = (name for name, unit in key.items() if unit == 23)
+    answers[confused] = 24
+    matrix = reading_test.confusion(key, answers)
+    assert matrix.sum() == 12 and np.trace(matrix) == 11
+    assert "11 of 12 pictures right; 11 of 12 units told" in reading_test.report(matrix)
+    with pytest.raises(ValueError, match="1 pictures are in one table only"):
+        reading_test.confusion(key, {k: v for k, v in answers.items() if k != confused})
+    for text, message in (
+        ("picture,answer\n000.png,13\n", "'13' is none of"),
+        ("picture,unit\n000.png,12\n", "expected the columns picture,answer"),
+        ("picture,answer\n000.png,12\n000.png,12\n", "is there twice"),
+    ):
+        (tmp_path / "answers.csv").write_text(text)
+        with pytest.raises(ValueError, match=message):
+            reading_test.read_table(tmp_path / "answers.csv", "answer")
