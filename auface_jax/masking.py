@@ -43,9 +43,15 @@ def random_mask(
 
 
 def training_mask(
-    rng: jax.Array, batch: int, *, positions: int, levels: int, layout: str
+    rng: jax.Array, batch: int, *, positions: int, levels: int, layout: str, full: float = 0.0
 ) -> Bool[Array, "B N Q"]:
-    """A mask a row whose ratio follows the cosine schedule at a uniform time."""
-    ratio_key, place_key = jax.random.split(rng)
+    """A mask a row whose ratio follows the cosine schedule at a uniform time.
+
+    Args:
+      full: share of the rows that are masked throughout instead: with no token to go by, everything
+        must come from text and reference.
+    """
+    ratio_key, full_key, place_key = jax.random.split(rng, 3)
     ratios = cosine_schedule(jax.random.uniform(ratio_key, (batch,)))
+    ratios = jnp.where(jax.random.uniform(full_key, (batch,)) < full, 1.0, ratios)
     return random_mask(place_key, ratios, positions=positions, levels=levels, layout=layout)

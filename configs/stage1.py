@@ -24,7 +24,7 @@ def get_config(preset: str = "") -> ConfigDict:
             "data": presets.data_config(preset),
             "mesh": {"fsdp": 1},  # devices that share one copy of the parameters
             "seed": 0,
-            "num_steps": 1_800,
+            "num_steps": 1_500,
             "batch_size": 16,
             "init_examples": 384,  # records for principal components and k-means
             "model": {
@@ -65,7 +65,7 @@ def get_config(preset: str = "") -> ConfigDict:
             "log_every": 50,
             "checkpoint_every": 200,
             "keep_checkpoints": 2,
-            "sample_every": 900,
+            "sample_every": 750,
             "eval_images": 256,  # held-out records, spread evenly over the held-out people
         }
     )

@@ -54,20 +54,23 @@ def get_config(preset: str = "") -> ConfigDict:
                 # Weight of a token of each level: what an expression is stands in the coarse ones.
                 "levels": (2.0, 1.0, 0.5, 0.5),
                 # Weight of reading the units from the pooled text; 0 with a pre-trained encoder.
-                "units": 0.5,
+                "units": 0.1,
             },
+            "fully_masked": 0.3,  # share of the rows where no token is given
+            # Image and reference together: at most so many pixels, such a share a colour channel.
+            "augment": {"shift": 3, "tint": 0.1},
             # Shares of the rows that lose their text alone, their reference alone, or both.
             "dropout": {"text": 0.1, "reference": 0.03, "both": 0.05},
             "decode": {
                 "steps": 12,
-                "guidance": 3.0,
+                "guidance": 4.0,
                 "temperature": 0.3,
                 "choice_temperature": 2.0,
             },
             "optimizer": {
-                "learning_rate": 1.5e-3,
+                "learning_rate": 2e-3,
                 "warmup": 100,
-                "decay": 0.4,
+                "decay": 0.5,
                 "b1": 0.9,
                 "b2": 0.98,
                 "weight_decay": 0.01,
@@ -100,6 +103,8 @@ def get_config(preset: str = "") -> ConfigDict:
         config.model.face_encoder.update({"patch": 8, "channels": 256})
         config.model.transformer.update({"layout": "flat", "width": 512, "depth": 12, "heads": 8})
         config.loss.update({"levels": (1.0,) * 8, "units": 0.0})
+        config.augment.update({"shift": 0, "tint": 0.0})
+        config.fully_masked = 0.0
         config.model.dtype = "bfloat16"
         config.update({"num_steps": 151_000, "batch_size": 16, "eval_images": 2_000})  # 8 epochs
         config.update({"log_every": 200, "checkpoint_every": 5_000, "sample_every": 5_000})

@@ -1,5 +1,6 @@
 """The mask's size, its places and its schedule."""
 
+import functools
 import math
 
 import jax
@@ -78,3 +79,12 @@ def test_training_masks_follow_the_cosine_of_a_uniform_time():
 def test_an_unknown_layout_is_refused_with_the_legal_ones():
     with pytest.raises(ValueError, match="'deep' is not one of flat, depth"):
         masking.random_mask(jax.random.key(0), jnp.ones(1), positions=2, levels=2, layout="deep")
+
+
+def test_a_share_of_the_rows_is_masked_throughout():
+    make = functools.partial(masking.training_mask, positions=16, levels=2, layout="flat")
+    assert make(jax.random.key(0), 64, full=1.0).all()
+    some = np.asarray(make(jax.random.key(0), 4096, full=0.3)).all((1, 2)).mean()
+    none = np.asarray(make(jax.random.key(0), 4096)).all((1, 2)).mean()
+    # The schedule masks a row throughout by itself when its ratio rounds up to all tokens.
+    assert abs(some - (0.3 + 0.7 * none)) < 0.03

@@ -127,11 +127,17 @@ class MaskGITTask:
     ) -> tuple[TrainState, dict[str, Array]]:
         """One update of everything but Stage I."""
         c, vqgan = self.config, self.vqgan
-        mask_key, drop_key = jax.random.split(rng)
-        codes, inputs = tokenize_batch(vqgan, frozen, batch)
+        mask_key, drop_key, augment_key = jax.random.split(rng, 3)
+        codes, inputs = tokenize_batch(vqgan, frozen, augment(augment_key, batch, c.augment))
         rows, positions, levels = codes.shape
+        layout = c.model.transformer.layout
         masked = masking.training_mask(
-            mask_key, rows, positions=positions, levels=levels, layout=c.model.transformer.layout
+            mask_key,
+            rows,
+            positions=positions,
+            levels=levels,
+            layout=layout,
+            full=c.fully_masked,
         )
         drop_text, drop_reference = context_dropout(drop_key, rows, c.dropout)
 
@@ -355,6 +361,31 @@ def generate_batch(
     )
     grid = (made.shape[0], vqgan.grid, vqgan.grid, vqgan.levels)
     return pictures.to_uint8(vqgan.decode(weights["stage1"], made.reshape(grid)))
+
+
+def augment(rng: jax.Array, batch: Batch, config: ml_collections.ConfigDict) -> Batch:
+    """Shifts and tints image and reference together, each pair by its own draw.
+
+    A shift moves every token of a face, so that few people look like many. Edges are repeated.
+
+    Args:
+      config: `shift`, at most so many pixels each way; `tint`, at most this share a colour channel.
+    """
+    if not config.shift and not config.tint:
+        return batch
+    shift_key, tint_key = jax.random.split(rng)
+    rows, size = batch["image"].shape[:2]
+    reach = config.shift
+    shifts = jax.random.randint(shift_key, (rows, 2), 0, 2 * reach + 1)
+    tints = 1.0 + config.tint * jax.random.uniform(tint_key, (rows, 3), minval=-1.0)
+
+    def of_row(image, shift, tint):
+        padded = jnp.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
+        moved = jax.lax.dynamic_slice(padded, (shift[0], shift[1], 0), (size, size, 3))
+        return jnp.clip(jnp.round(moved * tint), 0, 255).astype(jnp.uint8)
+
+    moved = {name: jax.vmap(of_row)(batch[name], shifts, tints) for name in ("image", "reference")}
+    return batch | moved
 
 
 def context_dropout(
