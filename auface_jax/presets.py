@@ -58,8 +58,8 @@ def data_config(preset: str) -> ConfigDict:
         {
             # What to build when `dir` is absent: see `auface_jax.data.build.build`.
             "source": "builtin",  # or "ict" or "folder"
-            "people": 240,
-            "frames": 18,
+            "people": 360,
+            "frames": 12,
             "facekit": "",  # the ict source's clone of ICT-FaceKit
             "labels": "",  # the folder source's CSV
             # Intensity from which a unit is present, for a CSV of intensities.

@@ -28,7 +28,7 @@ def get_config(preset: str = "") -> ConfigDict:
             "data": presets.data_config(preset),
             "mesh": {"fsdp": 1},
             "seed": 0,
-            "num_steps": 2_400,
+            "num_steps": 3_000,
             "batch_size": 16,
             "model": {
                 "text_encoder": {
@@ -58,12 +58,12 @@ def get_config(preset: str = "") -> ConfigDict:
             },
             "fully_masked": 0.3,  # share of the rows where no token is given
             # Image and reference together: at most so many pixels, such a share a colour channel.
-            "augment": {"shift": 3, "tint": 0.1},
+            "augment": {"shift": 4, "tint": 0.1},
             # Shares of the rows that lose their text alone, their reference alone, or both.
             "dropout": {"text": 0.1, "reference": 0.03, "both": 0.05},
             "decode": {
                 "steps": 12,
-                "guidance": 4.0,
+                "guidance": 5.0,
                 "temperature": 0.3,
                 "choice_temperature": 2.0,
             },
@@ -80,7 +80,7 @@ def get_config(preset: str = "") -> ConfigDict:
             "log_every": 50,
             "checkpoint_every": 300,
             "keep_checkpoints": 2,
-            "sample_every": 1_200,
+            "sample_every": 1_500,
             "eval_images": 256,
         }
     )
