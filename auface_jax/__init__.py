@@ -8,8 +8,10 @@ Reading order, which is the order data flows in:
     pretrained    networks with public weights
     masking, losses, decode
                   the mathematics between the networks
-    sharding, state, checkpoints, log, pictures, batching, presets
+    sharding, state, checkpoints, interrupts, log, pictures, batching, presets
                   what a run is made of
+    synthesis, held_out
+                  both stages put together; held-out records to compare on
     tasks         one file a training task: pure init, step and evaluate functions
     train         the story from configuration to saved run
     generate      faces from a finished run

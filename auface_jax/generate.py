@@ -27,7 +27,7 @@ from auface_jax.decode import DecodeOptions
 from auface_jax.log import say
 from auface_jax.models.vq_auface import VQAUFace
 from auface_jax.models.vqgan import VQGAN
-from auface_jax.tasks.maskgit import build_model, generate_batch, load_vqgan
+from auface_jax.synthesis import build_model, generate_batch, load_vqgan
 
 PyTree = Any
 

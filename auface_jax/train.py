@@ -10,7 +10,6 @@ import functools
 import importlib.util
 import json
 import pathlib
-import signal
 import sys
 import time
 from typing import Any
@@ -23,15 +22,12 @@ from ml_collections import config_flags
 
 from auface_jax import checkpoints, pictures, presets, sharding
 from auface_jax.data import build, pipeline, tokenizer
+from auface_jax.interrupts import Interrupted, StopSignal
 from auface_jax.log import MetricsLog, Progress, read_lines, say, table
 from auface_jax.state import parameter_count
 from auface_jax.tasks import make_task
 
 Config = ml_collections.ConfigDict
-
-
-class Interrupted(Exception):
-    """SIGTERM or Ctrl-C came, and the run was saved."""
 
 
 def train(config: Config, workdir: pathlib.Path) -> dict[str, float]:
@@ -239,29 +235,6 @@ def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
-
-
-class StopSignal:
-    """Notes SIGTERM and SIGINT while the loop runs; a second SIGINT ends the process at once."""
-
-    def __init__(self):
-        self.received = False
-        self._previous = {}
-
-    def __enter__(self) -> "StopSignal":
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._previous[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_):
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _note(self, number, frame):
-        if self.received and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.received = True
-        say(f"{signal.Signals(number).name}: finishing this step, saving, then stopping")
 
 
 def complete(config: Config, name: str, workdir: pathlib.Path) -> Config:

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import tiny
 
+from auface_jax.held_out import different_partners
 from auface_jax.masking import LAYOUTS
 from auface_jax.models.au_attention import AUCrossAttention
 from auface_jax.models.vq_auface import VQAUFace
-from auface_jax.tasks.maskgit import context_dropout, different_partners
+from auface_jax.tasks.maskgit import context_dropout
 
 B, N, Q, K, L = 3, 16, 3, 8, 6
 VOCABULARY = 50

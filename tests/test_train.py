@@ -18,8 +18,8 @@ from auface_jax.data.tokenizer import load_tokenizer
 from auface_jax.log import read_lines
 from auface_jax.models.vqgan import VQGAN
 from auface_jax.state import parameter_count
+from auface_jax.synthesis import build_model
 from auface_jax.tasks import make_task
-from auface_jax.tasks.maskgit import build_model
 
 # Where a run is stopped, on the way to step 6; checkpoints are due at 2, 4 and 6.
 STOPPED_AT = 3

@@ -15,19 +15,25 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
-from flax.core import FrozenDict
-from jaxtyping import Array, Bool, UInt8, UInt32
+from jaxtyping import Array, Bool
 from PIL import Image
 
 from auface_jax import checkpoints, losses, masking, pictures
 from auface_jax.batching import map_batches
 from auface_jax.data.tokenizer import Tokenizer, load_tokenizer
-from auface_jax.decode import DecodeOptions, decode, everything_masked
+from auface_jax.decode import DecodeOptions
 from auface_jax.facs import AU_NUMBERS, describe, labels_from_units
-from auface_jax.models.quantizer import Codebooks
+from auface_jax.held_out import (
+    comparison_sheet,
+    different_partners,
+    distinct_rows,
+    spread_rows,
+    take_rows,
+)
 from auface_jax.models.vq_auface import VQAUFace
 from auface_jax.models.vqgan import VQGAN
 from auface_jax.state import TrainState, optimizer, update_ema
+from auface_jax.synthesis import build_model, generate_batch, load_vqgan, tokenize_batch
 from auface_jax.tasks import Evaluation
 from auface_jax.tasks.au_probe import AUProbeTask, f1_scores
 
@@ -37,28 +43,6 @@ PyTree = Any
 MASK_RATIOS = (0.25, 0.5, 0.75, 1.0)
 # Sets of units that a person tells apart at a glance, opposed pulls (1+4, 12+15) among them.
 SHOWN_SETS = ((12,), (6, 12), (1, 2), (4,), (1, 4), (15, 17), (12, 15), (10,), (24,))
-
-
-def load_vqgan(path: pathlib.Path) -> tuple[VQGAN, PyTree]:
-    """A finished Stage I run: the module and its weights."""
-    weights = checkpoints.load_export(path)
-    weights["codebooks"] = Codebooks(**weights["codebooks"])
-    fields = checkpoints.load_config(path).model.to_dict()
-    # JSON has lists alone; the module is a static argument and has to be hashable.
-    return VQGAN(**fields | {"channels": tuple(fields["channels"])}), weights
-
-
-def build_model(config: ml_collections.ConfigDict, vqgan: VQGAN, vocab_size: int) -> VQAUFace:
-    """The network of a Stage II config; sizes that Stage I and the tokenizer fix come from them."""
-    c = config.model.to_dict()
-    sizes = {"grid": vqgan.grid, "levels": vqgan.levels, "codes": vqgan.codes}
-    # Frozen, because the module is a static argument of jitted programs and has to be hashable.
-    return VQAUFace(
-        text_encoder=FrozenDict(c["text_encoder"] | {"vocab_size": vocab_size}),
-        face_encoder=FrozenDict(c["face_encoder"]),
-        transformer=FrozenDict(c["transformer"] | sizes),
-        dtype=jnp.dtype(c["dtype"]),
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -315,54 +299,6 @@ class MaskGITTask:
         return pictures.sheet(columns, titles, list(subjects), scale=scale)
 
 
-def tokenize_batch(vqgan: VQGAN, stage1: PyTree, batch: Batch) -> tuple[Array, dict[str, Array]]:
-    """uint8 images -> their codes int32 [B, N, Q], and the inputs of `VQAUFace.context`."""
-    image, reference = (pictures.to_float(batch[name]) for name in ("image", "reference"))
-    codes = vqgan.encode(stage1, jnp.concatenate([image, reference]))  # one pass for both
-    codes = codes.reshape(codes.shape[0], -1, vqgan.levels)
-    image_codes, reference_codes = jnp.split(codes, 2)
-    return image_codes, context_inputs(vqgan, stage1, batch, reference, reference_codes)
-
-
-def context_inputs(vqgan: VQGAN, stage1: PyTree, batch: Batch, reference, reference_codes):
-    """Inputs of `VQAUFace.context` from a reference in [-1, 1] and its codes [B, N, Q]."""
-    latents = vqgan.latents(stage1, reference_codes)
-    # Unit scale, whatever scale Stage I's vectors have.
-    scale = jnp.sqrt(jnp.square(stage1["codebooks"].codes[0]).mean())
-    return {
-        "text_tokens": batch["text_tokens"],
-        "text_mask": batch["text_mask"],
-        "reference": reference,
-        "reference_latents": latents / scale,
-    }
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def generate_batch(
-    model: VQAUFace,
-    vqgan: VQGAN,
-    options: DecodeOptions,
-    weights: PyTree,
-    records: Batch,
-    key_data: UInt32[Array, "B 2"],
-) -> UInt8[Array, "B H W 3"]:
-    """Pictures for `records` (reference uint8, text_tokens, text_mask), one key a row."""
-    reference = pictures.to_float(records["reference"])
-    codes = vqgan.encode(weights["stage1"], reference)
-    codes = codes.reshape(codes.shape[0], -1, vqgan.levels)
-    inputs = context_inputs(vqgan, weights["stage1"], records, reference, codes)
-    made = decode(
-        model,
-        weights["params"],
-        inputs,
-        everything_masked(*codes.shape),
-        jax.random.wrap_key_data(key_data),
-        options,
-    )
-    grid = (made.shape[0], vqgan.grid, vqgan.grid, vqgan.levels)
-    return pictures.to_uint8(vqgan.decode(weights["stage1"], made.reshape(grid)))
-
-
 def augment(rng: jax.Array, batch: Batch, config: ml_collections.ConfigDict) -> Batch:
     """Shifts and tints image and reference together, each pair by its own draw.
 
@@ -400,73 +336,3 @@ def context_dropout(
     text = u < config.both + config.text
     reference = u >= 1.0 - config.reference
     return text, both | reference
-
-
-def different_partners(groups: np.ndarray) -> np.ndarray:
-    """For each row the index of a row of another group: a seeded draw.
-
-    Raises:
-      ValueError: all rows are of one group.
-    """
-    rng = np.random.default_rng(0)
-    partners = np.empty(len(groups), int)
-    for row, group in enumerate(groups):
-        others = np.flatnonzero(groups != group)
-        if not len(others):
-            raise ValueError(
-                f"all {len(groups)} held-out records share one label row or one person, so no text "
-                "or reference can be swapped; build the data with more people or frames"
-            )
-        partners[row] = rng.choice(others)
-    return partners
-
-
-def take_rows(records: Batch, rows: np.ndarray) -> Batch:
-    """The same rows of every field."""
-    return {
-        name: value[rows] if isinstance(value, np.ndarray) else [value[row] for row in rows]
-        for name, value in records.items()
-    }
-
-
-def spread_rows(records: Batch, count: int) -> Batch:
-    """`count` rows evenly over the set."""
-    return take_rows(records, np.linspace(0, len(records["labels"]) - 1, count).astype(int))
-
-
-def distinct_rows(records: Batch, count: int) -> np.ndarray:
-    """Rows with different label rows and, as far as they go, different people; some unit active."""
-    chosen, seen_labels, seen_people = [], set(), set()
-    for allow_same_person in (False, True):
-        for row, (labels, person) in enumerate(
-            zip(records["labels"], records["subjects"], strict=True)
-        ):
-            fresh = allow_same_person or person not in seen_people
-            if (
-                len(chosen) < count
-                and fresh
-                and labels.max() > 0
-                and labels.tobytes() not in seen_labels
-            ):
-                chosen.append(row)
-                seen_labels.add(labels.tobytes())
-                seen_people.add(person)
-    return np.array(chosen or [0])
-
-
-def comparison_sheet(records: Batch, made: np.ndarray) -> Image.Image:
-    """reference | real | generated, the units beside each row."""
-    captions = [unit_caption(labels) for labels in records["labels"]]
-    return pictures.sheet(
-        [records["reference"], records["image"], made],
-        ["reference", "real", "generated"],
-        captions,
-        scale=max(1, 128 // made.shape[1]),
-    )
-
-
-def unit_caption(labels: np.ndarray) -> str:
-    """ "AU6 AU12" in lines of four units."""
-    units = [f"AU{n}" for n, label in zip(AU_NUMBERS, labels, strict=True) if label == 1]
-    lines = [" ".join(units[start : start + 4]) for start in range(0, len(units), 4)]
-    return "\n".join(lines) or "no unit"

@@ -1,0 +1,81 @@
+"""Held-out records for a look and a comparison: which rows, swapped how, on what sheet."""
+
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from auface_jax import pictures
+from auface_jax.facs import AU_NUMBERS
+
+Records = dict[str, Any]  # arrays and lists of one length, as `data.pipeline.load_split` gives them
+
+
+def different_partners(groups: np.ndarray) -> np.ndarray:
+    """For each row the index of a row of another group: a seeded draw.
+
+    Raises:
+      ValueError: all rows are of one group.
+    """
+    rng = np.random.default_rng(0)
+    partners = np.empty(len(groups), int)
+    for row, group in enumerate(groups):
+        others = np.flatnonzero(groups != group)
+        if not len(others):
+            raise ValueError(
+                f"all {len(groups)} held-out records share one label row or one person, so no text "
+                "or reference can be swapped; build the data with more people or frames"
+            )
+        partners[row] = rng.choice(others)
+    return partners
+
+
+def take_rows(records: Records, rows: np.ndarray) -> Records:
+    """The same rows of every field."""
+    return {
+        name: value[rows] if isinstance(value, np.ndarray) else [value[row] for row in rows]
+        for name, value in records.items()
+    }
+
+
+def spread_rows(records: Records, count: int) -> Records:
+    """`count` rows evenly over the set."""
+    return take_rows(records, np.linspace(0, len(records["labels"]) - 1, count).astype(int))
+
+
+def distinct_rows(records: Records, count: int) -> np.ndarray:
+    """Rows with different label rows and, as far as they go, different people; some unit active."""
+    chosen, seen_labels, seen_people = [], set(), set()
+    for allow_same_person in (False, True):
+        for row, (labels, person) in enumerate(
+            zip(records["labels"], records["subjects"], strict=True)
+        ):
+            fresh = allow_same_person or person not in seen_people
+            if (
+                len(chosen) < count
+                and fresh
+                and labels.max() > 0
+                and labels.tobytes() not in seen_labels
+            ):
+                chosen.append(row)
+                seen_labels.add(labels.tobytes())
+                seen_people.add(person)
+    return np.array(chosen or [0])
+
+
+def comparison_sheet(records: Records, made: np.ndarray) -> Image.Image:
+    """reference | real | generated, the units beside each row."""
+    captions = [unit_caption(labels) for labels in records["labels"]]
+    return pictures.sheet(
+        [records["reference"], records["image"], made],
+        ["reference", "real", "generated"],
+        captions,
+        scale=max(1, 128 // made.shape[1]),
+    )
+
+
+def unit_caption(labels: np.ndarray) -> str:
+    """ "AU6 AU12" in lines of four units."""
+    units = [f"AU{n}" for n, label in zip(AU_NUMBERS, labels, strict=True) if label == 1]
+    lines = [" ".join(units[start : start + 4]) for start in range(0, len(units), 4)]
+    return "\n".join(lines) or "no unit"
