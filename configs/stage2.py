@@ -51,8 +51,9 @@ def get_config(preset: str = "") -> ConfigDict:
             },
             "label_smoothing": 0.1,
             "loss": {
-                # Weight of a token of each level: what an expression is stands in the coarse ones.
-                "levels": (2.0, 1.0, 0.5, 0.5),
+                # Weight of a token of each level, the last for all further ones: what an expression
+                # is stands in the coarse levels.
+                "levels": (2.0, 1.0, 0.5),
                 # Weight of reading the units from the pooled text; 0 with a pre-trained encoder.
                 "units": 0.1,
             },
@@ -102,7 +103,7 @@ def get_config(preset: str = "") -> ConfigDict:
         config.model.text_encoder.feed_forward = "relu"  # T5-large's
         config.model.face_encoder.update({"patch": 8, "channels": 256})
         config.model.transformer.update({"layout": "flat", "width": 512, "depth": 12, "heads": 8})
-        config.loss.update({"levels": (1.0,) * 8, "units": 0.0})
+        config.loss.update({"levels": (1.0,), "units": 0.0})
         config.augment.update({"shift": 0, "tint": 0.0})
         config.fully_masked = 0.0
         config.model.dtype = "bfloat16"

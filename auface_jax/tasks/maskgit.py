@@ -115,6 +115,8 @@ class MaskGITTask:
         codes, inputs = tokenize_batch(vqgan, frozen, augment(augment_key, batch, c.augment))
         rows, positions, levels = codes.shape
         layout = c.model.transformer.layout
+        given = tuple(c.loss.levels)  # the last weight is that of all further levels
+        level_weights = tuple(given[min(level, len(given) - 1)] for level in range(levels))
         masked = masking.training_mask(
             mask_key,
             rows,
@@ -131,7 +133,7 @@ class MaskGITTask:
             context, out = self.model.apply(variables, **inputs, **drops, method="context")
             logits = self.model.apply(variables, codes, masked, context, method="logits")
             tokens, per_level = losses.masked_cross_entropy(
-                logits, codes, masked, c.label_smoothing, tuple(c.loss.levels)
+                logits, codes, masked, c.label_smoothing, level_weights
             )
             told = jnp.where(drop_text[:, None], -1, batch["labels"])  # no text tells nothing
             units = losses.unit_cross_entropy(out["unit_logits"], told)
