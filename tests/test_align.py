@@ -1,0 +1,119 @@
+"""Every face comes to one place, with the same bytes each time, and its expression is its own."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from auface_jax.data.align import TEMPLATE, AlignmentError, align, anchor_points
+from auface_jax.faces import render, sampler
+from auface_jax.faces.builtin import face_model
+from auface_jax.faces.person import Scene
+
+
+def points_on_template(size: float) -> np.ndarray:
+    """68 landmarks whose anchors are the template's, for a crop of `size` pixels."""
+    points = np.random.default_rng(0).uniform(0.1, 0.9, (68, 2))
+    (left, right, nose), half = TEMPLATE, np.array([0.06, 0.0])
+    points[[36, 39, 42, 45, 33]] = left - half, left + half, right - half, right + half, nose
+    return points * size
+
+
+def turned(points: np.ndarray, scale: float, degrees: float, shift: complex) -> np.ndarray:
+    places = points @ (1, 1j) * scale * np.exp(1j * np.deg2rad(degrees)) + shift
+    return np.stack([places.real, places.imag], 1)
+
+
+def picture(size: int = 64, seed: int = 0) -> np.ndarray:
+    """A smooth picture: noise enlarged."""
+    noise = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
+    return np.array(Image.fromarray(noise).resize((size, size), Image.Resampling.BICUBIC))
+
+
+def test_a_face_on_the_template_passes_unharmed():
+    image = picture(64)
+    crop, moved = align(image, points_on_template(64), size=64)
+    np.testing.assert_array_equal(crop, image)
+    np.testing.assert_allclose(moved, points_on_template(64), atol=1e-4)
+
+
+@given(
+    st.floats(0.4, 3.0), st.floats(-180.0, 180.0), st.floats(-0.1, 0.3), st.sampled_from((16, 40))
+)
+def test_anchors_come_to_the_template_wherever_they_were(scale, degrees, margin, size):
+    middle = 100 * (1 + 1j) - 32 * scale * np.exp(1j * np.deg2rad(degrees)) * (1 + 1j)
+    points = turned(points_on_template(64), scale, degrees, middle)
+    crop, moved = align(picture(200), points, size=size, margin=margin)
+    assert crop.shape == (size, size, 3) and crop.dtype == np.uint8 and moved.dtype == np.float32
+    expected = (TEMPLATE + margin) / (1 + 2 * margin) * size
+    np.testing.assert_allclose(anchor_points(moved), expected, atol=1e-3)
+
+
+def test_a_face_turned_and_enlarged_gives_the_same_crop():
+    face, points = picture(96), points_on_template(96)
+    upright, _ = align(face, points, size=48)
+    again, _ = align(face.copy(), points.copy(), size=48)
+    np.testing.assert_array_equal(upright, again)
+    large = np.array(Image.fromarray(face).resize((384, 384), Image.Resampling.BICUBIC))
+    quarter, _ = align(np.rot90(large), turned(points, 4, -90, 384j), size=48)
+    assert np.abs(quarter.astype(int) - upright)[1:-1, 1:-1].mean() < 1.5
+
+
+def test_reducing_averages_and_the_outside_repeats_the_edge():
+    stripes = np.zeros((256, 256, 3), np.uint8)
+    stripes[:, ::2] = 255
+    crop, _ = align(stripes, points_on_template(256), size=32)
+    assert np.abs(crop[2:-2, 2:-2].astype(int) - 128).max() < 8  # not one stripe in eight
+    image = np.full((64, 64, 3), (10, 200, 90), np.uint8)
+    crop, _ = align(image, points_on_template(64) + 10, size=64)
+    assert (crop == (10, 200, 90)).all()
+
+
+def test_the_usual_landmark_sets_agree():
+    all_68 = turned(points_on_template(64), 1.2, 10, 5 + 2j)
+    inner_corners = [60, 64]
+    for kept in (
+        np.delete(np.arange(68), inner_corners),
+        np.arange(17, 68),
+        np.delete(np.arange(68), [*range(17), *inner_corners]),
+    ):
+        np.testing.assert_array_equal(anchor_points(all_68[kept]), anchor_points(all_68))
+
+
+def test_no_expression_moves_the_crop():
+    """Else a crop would tell the label, or a raised brow would be pushed down again."""
+    model = face_model()
+    person = sampler.sample_person(np.random.default_rng(3), model)
+    _, neutral = render.render(model, person, np.zeros(12, np.float32), Scene(), 128)
+    for unit in range(12):
+        strong = np.eye(12, dtype=np.float32)[unit]
+        _, moved = render.render(model, person, strong, Scene(), 128)
+        blank = np.zeros((128, 128, 3), np.uint8)
+        _, before = align(blank, neutral, size=100)
+        _, after = align(blank, moved, size=100)
+        # The forehead's and jaw's outlines stay where they are, whatever brows and lips do.
+        still = [0, 1, 2, 14, 15, 16, 27]
+        assert np.abs(after - before)[still].max() < 1.5, f"unit {unit} moves the frame"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda p: p[:46], r"shape \(46, 2\), expected \[M, 2\] with 49, 51, 66, 68"),
+        (lambda p: np.full_like(p, np.nan), "no numbers"),
+        (lambda p: np.zeros_like(p), "0.0 pixels apart"),
+        (lambda p: p * 0.01, "too small"),
+        (lambda p: p * (-1, 1) + (64, 0), "mirrored"),
+        (lambda p: p * (1, 0) + (0, 9), "0.00 eye distances below"),
+        (lambda p: p + 60, "lie outside the image of 64 x 64 pixels"),
+    ],
+)
+def test_landmarks_of_no_face_are_refused(change, message):
+    with pytest.raises(AlignmentError, match=message):
+        align(picture(64), change(points_on_template(64)), size=32)
+
+
+def test_a_margin_that_cuts_the_face_away_is_refused():
+    with pytest.raises(AlignmentError, match="margin is -0.5"):
+        align(picture(64), points_on_template(64), size=32, margin=-0.5)
