@@ -15,7 +15,7 @@ from auface_jax.data.build import build, build_if_absent
 from auface_jax.data.folder import FolderFaces, read_square
 from auface_jax.data.people import PersonRecords, choose_reference, split_people
 from auface_jax.data.records import SPLITS, decode_record
-from auface_jax.data.samples import Sample, SourceError
+from auface_jax.data.samples import Loaded, Sample, SourceError
 from auface_jax.data.shards import REFERENCES, DatasetError, ShardReader, read_info
 
 FOREIGN_FACES = Path(__file__).parents[2] / "shared" / "foreign_faces"
@@ -181,11 +181,11 @@ def test_units_that_were_not_coded_stay_so_and_are_described_as_absent():
         def load_person(self, subject):
             rows = [[1, 0] * 6, [0, 0] * 6]
             rows = [[-1 if unit % 3 == 0 else v for unit, v in enumerate(row)] for row in rows]
-            return samples_of(rows, subject), []
+            return Loaded(samples=samples_of(rows, subject))
 
-    records, faults = PersonRecords(HalfCoded(), seed=0, image_format="png")("A", "val")
-    reference, target = map(decode_record, records)
-    assert not faults and reference.frame == 1
+    made = PersonRecords(HalfCoded(), seed=0, image_format="png")("A", "val")
+    reference, target = map(decode_record, made.records)
+    assert not made.faults and reference.frame == 1
     assert (target.labels == -1).sum() == 4
     assert target.constructs == facs.constructs(np.maximum(target.labels, 0))
 

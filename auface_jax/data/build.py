@@ -30,9 +30,15 @@ import tqdm
 from auface_jax import facs
 from auface_jax.data.folder import FolderFaces
 from auface_jax.data.open_faces import OpenFaces
-from auface_jax.data.people import PersonRecords, available_processes, each_person, split_people
+from auface_jax.data.people import (
+    PersonRecords,
+    PersonResult,
+    available_processes,
+    each_person,
+    split_people,
+)
 from auface_jax.data.records import IMAGE_FORMATS, SCHEMA_VERSION, SPLITS
-from auface_jax.data.samples import Source, SourceError, listed
+from auface_jax.data.samples import Source, SourceError, count_reasons, listed
 from auface_jax.data.shards import INFO_NAME, REFERENCES, DatasetError, ShardWriter, read_info
 
 SOURCES = ("builtin", "folder", "ict")
@@ -182,7 +188,7 @@ def _open_source(name: str, *, size: int, seed: int, given: dict) -> Source:
 
 def _write(
     folder: Path,
-    results: Iterator[tuple[list[bytes], list[str]]],
+    results: Iterator[PersonResult],
     splits: dict[str, str],
     source: Source,
     options: dict,
@@ -194,25 +200,30 @@ def _write(
     }
     digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode())
     people = {split: {} for split in SPLITS}
-    faults = []
-    for (subject, split), (records, found) in zip(splits.items(), results, strict=True):
-        faults += found
-        if faults:
-            continue  # nothing will come of it, but all faults shall be told at once
-        for index, data in enumerate(records):
+    faults, left_out = [], []
+    for (subject, split), result in zip(splits.items(), results, strict=True):
+        faults += result.faults
+        left_out += result.left_out
+        if faults or not result.records:
+            continue  # with faults nothing will come of it, but all shall be told at once
+        for index, data in enumerate(result.records):
             writers[split if index else REFERENCES].write(data)
             digest.update(b"%d:" % len(data) + data)
-        people[split][subject] = len(records) - 1
+        people[split][subject] = len(result.records) - 1
     shards = {name: writer.close() for name, writer in writers.items()}
     if faults:
         raise SourceError(listed(faults, "images that cannot be used"))
+    left_out = source.left_out | count_reasons(left_out)
+    if empty := [split for split in SPLITS if not people[split]]:
+        reasons = [f"{count} x {reason}" for reason, count in left_out.items()]
+        raise SourceError(listed(reasons, f"nobody is left in {', '.join(empty)}"))
     return {
         "schema_version": SCHEMA_VERSION,
         "source": source.name,
         "size": options["size"],
         "units": list(facs.AU_NUMBERS),
         "counts": {name: sum(s["records"] for s in shards[name]) for name in shards},
-        "left_out": source.left_out,
+        "left_out": left_out,
         "options": options,
         "fingerprint": digest.hexdigest(),
         "shards": shards,

@@ -19,7 +19,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
 from auface_jax import facs
-from auface_jax.data.samples import Sample, SourceError, listed
+from auface_jax.data.samples import ONLY_IMAGE, Loaded, Sample, SourceError, listed
 
 _KEYS = ("subject", "task", "frame", "path")
 _EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
@@ -93,13 +93,13 @@ class FolderFaces:
     @property
     def left_out(self) -> dict[str, int]:
         alone = sum(len(rows) == 1 for rows in self._people.values())
-        return {"a person's only image: it would be its own reference": alone} if alone else {}
+        return {ONLY_IMAGE: alone} if alone else {}
 
     @property
     def subjects(self) -> tuple[str, ...]:
         return tuple(subject for subject, rows in self._people.items() if len(rows) > 1)
 
-    def load_person(self, subject: str) -> tuple[list[Sample], list[str]]:
+    def load_person(self, subject: str) -> Loaded:
         samples, faults = [], []
         for row in self._people[subject]:
             try:
@@ -120,7 +120,7 @@ class FolderFaces:
                     landmarks=None,
                 )
             )
-        return samples, faults
+        return Loaded(samples=samples, faults=faults)
 
 
 def read_square(path: str | Path, size: int) -> UInt8[np.ndarray, "S S 3"]:

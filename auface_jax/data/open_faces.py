@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 from pathlib import Path
 
-from auface_jax.data.samples import Sample, SourceError
+from auface_jax.data.samples import Loaded, Sample, SourceError
 from auface_jax.faces.ict_files import FacekitError, read_facekit
 
 
@@ -64,7 +64,7 @@ class OpenFaces:
     def subjects(self) -> tuple[str, ...]:
         return tuple(f"P{index:05d}" for index in range(self.people))
 
-    def load_person(self, subject: str) -> tuple[list[Sample], list[str]]:
+    def load_person(self, subject: str) -> Loaded:
         # Imported here: the renderer compiles, and a set of somebody's own images has no use
         # for it.
         from auface_jax.faces import sampler
@@ -89,7 +89,7 @@ class OpenFaces:
             )
             for frame in frames
         ]
-        return samples, []
+        return Loaded(samples=samples)
 
 
 # Files beside the renderer that look at faces and draw none of a data set.

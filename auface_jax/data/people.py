@@ -3,6 +3,7 @@
 import collections
 import concurrent.futures
 import contextlib
+import dataclasses
 import itertools
 import multiprocessing
 import os
@@ -14,7 +15,7 @@ import numpy as np
 
 from auface_jax import facs
 from auface_jax.data.records import Record, encode_image, encode_record, record_id
-from auface_jax.data.samples import Sample, Source, stable_seed
+from auface_jax.data.samples import ONLY_IMAGE, Sample, Source, stable_seed
 
 # How the libraries under numpy, scipy and numba are told their number of threads.
 _THREAD_COUNTS = (
@@ -66,21 +67,41 @@ def choose_reference(samples: list[Sample], seed: int) -> int:
     return int(rng.choice(neutral))
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PersonResult:
+    """What became of a person.
+
+    Attributes:
+      records: Bytes of the records, the reference's first.
+      faults, left_out: See `Loaded`.
+    """
+
+    records: list[bytes] = dataclasses.field(default_factory=list)
+    faults: list[str] = dataclasses.field(default_factory=list)
+    left_out: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+
+
 class PersonRecords:
     """Makes the records of one person, as bytes; runs in any process."""
 
     def __init__(self, source: Source, *, seed: int, image_format: str):
         self._source, self._seed, self._image_format = source, seed, image_format
 
-    def __call__(self, subject: str, split: str) -> tuple[list[bytes], list[str]]:
-        """Records of the person, the reference's first, and lines for unusable images."""
-        samples, faults = self._source.load_person(subject)
-        if faults:
-            return [], faults
+    def __call__(self, subject: str, split: str) -> PersonResult:
+        """The person's records; none where fewer than two images can be used."""
+        loaded = self._source.load_person(subject)
+        samples, left_out = loaded.samples, loaded.left_out
+        if loaded.faults:
+            return PersonResult(faults=loaded.faults)
+        if len(samples) < 2:
+            return PersonResult(
+                left_out=left_out + [(_name(sample), ONLY_IMAGE) for sample in samples]
+            )
         chosen = choose_reference(samples, self._seed)
         reference = _name(samples[chosen])
         samples.insert(0, samples.pop(chosen))
-        return [self._record(sample, reference, split) for sample in samples], []
+        records = [self._record(sample, reference, split) for sample in samples]
+        return PersonResult(records=records, left_out=left_out)
 
     def _record(self, sample: Sample, reference: str, split: str) -> bytes:
         return encode_record(
@@ -118,13 +139,13 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _in_process(subject: str, split: str) -> tuple[list[bytes], list[str]]:
+def _in_process(subject: str, split: str) -> PersonResult:
     return _process_work(subject, split)
 
 
 def each_person(
     work: PersonRecords, splits: dict[str, str], processes: int
-) -> Iterator[tuple[list[bytes], list[str]]]:
+) -> Iterator[PersonResult]:
     """What `work` makes of each person, in order; a few people ahead, never all of them."""
     processes = min(processes, len(splits))
     if processes == 1:

@@ -5,13 +5,18 @@ in it at once and draws or reads a person's images only when asked, so that a bu
 memory of a few people however large the source is.
 """
 
+import collections
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float32, Int8, UInt8
+
+# Why a person's one usable image is in no record.
+ONLY_IMAGE = "a person's only image: it would be its own reference"
 
 
 class SourceError(ValueError):
@@ -32,6 +37,21 @@ class Sample:
     labels: Int8[np.ndarray, "A"]
     intensities: Float32[np.ndarray, "A"] | None
     landmarks: Float32[np.ndarray, "M 2"] | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Loaded:
+    """A person's images, and what became of those that are not among them.
+
+    Attributes:
+      samples: In a fixed order.
+      faults: A line for each image that should be there and cannot be read; stops a build.
+      left_out: Name and reason of each image that cannot be used, as happens in any recording.
+    """
+
+    samples: list[Sample]
+    faults: list[str] = dataclasses.field(default_factory=list)
+    left_out: list[tuple[str, str]] = dataclasses.field(default_factory=list)
 
 
 class Source(Protocol):
@@ -55,10 +75,19 @@ class Source(Protocol):
 
     @property
     def left_out(self) -> dict[str, int]:
-        """Reason -> number of images that the source has and does not give."""
+        """Reason -> number of images that the source has and does not give to anybody."""
 
-    def load_person(self, subject: str) -> tuple[list[Sample], list[str]]:
-        """A person's samples in a fixed order, and a line for each image that is unusable."""
+    def load_person(self, subject: str) -> Loaded:
+        """A person's images."""
+
+
+def count_reasons(left_out: Iterable[tuple[str, str]]) -> dict[str, int]:
+    """Reason -> number of images, of (name, reason); each reason with the first name it befell."""
+    first, counts = {}, collections.Counter()
+    for name, reason in left_out:
+        first.setdefault(reason, name)
+        counts[reason] += 1
+    return {f"{reason} (first: {first[reason]})": count for reason, count in counts.items()}
 
 
 def listed(faults: list[str], what: str) -> str:
