@@ -10,7 +10,7 @@ SETUP := .venv/.set-up
 help:
 	@echo "make quickstart   train both stages on open faces on this machine and draw a sample sheet"
 	@echo "make test         run the tests"
-	@echo "make test-parity  install torch too and run the tests that compare with it"
+	@echo "make test-parity  install torch and the originals and run the tests that compare with them"
 	@echo "make lint         check the style"
 	@echo "make format       mend the style"
 	@echo "make clean        remove .venv and the caches; runs/ and datasets/ stay"
@@ -24,7 +24,7 @@ quickstart: $(SETUP)
 test: $(SETUP)
 	$(PY) -m pytest $(PYTEST_ARGS)
 
-test-parity: .venv/.set-up-convert
+test-parity: .venv/.set-up-parity
 	$(PY) -m pytest -m parity $(PYTEST_ARGS)
 
 lint: $(SETUP)
@@ -62,6 +62,6 @@ $(SETUP): pyproject.toml constraints.txt
 			$(PY) -m pip install -q -c constraints.txt -e '.[dev,tensorboard]'; }
 	@touch $@
 
-.venv/.set-up-convert: $(SETUP)
-	$(PY) -m pip install -q -c constraints.txt -e '.[convert]'
+.venv/.set-up-parity: $(SETUP)
+	$(PY) -m pip install -q -c constraints.txt -e '.[parity]'
 	@touch $@

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from parity import assert_parity, import_torch, redraw
 
-from auface_jax.pretrained import t5
+from auface_jax.pretrained import convert, t5, weight_files
 
 TINY = {
     "vocab_size": 97,
@@ -143,55 +144,11 @@ def test_unknown_feed_forward_names_the_legal_ones():
         initialised("gelu")
 
 
-def params_from_torch(state, num_layers, gated):
-    """The torch encoder's state dict as this encoder's parameters; its kernels are [out, in]."""
-
-    def kernel(name):
-        return {"kernel": state[f"{name}.weight"].T}
-
-    def scale(name):
-        return {"scale": state[f"{name}.weight"]}
-
-    def block(prefix):
-        attention = f"{prefix}.layer.0.SelfAttention"
-        dense = f"{prefix}.layer.1.DenseReluDense"
-        feed_forward = {
-            "hidden": kernel(f"{dense}.wi_1" if gated else f"{dense}.wi"),
-            "out": kernel(f"{dense}.wo"),
-        }
-        if gated:
-            feed_forward["gate"] = kernel(f"{dense}.wi_0")
-        return {
-            "attention": {
-                "query": kernel(f"{attention}.q"),
-                "key": kernel(f"{attention}.k"),
-                "value": kernel(f"{attention}.v"),
-                "out": kernel(f"{attention}.o"),
-            },
-            "attention_norm": scale(f"{prefix}.layer.0.layer_norm"),
-            "feed_forward": feed_forward,
-            "feed_forward_norm": scale(f"{prefix}.layer.1.layer_norm"),
-        }
-
-    table = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
-    return {
-        "embedding": {"embedding": state["shared.weight"]},
-        "relative_bias": {"table": state[table]},
-        **{f"block_{i}": block(f"encoder.block.{i}") for i in range(num_layers)},
-        "final_norm": scale("encoder.final_layer_norm"),
-    }
-
-
-@pytest.mark.parity
-@pytest.mark.parametrize("feed_forward", t5.FEED_FORWARDS)
-@pytest.mark.parametrize(
-    ("length", "lengths"), [(1, [1, 1]), (24, [24, 5]), (700, [700, 301])], ids=str
-)
-def test_parity_with_torch(feed_forward, length, lengths):
-    torch = pytest.importorskip("torch", reason="needs torch: run `make test-parity`")
+def original(feed_forward):
+    """A tiny T5 encoder of Hugging Face's, its weights redrawn, and these as arrays."""
+    import_torch()
     from transformers import T5Config, T5EncoderModel
 
-    torch.manual_seed(0)
     config = T5Config(
         vocab_size=TINY["vocab_size"],
         d_model=TINY["d_model"],
@@ -202,17 +159,52 @@ def test_parity_with_torch(feed_forward, length, lengths):
         feed_forward_proj=feed_forward,
     )
     theirs = T5EncoderModel(config).eval()
-    with torch.no_grad():
-        for parameter in theirs.parameters():  # norms start at one and would hide a mix-up
-            parameter.add_(0.2 * torch.randn_like(parameter))
-    state = {name: tensor.numpy() for name, tensor in theirs.state_dict().items()}
-    params = params_from_torch(state, TINY["num_layers"], gated=feed_forward == "gated-gelu")
+    return theirs, redraw(theirs)
 
+
+@pytest.mark.parity
+@pytest.mark.parametrize("feed_forward", t5.FEED_FORWARDS)
+@pytest.mark.parametrize(
+    ("length", "lengths"), [(1, [1, 1]), (24, [24, 5]), (700, [700, 301])], ids=str
+)
+def test_parity_with_torch(record_property, feed_forward, length, lengths):
+    theirs, state = original(feed_forward)
+    import torch
+
+    ours, variables = convert.to_variables(t5.NETWORK, weight_files.from_arrays(state))
+    assert ours == t5.T5Encoder(**TINY, feed_forward=feed_forward)
     tokens, mask = random_text(7, 2, length, lengths)
     with torch.no_grad():
         expected = theirs(
             input_ids=torch.from_numpy(tokens).long(), attention_mask=torch.from_numpy(mask).long()
         ).last_hidden_state.numpy()
-    ours = t5.T5Encoder(**TINY, feed_forward=feed_forward)
-    output = np.asarray(ours.apply({"params": params}, tokens, mask))
-    assert np.abs(output - expected)[mask].max() / np.abs(expected[mask]).max() <= 1e-4
+    with jax.default_matmul_precision("highest"):
+        output = np.asarray(ours.apply(variables, tokens, mask))
+    name = "T5" if feed_forward == "relu" else "T5 v1.1"
+    assert_parity(record_property, name, f"{length} tokens", output[mask], expected[mask])
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("feed_forward", t5.FEED_FORWARDS)
+def test_a_saved_folder_converts_with_or_without_the_decoder(tmp_path, feed_forward):
+    encoder, state = original(feed_forward)
+    from transformers import T5ForConditionalGeneration
+
+    whole = T5ForConditionalGeneration(encoder.config)
+    whole.load_state_dict(encoder.state_dict(), strict=False)
+    expected = convert.to_variables(t5.NETWORK, weight_files.from_arrays(state))[1]
+    for name, model in (("encoder", encoder), ("whole", whole)):
+        model.save_pretrained(tmp_path / name)
+        folder = convert.convert("t5", tmp_path / name, tmp_path / f"{name}-converted")
+        loaded = convert.load(folder, "t5")
+        assert loaded.module == t5.T5Encoder(**TINY, feed_forward=feed_forward)
+        jax.tree.map(np.testing.assert_array_equal, loaded.variables, expected)
+
+
+def test_a_t5_of_another_kind_is_refused():
+    config = {"feed_forward_proj": "gated-silu", "relative_attention_max_distance": 256}
+    source = weight_files.Source("folder", {}, lambda key: None, config=config)
+    with pytest.raises(
+        ValueError, match="max_distance is 256, not 128; .*'gated-silu', not 'relu'"
+    ):
+        t5.NETWORK.fields(source)

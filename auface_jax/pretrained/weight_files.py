@@ -1,0 +1,173 @@
+"""Published weights as they come: safetensors files, sharded or in a Hugging Face folder, and torch
+checkpoints.
+
+Nothing is unpickled: a torch checkpoint is read with `weights_only=True`, which takes tensors and
+plain containers alone, and only that needs torch (the extra `convert`).
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes  # noqa: F401  (numpy and safetensors know bfloat16 once this is imported)
+import numpy as np
+from safetensors import safe_open
+
+# What a folder is searched for, in this order.
+FOLDER_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".tar")
+# Where training scripts put a network's tensors among the other things that they save.
+STATE_NAMES = ("state_dict", "model_state_dict", "model", "params", "network")
+
+
+class WeightFileError(ValueError):
+    """A path does not hold weights that can be read."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Named tensors that are read one at a time.
+
+    Attributes:
+      name: what messages call it.
+      shapes: the shape of every tensor, by its key.
+      read: key -> array, in the precision of the file.
+      files: what was read from; empty for tensors that came from memory.
+      config: the folder's `config.json`, {} where there is none.
+    """
+
+    name: str
+    shapes: Mapping[str, tuple[int, ...]]
+    read: Callable[[str], np.ndarray]
+    files: tuple[Path, ...] = ()
+    config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def shape(self, key: str) -> tuple[int, ...]:
+        """The shape of one tensor.
+
+        Raises:
+          WeightFileError: there is no such key.
+        """
+        if key not in self.shapes:
+            first = ", ".join(sorted(self.shapes)[:5])
+            raise WeightFileError(
+                f"{self.name} has no key {key!r}; its first of {len(self.shapes)} are: {first}. "
+                "Is it the checkpoint of this network?"
+            )
+        return self.shapes[key]
+
+    def fingerprint(self) -> str:
+        """Hex sha256 of the files' names and contents."""
+        digest = hashlib.sha256()
+        for path in sorted(self.files):
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+            digest.update(f"{path.name} {content}\n".encode())
+        return digest.hexdigest()
+
+
+def from_arrays(arrays: Mapping[str, np.ndarray], name: str = "arrays") -> Source:
+    """A source over arrays in memory, such as a torch module's state dict."""
+    shapes = {key: tuple(array.shape) for key, array in arrays.items()}
+    return Source(name, shapes, lambda key: np.asarray(arrays[key]))
+
+
+def open_source(path: str | Path) -> Source:
+    """A source over a file or folder.
+
+    Args:
+      path: a `.safetensors` file, its `.index.json`, a torch checkpoint (`.pth` and the like), or
+        a Hugging Face folder with one of `FOLDER_FILES`. In a torch checkpoint the network's
+        tensors may lie under one of `STATE_NAMES`, and the prefix `module.`, which data-parallel
+        training puts before every key, is cut off.
+
+    Raises:
+      WeightFileError: there is no such path, nothing in it is known, a file of an index is
+        missing, or a torch checkpoint holds more than tensors and plain containers.
+      ImportError: a torch checkpoint, and torch is not installed.
+    """
+    path = Path(path)
+    config: dict[str, Any] = {}
+    if path.is_dir():
+        if (path / "config.json").is_file():
+            config = json.loads((path / "config.json").read_text())
+        found = [path / name for name in FOLDER_FILES if (path / name).is_file()]
+        if not found:
+            raise WeightFileError(f"{path} holds none of {', '.join(FOLDER_FILES)}")
+        path = found[0]
+    if not path.is_file():
+        raise WeightFileError(f"there is no file or folder {path}")
+    files = _files_of_index(path) if path.name.endswith(".index.json") else (path,)
+    tensors: dict[str, tuple[tuple[int, ...], Callable[[], np.ndarray]]] = {}
+    for file in files:
+        if file.suffix == ".safetensors":
+            tensors |= _safetensors(file)
+        elif file.suffix in TORCH_SUFFIXES:
+            tensors |= _torch_tensors(file)
+        else:
+            raise WeightFileError(
+                f"{file} is neither .safetensors nor one of {', '.join(TORCH_SUFFIXES)}"
+            )
+    shapes = {key: shape for key, (shape, _) in tensors.items()}
+    return Source(str(path), shapes, lambda key: tensors[key][1](), files, config)
+
+
+def _files_of_index(index: Path) -> tuple[Path, ...]:
+    """The shards that an index names."""
+    names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    missing = [name for name in names if not (index.parent / name).is_file()]
+    if missing:
+        raise WeightFileError(f"{index} names files that are not there: {', '.join(missing)}")
+    return tuple(index.parent / name for name in names)
+
+
+def _safetensors(path: Path):
+    file = safe_open(path, framework="numpy")
+    return {
+        key: (tuple(file.get_slice(key).get_shape()), lambda key=key: file.get_tensor(key))
+        for key in file.keys()  # noqa: SIM118  (not a mapping)
+    }
+
+
+def _torch_tensors(path: Path):
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(
+            f"{path} is a torch checkpoint, and torch is not installed: "
+            "pip install -c constraints.txt -e '.[convert]'"
+        ) from error
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds; each says what it refused
+        raise WeightFileError(
+            f"{path} cannot be read as tensors and plain containers alone: {error}"
+        ) from error
+    top = saved if isinstance(saved, Mapping) else {}
+    for state in (top, *(top[name] for name in STATE_NAMES if name in top)):
+        if isinstance(state, Mapping) and state and all(map(torch.is_tensor, state.values())):
+            break
+    else:
+        raise WeightFileError(
+            f"{path} holds no table of tensors, neither at its top, a {type(saved).__name__} with "
+            f"the keys {list(map(str, top))}, nor under one of {', '.join(STATE_NAMES)}"
+        )
+    prefix = "module." if all(key.startswith("module.") for key in state) else ""
+
+    def array(tensor):
+        if tensor.dtype == torch.bfloat16:  # numpy has none of its own
+            return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+        return tensor.numpy()
+
+    return {
+        key.removeprefix(prefix): (tuple(tensor.shape), lambda tensor=tensor: array(tensor))
+        for key, tensor in state.items()
+    }

@@ -1,0 +1,74 @@
+"""The parity rule: how a port is compared with its original.
+
+Both get the same weights, every parameter and buffer of them drawn at random, so that two swapped
+keys cannot hide behind equal values; each stage must agree to 1e-4 of the largest output in
+float32. What was measured is kept in the test report, from which `benchmarks/parity.py` makes the
+table of docs/evaluation.md.
+"""
+
+import numpy as np
+import pytest
+
+BOUND = 1e-4
+REASON = "needs the originals: run `make test-parity`"
+
+
+def import_torch():
+    """torch, or a skip. Call this before importing anything built on torch.
+
+    A torch without CUDA cannot load the compiled operators in torchvision's wheels on the package
+    index, and torchvision does not import unless two of them are declared; neither do the torch
+    models of transformers, which import torchvision where they find it.
+    """
+    torch = pytest.importorskip("torch", reason=REASON)
+    try:
+        import torchvision  # noqa: F401
+    except RuntimeError:
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        for operator in ("nms", "qnms"):
+            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _LIBRARIES.append(library)  # its declarations go when it does
+        import torchvision  # noqa: F401
+    except ImportError:
+        pass
+    return torch
+
+
+_LIBRARIES: list = []
+
+
+def redraw(module, seed=0):
+    """Draws every parameter and buffer of a torch module anew, and returns its state as arrays.
+
+    Weights of linear and convolutional layers keep the size of their inputs (He et al. 2015);
+    other vectors are N(1, 0.2) where they scale and N(0, 0.1) where they shift, running means
+    N(0, 0.1) and running variances U(0.5, 2).
+    """
+    import torch
+
+    rng = np.random.default_rng(seed)
+    for name, tensor in module.state_dict(keep_vars=True).items():
+        if not tensor.is_floating_point():
+            continue
+        shape = tuple(tensor.shape)
+        if name.endswith("running_var"):
+            values = rng.uniform(0.5, 2.0, shape)
+        elif len(shape) > 1:
+            values = rng.normal(0.0, np.sqrt(2.0 / np.prod(shape[1:])), shape)
+        elif name.endswith("weight"):
+            values = rng.normal(1.0, 0.2, shape)
+        else:
+            values = rng.normal(0.0, 0.1, shape)
+        with torch.no_grad():
+            tensor.copy_(torch.from_numpy(values.astype(np.float32)))
+    return {name: tensor.detach().numpy() for name, tensor in module.state_dict().items()}
+
+
+def assert_parity(record_property, network, stage, ours, theirs, bound=BOUND):
+    """max |a - b| / max |b| is at most `bound`; `record_property` is pytest's fixture."""
+    ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
+    assert ours.shape == theirs.shape
+    assert np.isfinite(theirs).all() and np.ptp(theirs) > 0
+    error = np.abs(ours - theirs).max() / np.abs(theirs).max()
+    record_property("parity", f"{network}|{stage}|{error:.1e}|{bound:.0e}")
+    assert error <= bound, f"{network}, {stage}: {error:.2e}"
