@@ -14,9 +14,9 @@ from PIL import Image
 
 # Where the anchors lie in a crop of side 1: x to the right, y down; eye at the left of the
 # picture, eye at its right, base of the nose. Found on 480 built-in frames of 40 people, all poses
-# and expressions: a chin at rest is at 0.92, a brow at 0.15 on average; the most raised brow is at
-# 0.05, and 99 % of the chins lie above the lower edge.
-TEMPLATE = np.array([(0.325, 0.29), (0.675, 0.29), (0.5, 0.555)])
+# and expressions: framed so, a chin is at 0.93 and a brow at 0.13 on average, the most raised brow
+# at 0.02, and 98 % of the chins lie above the lower edge.
+TEMPLATE = np.array([(0.315, 0.275), (0.685, 0.275), (0.5, 0.555)])
 TEMPLATE.setflags(write=False)
 
 # Points of each landmark set: outer and inner corner of the eye at the left of the picture, inner
@@ -77,7 +77,7 @@ def align(
       AlignmentError: See `anchor_points`; or the points are no face (eyes in one place, the nose
         not below them), or too little of the crop lies within the image.
     """
-    scale, shift = _similarity(anchor_points(landmarks), TEMPLATE)
+    scale, shift = similarity(anchor_points(landmarks), TEMPLATE)
     if not margin > -0.25:
         raise AlignmentError(f"margin is {margin}, expected more than -0.25 (0 is the template)")
     # Complex numbers are points: template = scale * image + shift, and wider by the margin.
@@ -88,8 +88,14 @@ def align(
     return _resample(image, 1 / scale, -shift / scale, size), moved
 
 
-def _similarity(points: np.ndarray, target: np.ndarray) -> tuple[complex, complex]:
-    """Least squares `scale * points + shift = target`, points as complex numbers."""
+def similarity(
+    points: Float64[np.ndarray, "3 2"], target: Float64[np.ndarray, "3 2"]
+) -> tuple[complex, complex]:
+    """Least squares `scale * points + shift = target`, points as complex numbers x + iy.
+
+    Raises:
+      AlignmentError: The points are no face seen from the front.
+    """
     points, target = points @ (1, 1j), target @ (1, 1j)
     eyes = points[1] - points[0]
     nose = points[2] - points[:2].mean()

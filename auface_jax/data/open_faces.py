@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 from pathlib import Path
 
+from auface_jax.data.align import TEMPLATE
 from auface_jax.data.samples import Loaded, Sample, SourceError
 from auface_jax.faces.ict_files import FacekitError, read_facekit
 
@@ -98,7 +99,7 @@ _LOOKING = {"__init__.py", "models.py", "sheet.py", "visibility.py", "reading_te
 
 def _drawing_code(model: str) -> str:
     """A digest of the code that draws, so that a set drawn before it changed is told apart."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(TEMPLATE.tobytes())
     for path in sorted((Path(__file__).parents[1] / "faces").glob("*.py")):
         if path.name in _LOOKING or (model == "builtin" and path.name.startswith("ict_")):
             continue

@@ -52,12 +52,14 @@ class Scene:
 
     Attributes:
         yaw, pitch, roll: degrees; + turns to the subject's left, up, and to their left shoulder.
+            Alignment takes a roll out of the picture; the light does not turn with the head.
         key: direction to the main light (x, y, z; made unit), key_strength and key_colour.
         fill: strength of the light from the other side; ambient: of the light from all around.
         background: two linear RGB colours, and the direction of the gradient in degrees.
         exposure: factor on all light.
         gaze: degrees (to the subject's left, up) relative to the head.
-        shift: share of the picture by which the face is off centre (right, down); zoom: factor.
+        shift: share of the picture by which the face is off the place where alignment puts it
+            (right, down); zoom: factor on its size there. An alignment is never exact.
     """
 
     yaw: float = 0.0

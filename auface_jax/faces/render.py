@@ -12,6 +12,7 @@ import functools
 
 import numpy as np
 
+from ..data.align import TEMPLATE, anchor_points, similarity
 from . import raster, skin
 from .face_model import SKIN, FaceModel
 from .muscles import displaced, eyeball_sphere, rest_lids
@@ -19,7 +20,6 @@ from .occlusion import lit_from
 from .person import Person, Scene
 
 CAMERA_DISTANCE = 62.0  # centimetres from the middle of the head
-_FRAME_HEIGHT = 20.6  # centimetres that the picture shows at the face
 _FULL_FOLD = 0.30  # share by which skin is shortened where a wrinkle has its full depth
 _DARKEST = 0.7  # share of the main light that a shadow keeps away
 _PENUMBRA_ROUNDS = 2  # how often a shadow is averaged over neighbouring vertices
@@ -85,14 +85,23 @@ def _turn(points, matrix):
     )
 
 
-def _project(points, centre, scene, size):
-    """Pixels [V, 3]: x, y, depth."""
+def _project(points, centre, scene):
+    """[V, 3]: x to the right and y down, before framing, and the distance from the camera."""
     turned = _turn(points - centre, rotation(scene.yaw, scene.pitch, scene.roll))
     depth = CAMERA_DISTANCE - turned[:, 2]
-    scale = size / _FRAME_HEIGHT * scene.zoom * CAMERA_DISTANCE / depth
-    x = size * (0.5 + scene.shift[0]) + turned[:, 0] * scale
-    y = size * (0.5 + scene.shift[1]) - turned[:, 1] * scale
-    return np.stack([x, y, depth], -1).astype(np.float32)
+    return np.stack([turned[:, 0] / depth, -turned[:, 1] / depth, depth], -1)
+
+
+def _framed(projected, anchors, scene, size):
+    """Pixels [V, 3]: x, y, depth; the face on the template on which photographs are aligned.
+
+    `anchors` are the projected landmarks of the face at rest: what it does moves no camera.
+    """
+    scale, shift = similarity(anchor_points(size * anchors[:, :2]), size * TEMPLATE)
+    places = size * (projected[:, 0] + 1j * projected[:, 1]) * scale + shift
+    middle = 0.5 * size * (1 + 1j)
+    places = middle + (places - middle) * scene.zoom + size * complex(*scene.shift)
+    return np.stack([places.real, places.imag, projected[:, 2]], -1).astype(np.float32)
 
 
 def _lid_top(model, vertices):
@@ -181,7 +190,8 @@ def render(
 
     samples = 3 if size < 100 else 2
     drawn = size * samples
-    screen = _project(vertices, ready.centre, scene, drawn)
+    anchors = _project(ready.neutral[model.landmarks], ready.centre, scene)
+    screen = _framed(_project(vertices, ready.centre, scene), anchors, scene, drawn)
     normals = _turn(
         raster.vertex_normals(vertices, model.triangles),
         rotation(scene.yaw, scene.pitch, scene.roll),

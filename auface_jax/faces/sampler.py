@@ -196,8 +196,8 @@ def sample_scene(rng: np.random.Generator) -> Scene:
         background_angle=float(rng.uniform(0.0, 360.0)),
         exposure=float(rng.uniform(0.9, 1.1)),
         gaze=(float(np.clip(4 * rng.standard_normal(), -9, 9)), float(3 * rng.uniform(-1, 1))),
-        shift=(float(0.012 * rng.standard_normal()), float(0.010 * rng.standard_normal())),
-        zoom=float(rng.uniform(0.97, 1.03)),
+        shift=(float(0.008 * rng.standard_normal()), float(0.007 * rng.standard_normal())),
+        zoom=float(rng.uniform(0.985, 1.015)),
     )
 
 
@@ -216,7 +216,7 @@ def sample_moment(recording: Scene, rng: np.random.Generator) -> Scene:
         exposure=float(recording.exposure * rng.uniform(0.97, 1.03)),
         gaze=(float(np.clip(4 * rng.standard_normal(), -9, 9)), float(3 * rng.uniform(-1, 1))),
         shift=(float(0.008 * rng.standard_normal()), float(0.007 * rng.standard_normal())),
-        zoom=float(recording.zoom * rng.uniform(0.985, 1.015)),
+        zoom=float(rng.uniform(0.985, 1.015)),
     )
 
 
