@@ -6,6 +6,7 @@ Reading order, which is the order data flows in:
     data          records, shards, tokenised batches
     models        quantiser, VQGAN, discriminator, cross-attention, MaskGIT: what is trained
     pretrained    networks with public weights
+    metrics       figures by which faces are judged
     masking, losses, decode
                   the mathematics between the networks
     sharding, state, checkpoints, interrupts, log, pictures, batching, presets

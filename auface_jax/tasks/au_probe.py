@@ -15,11 +15,12 @@ import ml_collections
 import numpy as np
 import optax
 from flax import linen as nn
-from jaxtyping import Array, Float, Int8
+from jaxtyping import Array, Float
 
 from auface_jax import losses, pictures
 from auface_jax.batching import map_batches
 from auface_jax.facs import AU_NUMBERS
+from auface_jax.metrics.units import f1_scores
 from auface_jax.models.layers import Dtype, GroupNorm, ResidualBlock, space_to_depth
 from auface_jax.state import TrainState, optimizer, update_ema
 from auface_jax.tasks import Evaluation
@@ -56,17 +57,6 @@ class AUProbe(nn.Module):
         x = nn.Dense(32, dtype=self.dtype)(x).reshape(x.shape[0], -1)
         x = nn.silu(nn.Dense(128, dtype=self.dtype)(x))
         return nn.Dense(len(AU_NUMBERS))(x.astype(jnp.float32))
-
-
-def f1_scores(
-    predicted: Int8[np.ndarray, "M A"], labels: Int8[np.ndarray, "M A"]
-) -> Float[np.ndarray, " A"]:
-    """F1 of each unit over the rows where it is coded (label 0 or 1); NaN where it never occurs."""
-    coded = labels >= 0
-    hits = ((predicted == 1) & (labels == 1) & coded).sum(0)
-    errors = ((predicted != labels) & coded).sum(0)
-    occurs = ((labels == 1) & coded).sum(0) > 0
-    return np.where(occurs, 2 * hits / np.maximum(2 * hits + errors, 1), np.nan)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,12 +30,13 @@ from auface_jax.held_out import (
     spread_rows,
     take_rows,
 )
+from auface_jax.metrics.units import f1_scores
 from auface_jax.models.vq_auface import VQAUFace
 from auface_jax.models.vqgan import VQGAN
 from auface_jax.state import TrainState, optimizer, update_ema
 from auface_jax.synthesis import build_model, generate_batch, load_vqgan, tokenize_batch
 from auface_jax.tasks import Evaluation
-from auface_jax.tasks.au_probe import AUProbeTask, f1_scores
+from auface_jax.tasks.au_probe import AUProbeTask
 
 Batch = dict[str, Array]
 PyTree = Any
