@@ -46,6 +46,7 @@ def get_config(preset: str = "") -> ConfigDict:
                     "depth": 3,  # blocks
                     "heads": 4,
                     "mlp_ratio": 2.0,  # of the gated feed-forward: three matrices, not two
+                    "fields": 32,  # learned maps over the grid that the pooled text mixes
                 },
                 "dtype": "float32",
             },
@@ -55,11 +56,11 @@ def get_config(preset: str = "") -> ConfigDict:
                 # is stands in the coarse levels.
                 "levels": (2.0, 1.0, 0.5),
                 # Weight of reading the units from the pooled text; 0 with a pre-trained encoder.
-                "units": 0.1,
+                "units": 0.5,
             },
             "fully_masked": 0.3,  # share of the rows where no token is given
             # Image and reference together: at most so many pixels, such a share a colour channel.
-            "augment": {"shift": 4, "tint": 0.1},
+            "augment": {"shift": 3, "tint": 0.1},
             # Shares of the rows that lose their text alone, their reference alone, or both.
             "dropout": {"text": 0.1, "reference": 0.03, "both": 0.05},
             "decode": {
@@ -103,6 +104,7 @@ def get_config(preset: str = "") -> ConfigDict:
         config.model.text_encoder.feed_forward = "relu"  # T5-large's
         config.model.face_encoder.update({"patch": 8, "channels": 256})
         config.model.transformer.update({"layout": "flat", "width": 512, "depth": 12, "heads": 8})
+        config.model.transformer.fields = 0
         config.loss.update({"levels": (1.0,), "units": 0.0})
         config.augment.update({"shift": 0, "tint": 0.0})
         config.fully_masked = 0.0

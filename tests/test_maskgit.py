@@ -12,6 +12,7 @@ import tiny
 from auface_jax.held_out import different_partners
 from auface_jax.masking import LAYOUTS
 from auface_jax.models.au_attention import AUCrossAttention
+from auface_jax.models.maskgit import Context, MaskGIT
 from auface_jax.models.vq_auface import VQAUFace
 from auface_jax.tasks.maskgit import context_dropout
 
@@ -213,3 +214,41 @@ def test_partners_are_of_another_group():
     np.testing.assert_array_equal(partners, different_partners(groups))
     with pytest.raises(ValueError, match="all 3 held-out records"):
         different_partners(np.zeros(3, int))
+
+
+def test_a_field_carries_the_text_to_its_own_places_and_nowhere_else():
+    """Without blocks nothing mixes places, so a field that is zero there leaves them alone."""
+    sizes = {"grid": 4, "levels": Q, "codes": K}
+    model = MaskGIT(**tiny.TRANSFORMER_FIELDS | sizes | {"depth": 0})
+    codes, masked = example_tokens("depth")
+    rng = np.random.default_rng(2)
+
+    def context(pooled):
+        return Context(
+            text=jnp.zeros((B, L, 16)),
+            text_mask=jnp.ones((B, L), bool),
+            reference=jnp.zeros((B, N, 16)),
+            pooled=jnp.asarray(pooled, jnp.float32),
+        )
+
+    smile, frown = rng.normal(size=(2, B, 16))
+    params = model.init(jax.random.key(0), codes, masked, context(smile))["params"]
+    mouth = np.isin(np.arange(N), (9, 10, 13))
+    params["text_fields"] = params["text_fields"] * mouth[None, :, None]
+    logits = functools.partial(model.apply, {"params": params}, codes, masked)
+    one, other = logits(context(smile)), logits(context(frown))
+    differs = np.abs(np.asarray(one - other)).max((0, 2, 3)) > 0
+    np.testing.assert_array_equal(differs, mouth)
+
+
+def test_without_fields_the_text_acts_through_the_blocks_alone():
+    sizes = {"grid": 4, "levels": Q, "codes": K}
+    model = VQAUFace(
+        text_encoder=tiny.TEXT_FIELDS | {"vocab_size": VOCABULARY},
+        face_encoder={"patch": 4, "channels": 8},
+        transformer=tiny.TRANSFORMER_FIELDS | sizes | {"fields": 0},
+    )
+    codes, masked = example_tokens("depth")
+    init = functools.partial(model.init, jax.random.key(0), codes, masked)
+    shapes = jax.eval_shape(lambda: init(**example_inputs()))
+    assert not {"text_fields", "field_weights"} & set(shapes["params"]["maskgit"])

@@ -34,7 +34,14 @@ TEXT_FIELDS = {
     "num_heads": 2,
     "feed_forward": "gated-gelu",
 }
-TRANSFORMER_FIELDS = {"layout": "depth", "width": 16, "depth": 2, "heads": 2, "mlp_ratio": 2.0}
+TRANSFORMER_FIELDS = {
+    "layout": "depth",
+    "width": 16,
+    "depth": 2,
+    "heads": 2,
+    "mlp_ratio": 2.0,
+    "fields": 3,
+}
 
 
 def build_data(folder: Path) -> Path:

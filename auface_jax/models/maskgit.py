@@ -86,6 +86,8 @@ class MaskGIT(nn.Module):
       levels, codes: Q and K.
       width, depth, heads: D, number of blocks, attention heads.
       mlp_ratio: hidden width of the gated feed-forward over D.
+      fields: number of learned maps over the grid that the pooled text mixes, as blendshapes mix a
+        face; 0 has none. On aligned faces a word then acts at its own places from the start.
     """
 
     layout: str
@@ -96,6 +98,7 @@ class MaskGIT(nn.Module):
     depth: int
     heads: int
     mlp_ratio: float
+    fields: int = 0
     dtype: Dtype = jnp.float32
 
     def setup(self):
@@ -106,6 +109,10 @@ class MaskGIT(nn.Module):
         self.mask_embedding = self.param("mask_embedding", normal, (self.levels, self.width))
         self.position = self.param("position", normal, (self.grid**2, self.width))
         self.reference_in = nn.Dense(self.width, dtype=self.dtype)
+        if self.fields:
+            self.field_weights = nn.Dense(self.fields, dtype=self.dtype)
+            shape_of_fields = (self.fields, self.grid**2, self.width)
+            self.text_fields = self.param("text_fields", normal, shape_of_fields)
         self.blocks = [
             Block(self.width, self.heads, int(self.mlp_ratio * self.width), dtype=self.dtype)
             for _ in range(self.depth)
@@ -137,6 +144,9 @@ class MaskGIT(nn.Module):
         x = jnp.where(masked[..., None], self.mask_embedding, embedding)
         # T_V lies on the same grid as the image tokens, so each also receives its own place's.
         place = self.position + self.reference_in(context.reference)  # [B, N, D]
+        if self.fields:
+            weights = self.field_weights(context.pooled)  # [B, fields]
+            place += jnp.einsum("bf,fnd->bnd", weights, self.text_fields.astype(self.dtype))
         if self.layout == "depth":
             x = x.sum(2) + place
         else:
