@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from auface_jax import facs
+from auface_jax.data import build as build_module
 from auface_jax.faces import models, reading_test, sampler, sheet
 
 
@@ -31,6 +32,7 @@ def test_a_sequence_comes_stays_and_goes():
 def test_every_kind_of_sheet(model):
     assert sheet.conflict_sheet(model, 24, 2, seed=0).height == 7 * 24
     assert sheet.ladder_sheet(model, 16, seed=0).height > 12 * 16
+    assert sheet.crowd_sheet(model, 16, 9, seed=0).size == (8 * 16, 2 * 16)
     assert sheet.combination_sheet(model, 16, seed=0).width == 7 * 16
     pictures = sheet.animation(model, (12,), 24, 2, seed=0, frames=7)
     first, apex, last = (np.asarray(pictures[k]) for k in (0, 3, 6))
@@ -39,14 +41,16 @@ def test_every_kind_of_sheet(model):
 
 
 def test_the_reading_test_hides_and_scores(model, tmp_path, monkeypatch, capsys):
-    out = tmp_path / "pictures"
-    reading_test.draw(model, out, each=1, size=16, seed=0)
-    key = reading_test.read_table(out / "key.csv", "unit")
-    assert sorted(key) == sorted(p.name for p in out.glob("*.png"))
+    out, table = tmp_path / "pictures", tmp_path / "apart" / "key.csv"
+    reading_test.draw(model, out, table, each=1, size=16, seed=0)
+    key = reading_test.read_table(table, "unit")
+    assert sorted(key) == sorted(p.name for p in out.iterdir()), "pictures and nothing else"
     assert sorted(key.values()) == sorted(facs.AU_NUMBERS)
     assert list(key.values()) != sorted(key.values()), "shuffled"
     with pytest.raises(ValueError, match="key.csv exists"):
-        reading_test.draw(model, out, each=1, size=16, seed=0)
+        reading_test.draw(model, tmp_path / "more", table, each=1, size=16, seed=0)
+    with pytest.raises(ValueError, match="pictures is not empty"):
+        reading_test.draw(model, out, tmp_path / "other.csv", each=1, size=16, seed=0)
     answers = dict(key)
     (confused,) = (name for name, unit in key.items() if unit == 23)
     answers[confused] = 24
@@ -63,3 +67,22 @@ def test_the_reading_test_hides_and_scores(model, tmp_path, monkeypatch, capsys)
         (tmp_path / "answers.csv").write_text(text)
         with pytest.raises(ValueError, match=message):
             reading_test.read_table(tmp_path / "answers.csv", "answer")
+
+
+def test_the_preset_is_as_large_as_bp4d_autext(monkeypatch):
+    asked = []
+
+    def build(**options):
+        asked.append(options)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(build_module, "build", build)
+    arguments = ["--source", "builtin", "--out", "set", "--size", "128", "--preset", "bp4d-autext"]
+    for more in ([], ["--people", "5"]):
+        with pytest.raises(SystemExit, match="enough"):
+            build_module.main(arguments + more)
+    whole, five = asked
+    assert "preset" not in whole and whole["people"] == 41 + 140
+    active = whole["people"] * (whole["frames"] - sampler.NEUTRAL_FRAMES)
+    assert abs(active - 302_169) <= whole["people"] / 2, "no other number of frames is nearer"
+    assert five["people"] == 5 and five["frames"] == whole["frames"]

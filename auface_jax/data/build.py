@@ -42,6 +42,9 @@ from auface_jax.data.samples import Source, SourceError, count_reasons, listed
 from auface_jax.data.shards import INFO_NAME, REFERENCES, DatasetError, ShardWriter, read_info
 
 SOURCES = ("builtin", "folder", "ict")
+# Open faces as many as BP4D-AUText: people of BP4D (41) and BP4D+ (140), and the number of images
+# of each that brings those with an active unit nearest to its 302,169.
+PRESETS = {"bp4d-autext": {"people": 181, "frames": 1671}}
 
 
 def build(
@@ -304,6 +307,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--people", type=int, help="builtin, ict: number of people")
     parser.add_argument("--frames", type=int, help="builtin, ict: images of each person")
     parser.add_argument("--facekit", help="ict: a clone of the ICT-FaceKit repository")
+    parser.add_argument(
+        "--preset", choices=PRESETS, help="builtin, ict: --people and --frames of this data set"
+    )
     parser.add_argument("--labels", help="folder: CSV of subject,task,frame,path,AU1,...,AU24")
     parser.add_argument(
         "--threshold", type=float, help="folder: the CSV holds intensities, present from this on"
@@ -324,6 +330,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--shard-records", type=int, default=4096, help="records a shard, at most")
     parser.add_argument("--processes", type=int, help="worker processes; default: one a core")
     options = vars(parser.parse_args(arguments))
+    for option, value in PRESETS.get(options.pop("preset"), {}).items():
+        options[option] = options[option] or value
     try:
         info = build(**options)
     except ValueError as error:

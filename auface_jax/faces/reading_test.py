@@ -1,13 +1,13 @@
 """Can a viewer tell each unit from its picture? Shuffled pictures, answers, a confusion matrix.
 
-    python -m auface_jax.faces.reading_test draw --out DIR [--source ict --facekit CLONE]
-    python -m auface_jax.faces.reading_test score --key DIR/key.csv --answers answers.csv
+    python -m auface_jax.faces.reading_test draw --out DIR --key KEY.csv [--source ict ...]
+    python -m auface_jax.faces.reading_test score --key KEY.csv --answers answers.csv
 
 `draw` writes pictures of one unit each, alone, in random order and in files whose names say
-nothing. Everyone in them is another person, so that no picture explains another. The key lies
-beside them; who answers does not open it. Answers are a CSV of `picture,answer`, the answer the
-number of a unit. `score` prints the matrix and how many units were told: a unit counts as told
-when more than half of its pictures were named right.
+nothing. Everyone in them is another person, so that no picture explains another. The key is
+written where `--key` says, away from the pictures; who answers does not open it. Answers are a
+CSV of `picture,answer`, the answer the number of a unit. `score` prints the matrix and how many
+units were told: a unit counts as told when more than half of its pictures were named right.
 """
 
 from __future__ import annotations
@@ -28,16 +28,20 @@ from .render import render
 from .sampler import sample_person
 
 
-def draw(model: FaceModel, out: pathlib.Path, each: int, size: int, seed: int) -> None:
-    """Writes `each` pictures of every unit, and `key.csv`, into the folder `out`.
+def draw(
+    model: FaceModel, out: pathlib.Path, key: pathlib.Path, each: int, size: int, seed: int
+) -> None:
+    """Writes `each` pictures of every unit into the folder `out`, and what they show into `key`.
 
     Raises:
-        ValueError: `out` holds a key already, or the size is bad.
+        ValueError: the key exists, `out` holds something, or the size is bad.
     """
-    key = out / "key.csv"
     if key.exists():
-        raise ValueError(f"{key} exists: name another folder, or remove it")
+        raise ValueError(f"{key} exists: name another file, or remove it")
+    if out.is_dir() and any(out.iterdir()):
+        raise ValueError(f"{out} is not empty: name another folder, or empty it")
     out.mkdir(parents=True, exist_ok=True)
+    key.parent.mkdir(parents=True, exist_ok=True)
     rows = []
     for place, number in enumerate(np.random.default_rng([seed, 3]).permutation(each * AU_NUMBERS)):
         person = sample_person(np.random.default_rng([seed, place, 0]), model)
@@ -109,6 +113,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     drawing = commands.add_parser("draw", help="write shuffled pictures and their key")
     drawing.add_argument("--out", type=pathlib.Path, required=True, help="an empty folder")
+    drawing.add_argument("--key", type=pathlib.Path, required=True, help="CSV of what they show")
     drawing.add_argument("--source", choices=MODELS, default="builtin", help="the face model")
     drawing.add_argument("--facekit", help="ict: a clone of the ICT-FaceKit repository")
     drawing.add_argument("--each", type=int, default=3, help="pictures of each unit")
@@ -121,7 +126,7 @@ def main() -> None:
     try:
         if args.command == "draw":
             model = load_model(args.source, args.facekit)
-            draw(model, args.out, args.each, args.size, args.seed)
+            draw(model, args.out, args.key, args.each, args.size, args.seed)
             print(f"{args.each * len(AU_NUMBERS)} pictures -> {args.out}")
         else:
             key, answers = read_table(args.key, "unit"), read_table(args.answers, "answer")

@@ -6,7 +6,8 @@
 
 `units`: the neutral face and each unit alone, people in columns. `conflicts`: units that pull
 against each other, likewise. `ladder`: one person, each unit from rest to full. `combinations`:
-one person through the 26 combinations of the dictionary.
+one person through the 26 combinations of the dictionary. `people`: a frame each of many people,
+as a data set holds them.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from .face_model import FaceModel
 from .models import MODELS, load_model
 from .person import Scene
 from .render import render
-from .sampler import sample_person, sample_scene, sequence
+from .sampler import NEUTRAL_FRAMES, person_frames, sample_person, sample_scene, sequence
 
-KINDS = ("units", "conflicts", "ladder", "combinations")
+KINDS = ("units", "conflicts", "ladder", "combinations", "people")
 CONFLICTS = (
     (12, 15), (1, 4), (6, 12, 15), (12, 15, 17), (6, 12, 15, 17), (1, 2, 4),
 )  # fmt: skip
@@ -118,6 +119,18 @@ def combination_sheet(model: FaceModel, size: int, seed: int, columns: int = 7) 
     return sheet
 
 
+def crowd_sheet(
+    model: FaceModel, size: int, people: int, seed: int, columns: int = 8
+) -> Image.Image:
+    """One frame each of the first people of a data set, the first that is not neutral."""
+    sheet = Image.new("RGB", (min(people, columns) * size, -(-people // columns) * size), "white")
+    for index in range(people):
+        frames = person_frames(index, NEUTRAL_FRAMES + 1, size, seed, model)
+        face = Image.fromarray(frames[NEUTRAL_FRAMES].image)
+        sheet.paste(face, (index % columns * size, index // columns * size))
+    return sheet
+
+
 def animation(
     model: FaceModel, units: tuple[int, ...], size: int, people: int, seed: int, frames: int = 24
 ) -> list[Image.Image]:
@@ -143,7 +156,7 @@ def main() -> None:
         "--animate", metavar="UNITS", help="6+12, say, in place of a sheet; to a .gif or .webp"
     )
     parser.add_argument("--size", type=int, default=128, help="pixels of one face")
-    parser.add_argument("--people", type=int, default=5, help="number of columns of people")
+    parser.add_argument("--people", type=int, default=5, help="number of people")
     parser.add_argument("--seed", type=int, default=0, help="who they are")
     parser.add_argument("--intensity", type=float, default=1.0, help="of each unit, 0 to 1")
     args = parser.parse_args()
@@ -164,6 +177,8 @@ def main() -> None:
             sheet = unit_sheet(args.size, args.people, args.seed, args.intensity, model)
         elif args.kind == "conflicts":
             sheet = conflict_sheet(model, args.size, args.people, args.seed)
+        elif args.kind == "people":
+            sheet = crowd_sheet(model, args.size, args.people, args.seed)
         elif args.kind == "ladder":
             sheet = ladder_sheet(model, args.size, args.seed)
         else:
