@@ -66,6 +66,7 @@ WEIGHTS, DESCRIPTION = "weights.safetensors", "network.json"
 
 # Every network that the command converts: where its `Network` stands.
 NETWORKS: dict[str, str] = {
+    "me_graphau": "auface_jax.pretrained.me_graphau:NETWORK",
     "t5": "auface_jax.pretrained.t5:NETWORK",
 }
 
@@ -176,6 +177,7 @@ class Network:
         cannot hold.
       rules: the table.
       ignored: regular expressions of source keys that have no target.
+      prepare: source -> the source that the table speaks of, where one leaf holds several tensors.
     """
 
     module: Callable[..., nn.Module]
@@ -183,6 +185,7 @@ class Network:
     fields: Callable[[Source], dict[str, Any]]
     rules: tuple[Rule, ...]
     ignored: tuple[str, ...] = ()
+    prepare: Callable[[Source], Source] = lambda source: source
 
     def abstract_leaves(self, module: nn.Module) -> dict[str, jax.ShapeDtypeStruct]:
         """Path -> shape and dtype of every leaf of the module's variables."""
@@ -224,6 +227,7 @@ def to_leaves(network: Network, source: Source, module: nn.Module) -> dict[str, 
     Raises:
       ConversionError: source, table and module do not fit; all faults are listed.
     """
+    source = network.prepare(source)
     wanted = network.abstract_leaves(module)
     leaves: dict[str, np.ndarray] = {}
     filled_by: dict[str, str] = {}
