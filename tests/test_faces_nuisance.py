@@ -8,6 +8,8 @@ from scipy.stats import rankdata
 
 from auface_jax import facs
 from auface_jax.faces import sampler
+from auface_jax.faces.beard import BEARDS
+from auface_jax.faces.glasses import GLASSES
 
 _TRAIN, _TEST, _FRAMES = 300, 150, 16  # people, people, frames of each
 _HIDDEN = 256
@@ -32,6 +34,9 @@ def frames():
 def _numbers(described):
     """Every field of a person or a scene as numbers."""
     values = dataclasses.asdict(described)
+    for field, names in (("beard", BEARDS), ("glasses", GLASSES)):
+        if field in values:
+            values[field] = [values[field] == name for name in names]
     if "hair_style" in values:
         values["hair_style"] = np.eye(16)[values["hair_style"]]
     return [float(v) for value in values.values() for v in np.ravel(value)]

@@ -10,6 +10,7 @@ from . import head_shape as shape
 from .builtin_fields import crease_directions, identity_fields, pull_fields
 from .face_model import CLOTH, EYE, HAIR, LASH, MOUTH, PULLS, SKIN, TEETH, FaceModel
 from .hair_shape import STYLES, shell, style_offsets
+from .occlusion import ambient_light
 
 # The usual 68 points by where they lie on the neutral face: x (subject's right first), y.
 _JAW = [(7.1, 3.6), (7.1, 1.6), (6.8, -0.4), (6.4, -2.3), (5.6, -4.3), (4.5, -5.9), (3.2, -6.9),
@@ -189,12 +190,14 @@ def face_model() -> FaceModel:
     crease = np.zeros((len(points), 2))
     crease[face] = crease_directions(uv[face])
     left = shape.ramp(points[:, 0], -0.9, 0.9)
+    triangles = np.concatenate(mesh.triangles).astype(np.int32)
+    materials = np.concatenate(mesh.materials).astype(np.uint8)
     skin = mesh.regions["head"][points[mesh.regions["head"], 2] > 2.5]
     return FaceModel(
         name="builtin",
         vertices=points.astype(np.float32),
-        triangles=np.concatenate(mesh.triangles).astype(np.int32),
-        materials=np.concatenate(mesh.materials).astype(np.uint8),
+        triangles=triangles,
+        materials=materials,
         uv=uv.astype(np.float32),
         identity=identity.astype(np.float32),
         identity_names=names,
@@ -207,4 +210,16 @@ def face_model() -> FaceModel:
         crease=crease.astype(np.float32),
         landmarks=_landmarks(points, uv, mesh.regions, skin),
         regions=mesh.regions,
+        light_reach=_light_reach(mesh.regions, points, triangles, materials),
     )
+
+
+def _light_reach(regions, points, triangles, materials):
+    """Share [V] of the light from all around: reckoned for the skin, set for what lies inside."""
+    dome = ambient_light(points.astype(np.float32), triangles[materials == SKIN])
+    reach = np.ones(len(points), np.float32)
+    outside = np.concatenate([regions[k] for k in ("head", "left_ear", "right_ear", "neck")])
+    reach[outside] = np.clip(0.16 + 0.92 * dome[outside], 0.25, 1.0)
+    reach[regions["teeth"]] = 0.75
+    reach[regions["mouth_cavity"]] = 0.3
+    return reach

@@ -13,8 +13,13 @@ import dataclasses
 import numpy as np
 
 # What a triangle is made of; the renderer shades each in its own way.
-SKIN, MOUTH, TEETH, EYE, HAIR, CLOTH, LASH = range(7)
-MATERIALS = ("skin", "mouth", "teeth", "eye", "hair", "cloth", "lash")
+SKIN, MOUTH, TEETH, EYE, HAIR, CLOTH, LASH, FRAME, BRISTLE = range(9)
+MATERIALS = (
+    "skin", "mouth", "teeth", "eye", "hair", "cloth",
+    "lash",  # the rim of a lid
+    "frame",  # of glasses
+    "bristle",  # a hair of the lashes
+)  # fmt: skip
 
 # The contractions that move a face. A unit drives one or several of them; see `muscles.py`.
 PULLS = (
@@ -59,8 +64,7 @@ class FaceModel:
         landmarks: int32 [M], vertex of each of the 68 points of the usual mark-up.
         regions: dict of name -> int32 vertices.
         light_reach: float32 [V], share of the light from all around that reaches a vertex at
-            rest; None where only the regions neck, teeth and mouth_cavity are in shadow.
-        casts_shadow: whether parts of the head keep the main light from others.
+            rest.
         lips_apart: float32 [V, 3], displacement that parts the lips by a centimetre, by which lips
             that meet push each other away; None where no pull brings them across each other.
         least_opening: share of the resting opening of the eyes that tightened lids leave.
@@ -84,8 +88,7 @@ class FaceModel:
     crease: np.ndarray
     landmarks: np.ndarray
     regions: dict[str, np.ndarray]
-    light_reach: np.ndarray | None = None
-    casts_shadow: bool = False
+    light_reach: np.ndarray
     lips_apart: np.ndarray | None = None
     least_opening: float = 0.0
     fold_rounds: int = 0
@@ -100,15 +103,12 @@ class FaceModel:
             "left": (count,),
             "hair": (len(self.hair_names), count, 3),
             "crease": (count, 2),
+            "light_reach": (count,),
         }
         for field, shape in expected.items():
             got = getattr(self, field).shape
             if got != shape:
                 raise ValueError(f"FaceModel.{field} has shape {got}, it must be {shape}")
-        if self.light_reach is not None and self.light_reach.shape != (count,):
-            raise ValueError(
-                f"FaceModel.light_reach has shape {self.light_reach.shape}, it must be ({count},)"
-            )
         if self.triangles.max() >= count:
             raise ValueError(
                 f"FaceModel.triangles names vertex {self.triangles.max()} of only {count}"

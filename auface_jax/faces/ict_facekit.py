@@ -114,7 +114,6 @@ def face_model(path: str | Path, cache: str | Path | None = None) -> FaceModel:
         landmarks=scan.landmarks,
         regions=_regions(scan),
         light_reach=reach,
-        casts_shadow=True,
         lips_apart=padded(scan.lips_apart[None])[0],
         least_opening=0.42,
         fold_rounds=6,

@@ -23,6 +23,11 @@ class Person:
         shine: 0 to 1, oiliness of the skin.
         asymmetry: -0.3 to 0.3, habitual lead of the left half of the face.
         paint_seed: seed of the person's fine skin pattern.
+        tone: float32 [P], 0 to 0.12, habitual contraction of each pull in the resting face; the
+            muscles of a present unit contract by 0.43 or more.
+        beard: one of `beard.BEARDS`; beard_length: centimetres at the chin.
+        glasses: one of `glasses.GLASSES`; rim: radius of the rims in centimetres.
+        frame: linear RGB of the glasses.
     """
 
     shape: np.ndarray
@@ -44,6 +49,12 @@ class Person:
     shine: float
     asymmetry: float
     paint_seed: int
+    tone: np.ndarray
+    beard: str
+    beard_length: float
+    glasses: str
+    rim: float
+    frame: Colour
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from .face_model import CLOTH, EYE, HAIR, LASH, MOUTH, TEETH
+from .face_model import BRISTLE, CLOTH, EYE, FRAME, HAIR, LASH, MOUTH, TEETH
 
 _jit = numba.njit(cache=True, error_model="numpy")
 
@@ -136,6 +136,52 @@ def rasterise(screen, triangles, size):
 
 
 @_jit
+def _depth(row, column, shown, weight, screen, triangles):
+    """How far away what a pixel shows is; endless for the background."""
+    f = shown[row, column]
+    if f < 0:
+        return np.inf
+    v, w = weight[row, column, 0], weight[row, column, 1]
+    a, b, c = triangles[f, 0], triangles[f, 1], triangles[f, 2]
+    return (1 - v - w) * screen[a, 2] + v * screen[b, 2] + w * screen[c, 2]
+
+
+@_jit
+def glaze(
+    shown, weight, screen, triangles, lens_shown, lens_weight, lens_screen, lens_triangles,
+    normals, lights, ambient, picture,
+):  # fmt: skip
+    """Lays clear lenses over a picture: a breath of tint, and lights mirrored in their front.
+
+    Args:
+        shown, weight, screen, triangles: what was drawn, see `rasterise`; lens_...: the lenses.
+        normals: float32 [M, 3], of the lenses. lights, ambient, picture: as in `shade`.
+    """
+    for row in range(picture.shape[0]):
+        for column in range(picture.shape[1]):
+            f = lens_shown[row, column]
+            if f < 0:
+                continue
+            near = _depth(row, column, lens_shown, lens_weight, lens_screen, lens_triangles)
+            if near > _depth(row, column, shown, weight, screen, triangles):
+                continue
+            v, w = lens_weight[row, column, 0], lens_weight[row, column, 1]
+            a, b, c = lens_triangles[f, 0], lens_triangles[f, 1], lens_triangles[f, 2]
+            nx = (1 - v - w) * normals[a, 0] + v * normals[b, 0] + w * normals[c, 0]
+            ny = (1 - v - w) * normals[a, 1] + v * normals[b, 1] + w * normals[c, 1]
+            nz = (1 - v - w) * normals[a, 2] + v * normals[b, 2] + w * normals[c, 2]
+            n = np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9
+            for k in range(3):
+                picture[row, column, k] = 0.95 * picture[row, column, k] + 0.012 * ambient
+            for i in range(lights.shape[0]):
+                lx, ly, lz = lights[i, 0], lights[i, 1], lights[i, 2] + 1.0
+                h = np.sqrt(lx * lx + ly * ly + lz * lz)
+                mirror = max((nx * lx + ny * ly + nz * lz) / (n * h), 0.0) ** 420.0
+                for k in range(3):
+                    picture[row, column, k] += 0.20 * mirror * lights[i, 3 + k]
+
+
+@_jit
 def _sample(texture, x, y, out):
     """Bilinear texture value at texel coordinates, into out [3]."""
     last = texture.shape[0] - 1.001
@@ -151,7 +197,7 @@ def _sample(texture, x, y, out):
 @_jit
 def shade(
     shown, weight, triangles, materials, normals, uv, fold, light_reach, key_reach, skin, wrinkles,
-    colours, lights, ambient, shine, phase, lid_top, texture_map, picture,
+    relief, detail, colours, lights, ambient, shine, phase, lid_top, texture_map, picture,
 ):  # fmt: skip
     """Colours every pixel that shows a triangle, in linear light.
 
@@ -161,8 +207,9 @@ def shade(
         normals: float32 [V, 3]; uv: float32 [V, 2]; fold: float32 [V], weight of the wrinkles;
         light_reach: float32 [V], share of the light that is not blocked by other parts, and
         key_reach: float32 [V], the same for the first light alone.
-        skin, wrinkles: float32 [T, T, 3] textures, see `skin`.
-        colours: float32 [4, 3], of hair, cloth, iris and lips.
+        skin, wrinkles, relief: float32 [T, T, 3] textures, see `skin`.
+        detail: 0 to 1, share of the relief that pixels of this size can show.
+        colours: float32 [5, 3], of hair, cloth, iris, lips and the frame of glasses.
         lights: float32 [N, 6], unit direction to each light and its colour times strength.
         ambient, shine: scalars. phase: where the strands of the hair start.
         lid_top: height of the upper lids' edge over the middle of the eyeballs, in radii.
@@ -172,6 +219,7 @@ def shade(
     size = shown.shape[0]
     base = np.zeros(3, np.float32)
     bump = np.zeros(3, np.float32)
+    fine = np.zeros(3, np.float32)
     for row in range(size):
         for column in range(size):
             f = shown[row, column]
@@ -229,6 +277,12 @@ def shade(
             elif material == LASH:
                 for k in range(3):
                     base[k] = 0.03 + 0.12 * colours[3, k]
+            elif material == BRISTLE:
+                base[0], base[1], base[2] = 0.016, 0.012, 0.010
+            elif material == FRAME:
+                for k in range(3):
+                    base[k] = colours[4, k]
+                gloss, power = 0.35, 30.0
             else:
                 x = (s - texture_map[0]) * texture_map[2] - 0.5
                 y = (t - texture_map[1]) * texture_map[2] - 0.5
@@ -241,7 +295,10 @@ def shade(
                     dark = max(1.0 - 0.60 * min(depth, 1.3) * bump[2], 0.38)
                     for k in range(3):
                         base[k] *= dark
-                gloss, power = 0.04 + 0.10 * shine, 14.0
+                _sample(relief, x, y, fine)
+                nx -= detail * fine[0]
+                ny -= detail * fine[1]
+                gloss, power = (0.04 + 0.10 * shine) * fine[2], 14.0
             n = np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9
             nx, ny, nz = nx / n, ny / n, nz / n
             sky = ambient * (0.82 + 0.25 * ny)

@@ -14,7 +14,10 @@ import numpy as np
 
 from ..data.align import TEMPLATE, anchor_points, similarity
 from . import raster, skin
-from .face_model import SKIN, FaceModel
+from .beard import thickness
+from .face_model import BRISTLE, FRAME, SKIN, FaceModel
+from .glasses import Glasses, fitted
+from .lashes import lashes
 from .muscles import displaced, eyeball_sphere, rest_lids
 from .occlusion import lit_from
 from .person import Person, Scene
@@ -22,7 +25,9 @@ from .person import Person, Scene
 CAMERA_DISTANCE = 62.0  # centimetres from the middle of the head
 _FULL_FOLD = 0.30  # share by which skin is shortened where a wrinkle has its full depth
 _DARKEST = 0.7  # share of the main light that a shadow keeps away
+_HIDES_FOLDS = 0.1  # centimetres of a beard under which no wrinkle is seen
 _PENUMBRA_ROUNDS = 2  # how often a shadow is averaged over neighbouring vertices
+_FULL_DETAIL = 512  # pixels drawn a side at which pores have their full depth
 _VERGENCE = 3.0  # degrees by which each eye turns in to look at the camera
 MIN_SIZE, MAX_SIZE = 16, 1024
 
@@ -33,40 +38,59 @@ class _Prepared:
 
     neutral: np.ndarray  # [V, 3]
     texture: np.ndarray  # [T, T, 3]
+    relief: np.ndarray  # [T, T, 3]
     centre: np.ndarray  # [3], between the eyes and the mouth
     skin_triangles: np.ndarray  # [F', 3]
-    light_reach: np.ndarray  # [V]
+    beard: np.ndarray  # [V], centimetres
+    glasses: Glasses | None
+    # The V vertices of the face, then the corners of lashes, then those of a frame: W in all.
+    triangles: np.ndarray  # [F'', 3]
+    materials: np.ndarray  # [F'']
+    uv: np.ndarray  # [W, 2]
+    light_reach: np.ndarray  # [W]
 
 
 def resting_face(model: FaceModel, person: Person) -> np.ndarray:
     """The person's vertices at rest, float32 [V, 3]."""
-    return rest_lids(model, model.neutral(person.shape, person.hair_style))
+    face = model.neutral(person.shape, person.hair_style)
+    for strength, field in zip(person.tone, model.pulls, strict=True):
+        if strength:
+            face = face + strength * field
+    return rest_lids(model, face)
 
 
 @functools.lru_cache(maxsize=8)
 def _prepare(model: FaceModel, person: Person) -> _Prepared:
     neutral = resting_face(model, person)
     marks = neutral[model.landmarks]
+    hairs = lashes(model)
+    worn = fitted(model, person, neutral)
+    parts = [(model.triangles, model.materials, len(neutral))]
+    parts.append((hairs.triangles, BRISTLE, 3 * len(hairs.roots)))
+    if worn:
+        parts.append((worn.frame_triangles, FRAME, len(worn.frame)))
+    starts = np.cumsum([0, *(count for _, _, count in parts)])
+    extra = starts[-1] - len(neutral)
+    skin_triangles = model.triangles[model.materials == SKIN]
+    is_skin = np.zeros(len(neutral), bool)
+    is_skin[skin_triangles] = True
     return _Prepared(
         neutral=neutral,
         texture=skin.paint(person, model.hair_names[person.hair_style]),
+        relief=skin.fine_relief(person),
         centre=0.5 * (marks[36:48].mean(0) + marks[48:60].mean(0)) * [0, 1, 0] + [0, 0.55, 5.0],
-        skin_triangles=model.triangles[model.materials == SKIN],
-        light_reach=_light_reach(model, neutral)
-        if model.light_reach is None
-        else model.light_reach,
+        skin_triangles=skin_triangles,
+        beard=(thickness(person.beard, person.beard_length, model.uv) * is_skin).astype(np.float32),
+        glasses=worn,
+        triangles=np.concatenate(
+            [t + s for (t, _, _), s in zip(parts, starts, strict=False)], dtype=np.int32
+        ),
+        materials=np.concatenate(
+            [np.broadcast_to(m, len(t)) for t, m, _ in parts], dtype=np.uint8, casting="unsafe"
+        ),
+        uv=np.concatenate([model.uv, np.zeros((extra, 2))], dtype=np.float32),
+        light_reach=np.concatenate([model.light_reach, np.ones(extra)], dtype=np.float32),
     )
-
-
-def _light_reach(model, neutral):
-    """Shadow of chin and lips by region, for a model that does not bring its own."""
-    reach = np.ones(len(neutral), np.float32)
-    neck = model.regions["neck"]
-    below = np.clip((neutral[model.landmarks[8], 1] - neutral[neck, 1]) / 5.0, 0.0, 1.0)
-    reach[neck] = 0.38 + 0.5 * below
-    reach[model.regions["teeth"]] = 0.75
-    reach[model.regions["mouth_cavity"]] = 0.3
-    return reach
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
@@ -151,6 +175,29 @@ def _background(scene, size):
     return np.ascontiguousarray(first * (1 - t) + second * t, np.float32)
 
 
+def _dressed(model, ready, vertices):
+    """The moved face [V, 3] with its beard, lashes and frame of glasses: [W, 3]."""
+    if ready.beard.any():
+        away = raster.vertex_normals(vertices, ready.skin_triangles)
+        vertices = vertices + ready.beard[:, None] * away
+    parts = [vertices, lashes(model).grown(vertices)]
+    if ready.glasses:
+        parts.append(ready.glasses.frame)
+    return np.concatenate(parts)
+
+
+def _glaze(ready, scene, anchors, shown, weight, screen, lights, picture):
+    """Lays the lenses of the person's glasses over the picture."""
+    worn, size = ready.glasses, len(picture)
+    lens = _framed(_project(worn.lens, ready.centre, scene), anchors, scene, size)
+    lens_shown, lens_weight = raster.rasterise(lens, worn.lens_triangles, size)
+    normals = _turn(worn.lens_normals, rotation(scene.yaw, scene.pitch, scene.roll))
+    raster.glaze(
+        shown, weight, screen, ready.triangles, lens_shown, lens_weight, lens,
+        worn.lens_triangles, normals.astype(np.float32), lights, np.float32(scene.ambient), picture,
+    )  # fmt: skip
+
+
 def _film(light, exposure):
     """Linear light -> sRGB in [0, 1], highlights rolled off."""
     light = light * exposure
@@ -186,36 +233,49 @@ def render(
     for _ in range(model.fold_rounds):
         shorter = raster.averaged(shorter, ready.skin_triangles)
     fold = person.age_lines + person.wrinkle_depth * np.clip(shorter / _FULL_FOLD, 0.0, 1.0)
-    fold = fold * model.crease.any(1)
+    fold = fold * model.crease.any(1) * (1.0 - np.clip(ready.beard / _HIDES_FOLDS, 0.0, 1.0))
 
     samples = 3 if size < 100 else 2
     drawn = size * samples
+    marks = vertices[model.landmarks]  # on the skin, under a beard
+    vertices = _dressed(model, ready, vertices)
+    fold = np.concatenate([fold, np.zeros(len(vertices) - len(fold))])
     anchors = _project(ready.neutral[model.landmarks], ready.centre, scene)
-    screen = _framed(_project(vertices, ready.centre, scene), anchors, scene, drawn)
+    screen, marks = (
+        _framed(_project(points, ready.centre, scene), anchors, scene, drawn)
+        for points in (vertices, marks)
+    )
     normals = _turn(
-        raster.vertex_normals(vertices, model.triangles),
+        raster.vertex_normals(vertices, ready.triangles),
         rotation(scene.yaw, scene.pitch, scene.roll),
     )
     lights = _lights(scene)
+    head = len(model.vertices)
     key_reach = np.ones(len(vertices), np.float32)
-    if model.casts_shadow:
-        key_reach = _shadow(lights[0, :3], vertices, normals, model.triangles, scene)
-    uv = model.uv.copy()
+    key_reach[:head] = _shadow(
+        lights[0, :3], vertices[:head], normals[:head], model.triangles, scene
+    )
+    uv = ready.uv.copy()
     for part, inwards in zip(model.eyeballs, (-_VERGENCE, _VERGENCE), strict=True):
         gaze = rotation(scene.gaze[0] + inwards, scene.gaze[1], 0.0)
         centre, radius = eyeball_sphere(vertices[part])
         uv[part] = _turn((vertices[part] - centre) / radius, gaze.T)[:, :2]
 
-    shown, weight = raster.rasterise(screen, model.triangles, drawn)
+    shown, weight = raster.rasterise(screen, ready.triangles, drawn)
     picture = _background(scene, drawn)
-    colours = np.array([person.hair_colour, person.cloth, person.iris, person.lips], np.float32)
+    colours = np.array(
+        [person.hair_colour, person.cloth, person.iris, person.lips, person.frame], np.float32
+    )
     raster.shade(
-        shown, weight, model.triangles, model.materials, normals.astype(np.float32), uv,
+        shown, weight, ready.triangles, ready.materials, normals.astype(np.float32), uv,
         fold.astype(np.float32), ready.light_reach, key_reach, ready.texture, skin.wrinkle_map(),
-        colours, lights, np.float32(scene.ambient), np.float32(person.shine),
-        np.float32(person.paint_seed % 7), _lid_top(model, vertices),
+        ready.relief, np.float32(min(drawn / _FULL_DETAIL, 1.0)), colours, lights,
+        np.float32(scene.ambient), np.float32(person.shine), np.float32(person.paint_seed % 7),
+        _lid_top(model, vertices),
         np.array([skin.LEFT, skin.BOTTOM, skin.TEXTURE / skin.SPAN], np.float32), picture,
     )  # fmt: skip
+    if ready.glasses:
+        _glaze(ready, scene, anchors, shown, weight, screen, lights, picture)
     bright = _film(picture, scene.exposure)
     image = bright.reshape(size, samples, size, samples, 3).mean((1, 3))
-    return np.round(image * 255).astype(np.uint8), screen[model.landmarks, :2] / samples
+    return np.round(image * 255).astype(np.uint8), marks[:, :2] / samples

@@ -17,8 +17,10 @@ import numpy as np
 from scipy.special import ndtri
 
 from ..facs import AU_NUMBERS
+from .beard import BEARDS
 from .builtin import face_model
-from .face_model import FaceModel
+from .face_model import PULLS, FaceModel
+from .glasses import GLASSES
 from .muscles import check_intensities
 from .person import Person, Scene
 from .render import render
@@ -54,6 +56,21 @@ _HAIR = np.array([[0.015, 0.012, 0.011], [0.05, 0.026, 0.015], [0.13, 0.062, 0.0
                   [0.26, 0.095, 0.035], [0.46, 0.29, 0.13], [0.45, 0.43, 0.41]])  # fmt: skip
 _IRIS = np.array([[0.07, 0.032, 0.014], [0.16, 0.085, 0.035], [0.16, 0.19, 0.07],
                   [0.13, 0.24, 0.36], [0.20, 0.24, 0.26]])  # fmt: skip
+_METALS = np.array([[0.42, 0.43, 0.45], [0.48, 0.34, 0.14], [0.08, 0.08, 0.09],
+                    [0.42, 0.24, 0.18]])  # fmt: skip
+_ACETATES = np.array([[0.012, 0.012, 0.014], [0.10, 0.045, 0.02], [0.02, 0.03, 0.08],
+                      [0.13, 0.015, 0.02]])  # fmt: skip
+_GLASSES_SHARE = 0.25  # of people
+# Ways in which faces at rest differ: what contracts to one side, and to the other.
+_HABITS = (
+    (("brow_inner_up", "brow_outer_up"), ("brow_down",)),
+    (("brow_together",), ()),
+    (("corner_up", "corner_wide"), ("corner_down",)),
+    (("lips_press",), ("lip_up",)),
+    (("lid_tight",), ()),
+    (("chin_up",), ()),
+)
+_TONE = 0.12  # the most of each; AU intensity 0.3 contracts its muscle by 0.43
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -124,7 +141,37 @@ def sample_person(rng: np.random.Generator, model: FaceModel | None = None) -> P
         shine=float(rng.uniform(0.0, 1.0)),
         asymmetry=float(np.clip(0.05 * rng.standard_normal(), -0.12, 0.12)),
         paint_seed=int(rng.integers(2**31)),
+        tone=_sample_tone(rng),
+        **_sample_beard(rng, bearded),
+        **_sample_glasses(rng),
     )
+
+
+def _sample_tone(rng):
+    """Float32 [P]: a face at rest holds its brows, lids and mouth in a way of its own."""
+    tone = np.zeros(len(PULLS), np.float32)
+    for up, down in _HABITS:
+        held = np.clip(_TONE / 2 * rng.standard_normal(), -_TONE, _TONE)
+        for pull in up if held > 0 else down:
+            tone[PULLS.index(pull)] += abs(held)
+    return tone
+
+
+def _sample_beard(rng, bearded):
+    """Fields of a beard: some of those who do not shave let it grow."""
+    kind = rng.choice(BEARDS, p=[0.35, 0.15, 0.15, 0.35])
+    length = 0.15 + 0.55 * rng.beta(1.3, 2.0)
+    return {"beard": str(kind) if bearded else "none", "beard_length": float(length)}
+
+
+def _sample_glasses(rng):
+    """Fields of glasses: slim rims of metal, or thicker ones of acetate."""
+    worn = rng.uniform() < _GLASSES_SHARE
+    kind = str(rng.choice(GLASSES[1:]))
+    metal = rng.uniform() < 0.5
+    rim = rng.uniform(0.05, 0.08) if metal else rng.uniform(0.10, 0.17)
+    frame = (_METALS if metal else _ACETATES)[rng.integers(4)] * rng.uniform(0.8, 1.2)
+    return {"glasses": kind if worn else "none", "rim": float(rim), "frame": _tuple(frame)}
 
 
 @functools.cache

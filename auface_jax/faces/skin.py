@@ -11,6 +11,7 @@ import functools
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from .beard import cover
 from .hair_shape import scalp_cover
 from .head_shape import (
     EYE,
@@ -26,6 +27,7 @@ from .head_shape import (
 from .person import Person
 
 TEXTURE = 512
+_PORE_DEPTH, _STRAND_DEPTH = 0.0045, 0.02  # centimetres
 LEFT, BOTTOM, SPAN = -12.5, -9.5, 25.0  # the piece of the plane that a texture covers
 
 
@@ -119,7 +121,8 @@ def _shadows():
     slant = 0.10 * hill(ax, y, 4.8, EYE[1], 0.8, 0.8)
     top = EYE[1] + UPPER_OPEN * opening + slant
     wide = 1 - ramp(np.abs(ax - EYE[0]), 1.45, 1.75)
-    shade -= 0.80 * np.exp(-0.5 * ((y - top - 0.05) / 0.11) ** 2) * wide  # lashes
+    within = 1 - ramp(np.abs(ax - EYE[0]), 1.15, 1.5)
+    shade -= 0.80 * np.exp(-0.5 * ((y - top - 0.05) / 0.11) ** 2) * within  # roots of lashes
     shade -= 0.24 * np.exp(-0.5 * ((y - top - 0.42) / 0.09) ** 2) * wide  # fold of the lid
     low = EYE[1] - LOWER_OPEN * opening + slant
     shade -= 0.25 * np.exp(-0.5 * ((y - low + 0.03) / 0.08) ** 2) * wide
@@ -138,6 +141,23 @@ def _brows(person, ax, y, rng):
     waves = rng.uniform(0, 6.28, 3)
     strands = sum(np.sin(along * f + p) for f, p in zip((1.0, 1.7, 2.9), waves, strict=True)) / 3
     return body * ends * (0.88 + 0.12 * strands) * person.brow_density
+
+
+@functools.cache
+def _strands():
+    """Noise [T, T] of unit variance that runs down the face, as hair of a beard does."""
+    noise = np.random.default_rng(8).standard_normal((TEXTURE, TEXTURE))
+    fine = gaussian_filter(noise, (4.5, 0.8), mode="wrap")
+    tufts = gaussian_filter(noise, (9.0, 2.5), mode="wrap")
+    return (0.8 * fine / fine.std() + 0.6 * tufts / tufts.std()).astype(np.float32)
+
+
+@functools.cache
+def _pores():
+    """Fine grain [T, T] of skin, of unit variance: pits where pores are, finest folds between."""
+    noise = np.random.default_rng(9).standard_normal((TEXTURE, TEXTURE))
+    grain = gaussian_filter(noise, 0.9, mode="wrap") - gaussian_filter(noise, 2.5, mode="wrap")
+    return (grain / grain.std()).astype(np.float32)
 
 
 def _mottle(rng, cells):
@@ -177,12 +197,36 @@ def paint(person: Person, hair_style: str) -> np.ndarray:
         spots = gaussian_filter(rng.standard_normal(x.shape).astype(np.float32), 1.6)
         spots = ramp(spots / spots.std(), 1.1, 2.0) * hill(ax, y, 1.8, 0.6, 2.4, 1.3)
         mix(0.55 * person.freckles * spots, skin * [0.62, 0.48, 0.38])
+    hair = np.asarray(person.hair_colour, np.float32)
     if person.stubble > 0:
         beard = ramp(-y, 1.6, 3.2) * ramp(ax, 3.2, 5.0) + hill(ax, y, 0, -2.1, 1.9, 0.55)
         beard = np.clip(beard + hill(ax, y, 0, -6.6, 3.6, 1.1), 0, 1)
-        mix(0.55 * person.stubble * beard, 0.25 * skin + 0.75 * np.asarray(person.hair_colour))
+        mix(0.55 * person.stubble * beard, 0.25 * skin + 0.75 * hair)
+    strands = np.roll(_strands(), person.paint_seed % TEXTURE, 1)
+    beard = cover(person.beard, x, y, ragged=0.12 * strands)
+    mix(0.90 * beard, (0.85 * hair + 0.05 * skin) * (1.0 + 0.28 * strands[..., None]))
     mix(0.88 * _lip_mask(ax, y), person.lips)
     colour = colour * _shadows()[..., None]
     mix(0.92 * scalp_cover(hair_style, x, y), person.hair_colour)
     mix(_brows(person, ax, y, rng), person.brow_colour)
     return np.ascontiguousarray(colour, np.float32)
+
+
+def fine_relief(person: Person) -> np.ndarray:
+    """What is too fine for the mesh: float32 [T, T, 3] of (slope x, slope y, gloss).
+
+    Pores, wide on nose and cheeks and hardly any on lips and lids, and the strands of a beard.
+    Gloss is a factor on that of plain skin: lips are moist, hair of a beard is dull.
+    """
+    x, y = texel_grid()
+    ax = np.abs(x)
+    shift = person.paint_seed % TEXTURE
+    strands, pores = np.roll(_strands(), shift, 1), np.roll(_pores(), shift, 1)
+    lips = _lip_mask(ax, y)
+    beard = cover(person.beard, x, y, ragged=0.12 * strands)
+    rough = 0.55 + 0.45 * hill(ax, y, 2.2, 0.2, 2.2, 1.8) + 0.35 * hill(ax, y, 0, -0.3, 1.1, 1.0)
+    rough = rough * (1 - 0.75 * lips) * (1 - 0.8 * hill(ax, y, EYE[0], EYE[1], 1.5, 0.8))
+    height = _PORE_DEPTH * rough * (1 - beard) * pores + _STRAND_DEPTH * beard * strands
+    slope_y, slope_x = np.gradient(height, SPAN / TEXTURE)
+    gloss = (1.0 + 1.6 * lips) * (1 - 0.7 * beard)
+    return np.stack([slope_x, slope_y, gloss], -1).astype(np.float32)
