@@ -28,7 +28,7 @@ def get_config(preset: str = "") -> ConfigDict:
             "data": presets.data_config(preset),
             "mesh": {"fsdp": 1},
             "seed": 0,
-            "num_steps": 3_000,
+            "num_steps": 2_600,
             "batch_size": 16,
             "model": {
                 "text_encoder": {
@@ -65,7 +65,7 @@ def get_config(preset: str = "") -> ConfigDict:
             "dropout": {"text": 0.1, "reference": 0.03, "both": 0.05},
             "decode": {
                 "steps": 12,
-                "guidance": 5.0,
+                "guidance": 3.0,
                 "temperature": 0.3,
                 "choice_temperature": 2.0,
             },
@@ -82,7 +82,7 @@ def get_config(preset: str = "") -> ConfigDict:
             "log_every": 50,
             "checkpoint_every": 300,
             "keep_checkpoints": 2,
-            "sample_every": 1_500,
+            "sample_every": 1_300,
             "eval_images": 256,
         }
     )
