@@ -21,7 +21,10 @@ from PIL import Image
 
 from auface_jax import checkpoints, facs, pictures
 from auface_jax.data import pipeline
-from auface_jax.data.folder import read_square
+from auface_jax.data.align import AlignmentError, align
+from auface_jax.data.detector import NoDetectorError
+from auface_jax.data.images import central_square, read_rgb
+from auface_jax.data.shards import read_info
 from auface_jax.data.tokenizer import Tokenizer, load_tokenizer
 from auface_jax.decode import DecodeOptions
 from auface_jax.log import say
@@ -119,17 +122,23 @@ class Generator:
         return np.asarray(draw(self.weights, records, jax.random.key_data(keys)))
 
 
-def find_reference(generator: Generator, reference: str) -> tuple[UInt8[np.ndarray, "S S 3"], str]:
+def find_reference(
+    generator: Generator, reference: str, *, aligned: bool = False
+) -> tuple[UInt8[np.ndarray, "S S 3"], str]:
     """An image file, a person of the run's data set, or "" for its first test person.
+
+    The face of a file is looked for and framed as the training faces are; `aligned` says that it
+    is framed so already, and takes the middle of the picture as it is.
 
     Returns the image and its name for captions.
 
     Raises:
+      ValueError: the file is no image that can be read, or has no face, or several.
       FileNotFoundError: neither a file nor a person; the message says which people there are.
     """
     data_dir, size = pathlib.Path(generator.config.data.dir), generator.vqgan.image_size
     if reference and pathlib.Path(reference).is_file():
-        return read_square(reference, size), pathlib.Path(reference).name
+        return frame_photograph(reference, data_dir, size, aligned), pathlib.Path(reference).name
     if not (data_dir / "dataset.json").exists():
         raise FileNotFoundError(
             f"--reference {reference or '(none)'!r} is not an image file, and the run's data set "
@@ -143,6 +152,29 @@ def find_reference(generator: Generator, reference: str) -> tuple[UInt8[np.ndarr
             f"people of {data_dir} ({people[0]} … {people[-1]})"
         )
     return pipeline.load_reference(data_dir, person), person
+
+
+def frame_photograph(
+    path: str, data_dir: pathlib.Path, size: int, aligned: bool
+) -> UInt8[np.ndarray, "S S 3"]:
+    """A user's picture, framed as the data set in `data_dir` is; see `find_reference`."""
+    image = read_rgb(path)
+    if aligned:
+        return central_square(image, size)
+    options = read_info(data_dir)["options"] if (data_dir / "dataset.json").exists() else {}
+    if options.get("align") == "off":
+        say(
+            f"{data_dir} was built from pictures as they were cropped, so the middle of {path} is "
+            "taken: crop it as they are"
+        )
+        return central_square(image, size)
+    try:
+        return align(image, size=size, margin=options.get("margin", 0.0))[0]
+    except (AlignmentError, NoDetectorError) as error:
+        raise ValueError(
+            f"{path}: {error}; or crop it square as the training faces are and say "
+            "--reference-aligned"
+        ) from error
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -159,8 +191,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--reference",
         default="",
-        help="an image of a face framed as the training data are, or a person of the run's data "
-        "set (default: its first test person)",
+        help="an image file with one face, or a person of the run's data set (default: its first "
+        "test person)",
+    )
+    parser.add_argument(
+        "--reference-aligned",
+        action="store_true",
+        help="the image file is framed as the training faces are: take its middle as it is",
     )
     parser.add_argument("--num", type=int, default=4, help="pictures to draw (default 4)")
     parser.add_argument("--seed", type=int, default=0, help="of text and pictures (default 0)")
@@ -183,7 +220,9 @@ def main(arguments: list[str] | None = None) -> None:
         if not text.strip():
             raise ValueError("--text is empty; describe what the face does, or use --aus")
         generator = Generator.from_run(options.run)
-        reference, name = find_reference(generator, options.reference)
+        reference, name = find_reference(
+            generator, options.reference, aligned=options.reference_aligned
+        )
         decode = {key: getattr(options, key) for key in ("guidance", "steps")}
         decode = {key: value for key, value in decode.items() if value is not None}
         made = generator(reference, text, num=options.num, seed=options.seed, **decode)

@@ -65,6 +65,9 @@ def data_config(preset: str) -> ConfigDict:
             # Intensity from which a unit is present, for a CSV of intensities.
             "threshold": placeholder(float),
             "maximum": 1.0,  # what intensities of that CSV are divided by
+            "uncoded_units": "refuse",  # or "absent": units that no line of that CSV codes
+            "align": "auto",  # or "landmarks", "detector" or "off": how its faces are framed
+            "margin": 0.0,  # room around aligned faces, a share of the crop
             "size": 64,  # pixels
             "seed": 0,
             "dir": "",  # "" takes a folder under datasets/ named for all of the above
@@ -93,8 +96,7 @@ def data_folder(data: ConfigDict) -> pathlib.Path:
         name = f"{data.source}-{data.people}x{data.frames}-{data.size}px-seed{data.seed}"
     else:
         labels = pathlib.Path(data.labels).resolve()
-        digest = hashlib.sha256(f"{labels} {data.threshold} {data.maximum}".encode()).hexdigest()[
-            :8
-        ]
+        how = (data.threshold, data.maximum, data.uncoded_units, data.align, data.margin)
+        digest = hashlib.sha256(f"{labels} {how}".encode()).hexdigest()[:8]
         name = f"{data.source}-{labels.parent.name}-{data.size}px-seed{data.seed}-{digest}"
     return pathlib.Path("datasets") / name

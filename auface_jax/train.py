@@ -304,19 +304,22 @@ def main(argv: list[str]) -> None:
 
 def build_data(data: Config) -> None:
     """Builds the records that `data` describes, when they are absent."""
-    if data.source not in build.SOURCES:
+    buildable = ("builtin", "folder", "ict")
+    if data.source not in buildable:
         if not pathlib.Path(data.dir).exists():
             raise FileNotFoundError(
                 f"no data set at data.dir={data.dir}, and the source {data.source!r} is not one "
-                f"that training can build itself ({', '.join(build.SOURCES)}); build it there "
-                "first, or take another preset"
+                f"that training can build itself ({', '.join(buildable)}); build it there first "
+                f"(python -m auface_jax.data.build --source {data.source} --out {data.dir} ...), "
+                "or take another preset"
             )
         return
     options = {"source": data.source, "size": data.size, "seed": data.seed}
     if data.source in ("builtin", "ict"):
         options |= {"people": data.people, "frames": data.frames, "facekit": data.facekit or None}
     else:
-        options |= {"labels": data.labels, "threshold": data.threshold, "maximum": data.maximum}
+        names = ("labels", "threshold", "maximum", "uncoded_units", "align", "margin")
+        options |= {name: data[name] for name in names}
     build.build_if_absent(options, data.dir)
 
 

@@ -1,12 +1,20 @@
 """Every face comes to one place, with the same bytes each time, and its expression is its own."""
 
+import json
+import sys
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from auface_jax.data.align import TEMPLATE, AlignmentError, align, anchor_points
+from auface_jax import generate
+from auface_jax.data import detector, images
+from auface_jax.data.align import TEMPLATE, AlignmentError, align, anchor_points, frame
+from auface_jax.data.images import read_rgb
+from auface_jax.data.records import SCHEMA_VERSION
+from auface_jax.data.samples import SourceError
 from auface_jax.faces import render, sampler
 from auface_jax.faces.builtin import face_model
 from auface_jax.faces.person import Scene
@@ -38,6 +46,7 @@ def test_a_face_on_the_template_passes_unharmed():
     np.testing.assert_allclose(moved, points_on_template(64), atol=1e-4)
 
 
+@settings(max_examples=25)
 @given(
     st.floats(0.4, 3.0), st.floats(-180.0, 180.0), st.floats(-0.1, 0.3), st.sampled_from((16, 40))
 )
@@ -110,8 +119,11 @@ def test_open_faces_are_framed_as_photographs_are_aligned():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda p: p[:46], r"shape \(46, 2\), expected \[M, 2\] with 49, 51, 66, 68"),
-        (lambda p: np.full_like(p, np.nan), "no numbers"),
+        (
+            lambda p: p[:46],
+            r"unknown set \(an array \(46, 2\), .* with 68, 66, 51, 49",
+        ),
+        (lambda p: np.full_like(p, np.nan), "no number"),
         (lambda p: np.zeros_like(p), "0.0 pixels apart"),
         (lambda p: p * 0.01, "too small"),
         (lambda p: p * (-1, 1) + (64, 0), "mirrored"),
@@ -125,5 +137,128 @@ def test_landmarks_of_no_face_are_refused(change, message):
 
 
 def test_a_margin_that_cuts_the_face_away_is_refused():
-    with pytest.raises(AlignmentError, match="margin is -0.5"):
+    with pytest.raises(ValueError, match="margin is -0.5"):
         align(picture(64), points_on_template(64), size=32, margin=-0.5)
+
+
+# --- Image files ---------------------------------------------------------------------------------
+
+
+def test_every_kind_of_8_bit_file_is_read_alike(tmp_path):
+    image = picture(32)
+    upright = Image.fromarray(image)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored turned: a quarter to the right makes it upright
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    upright.convert("RGBA").save(tmp_path / "opaque.png")
+    for name in ("turned.png", "opaque.png"):
+        np.testing.assert_array_equal(read_rgb(tmp_path / name), image)
+    upright.convert("CMYK").save(tmp_path / "print.tif")
+    assert np.abs(read_rgb(tmp_path / "print.tif").astype(int) - image).max() <= 2
+    upright.convert("L").save(tmp_path / "grey.png")
+    grey = read_rgb(tmp_path / "grey.png")
+    np.testing.assert_array_equal(grey, np.array(upright.convert("L"))[..., None].repeat(3, -1))
+
+
+def test_what_is_transparent_is_grey_whatever_colour_hides_there(tmp_path):
+    image = np.dstack([picture(32), np.full((32, 32), 255, np.uint8)])
+    image[:8] = (255, 0, 0, 0)
+    Image.fromarray(image).save(tmp_path / "cut.png")
+    read = read_rgb(tmp_path / "cut.png")
+    assert (read[:8] == 128).all()
+    np.testing.assert_array_equal(read[8:], image[8:, :, :3])
+
+
+def test_files_that_cannot_be_read_say_why(tmp_path, monkeypatch):
+    Image.fromarray(picture(64)).save(tmp_path / "whole.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:600])
+    Image.fromarray(np.zeros((20, 20), np.uint16)).save(tmp_path / "deep.png")
+    (tmp_path / "letter.png").write_text("not a picture")
+    for name, message in (
+        ("cut.jpg", "cannot be read as an image"),
+        ("deep.png", "save it with 8 bits a channel"),
+        ("letter.png", "cannot be read as an image"),
+        ("none.png", "cannot be read as an image"),
+    ):
+        with pytest.raises(SourceError, match=message) as error:
+            read_rgb(tmp_path / name)
+        assert name in str(error.value)
+
+
+def test_a_decompression_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    Image.new("1", (9_000, 9_000)).save(tmp_path / "bomb.png")  # a few kilobytes
+    monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("it was unpacked"))
+    assert 9_000**2 > images.MOST_PIXELS
+    with pytest.raises(SourceError, match="9000 x 9000 pixels, at most 80,000,000"):
+        read_rgb(tmp_path / "bomb.png")
+    Image.MAX_IMAGE_PIXELS, before = 1_000_000, Image.MAX_IMAGE_PIXELS
+    try:
+        with pytest.raises(SourceError, match="cannot be read as an image .*bomb"):
+            read_rgb(tmp_path / "bomb.png")
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+# --- Looking for faces ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """Two drawn people, not centred, with their landmarks."""
+    pytest.importorskip("cv2", reason="needs the extra `detector`")
+    frames = [sampler.person_frames(n, num_frames=1, size=160, seed=0)[0] for n in (0, 1)]
+    ground = np.full((2, 240, 260, 3), 90, np.uint8)
+    ground[:, 40:200, 60:220] = [f.image for f in frames]
+    return ground, [f.landmarks + (60, 40) for f in frames]
+
+
+def test_a_face_that_is_looked_for_comes_to_the_place_that_landmarks_give(drawn):
+    for image, landmarks in zip(*drawn, strict=True):
+        crop, none = align(image, size=100)
+        again, _ = frame(image, None, size=100, how="detector")
+        np.testing.assert_array_equal(crop, again)
+        assert none is None
+        eyes = detector.find_eyes(image)
+        distance = np.linalg.norm(np.diff(anchor_points(landmarks)[:2], axis=0))
+        assert np.abs(eyes - anchor_points(landmarks)[:2]).max() < 0.12 * distance
+
+
+def test_no_face_and_two_faces_are_refused(drawn):
+    (one, other), _ = drawn
+    with pytest.raises(AlignmentError, match="no face found"):
+        align(picture(200), size=64)
+    with pytest.raises(AlignmentError, match="several faces found .2: cut"):
+        align(np.concatenate([one, other], axis=1), size=64)
+
+
+def test_without_a_detector_the_cure_is_told(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    detector._opencv.cache_clear()
+    Image.fromarray(picture(64)).save(tmp_path / "me.jpg")
+    try:
+        with pytest.raises(ValueError, match=r"me.jpg: .*\.\[detector\].*--reference-aligned"):
+            generate.frame_photograph(str(tmp_path / "me.jpg"), tmp_path, 32, False)
+    finally:
+        detector._opencv.cache_clear()
+
+
+def test_a_users_photograph_goes_the_way_of_the_training_faces(drawn, tmp_path):
+    image = drawn[0][0]
+    Image.fromarray(image).save(tmp_path / "me.png")
+    me = str(tmp_path / "me.png")
+    got = generate.frame_photograph(me, tmp_path, 64, False)
+    np.testing.assert_array_equal(got, align(image, size=64)[0])
+    for how, expected in (
+        ({"align": "detector", "margin": 0.1}, align(image, size=64, margin=0.1)[0]),
+        ({"align": "off"}, images.central_square(image, 64)),
+    ):
+        info = {"schema_version": SCHEMA_VERSION, "options": how}
+        (tmp_path / "dataset.json").write_text(json.dumps(info))
+        np.testing.assert_array_equal(generate.frame_photograph(me, tmp_path, 64, False), expected)
+
+
+def test_a_crop_said_to_be_aligned_is_not_touched(tmp_path):
+    image = picture(64)
+    Image.fromarray(image).save(tmp_path / "crop.png")
+    got = generate.frame_photograph(str(tmp_path / "crop.png"), tmp_path, 64, True)
+    np.testing.assert_array_equal(got, image)

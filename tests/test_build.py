@@ -12,7 +12,8 @@ from small_dataset import COLUMNS, read_table, write_folder, write_table
 from auface_jax import facs
 from auface_jax.data import build as build_module
 from auface_jax.data.build import build, build_if_absent
-from auface_jax.data.folder import FolderFaces, read_square
+from auface_jax.data.folder import FolderFaces
+from auface_jax.data.images import read_square
 from auface_jax.data.people import PersonRecords, choose_reference, split_people
 from auface_jax.data.records import SPLITS, decode_record
 from auface_jax.data.samples import Loaded, Sample, SourceError
@@ -204,7 +205,7 @@ def test_intensities_and_their_threshold(table, tmp_path):
     with pytest.raises(SourceError, match="AU1 is '1', expected 0 to 0.5") as error:
         FolderFaces(str(table), size=16, threshold=0.3, maximum=0.5)
     assert "--maximum" in str(error.value)
-    with pytest.raises(SourceError, match="AU\\d+ is '4', expected 0 or 1 .*--threshold"):
+    with pytest.raises(SourceError, match="AU\\d+ is '4', expected 0, 1 or nothing .*--threshold"):
         FolderFaces(str(table), size=16)
     build_folder(table, tmp_path / "set", threshold=2.0, maximum=5.0)
     for record in ShardReader(tmp_path / "set", "train"):
@@ -217,7 +218,7 @@ def test_all_faults_of_a_table_are_listed(table):
     rows[0][0] = ""
     rows[1][2] = "one"
     rows[2][3] = "images/lost.png"
-    rows[3][4:6] = ["9", ""]
+    rows[3][4:6] = ["9", "x"]
     rows[4] = rows[4][:-1]
     rows.append(list(rows[6]))
     write_table(table, rows)
@@ -229,8 +230,8 @@ def test_all_faults_of_a_table_are_listed(table):
         "line 2: subject is empty",
         "line 3: frame 'one' is not a number",
         "line 4: no such image: images/lost.png",
-        "line 5: AU1 is '9', expected 0 or 1",
-        "line 5: AU2 is '', expected 0 or 1",
+        "line 5: AU1 is '9', expected 0, 1 or nothing",
+        "line 5: AU2 is 'x', expected 0, 1 or nothing",
         "line 6: more or fewer fields",
         "line 32: subject, task and frame as in line 8",
     ):
@@ -294,7 +295,7 @@ def test_an_image_is_made_upright_square_and_smooth(tmp_path):
 
 def test_options_of_the_wrong_source_are_refused(table, tmp_path):
     for options, message in (
-        ({"source": "web"}, "'web', expected one of builtin, folder, ict"),
+        ({"source": "web"}, "'web', expected one of bp4d, builtin, folder, ict"),
         ({"source": "builtin", "people": 3}, "builtin needs --frames"),
         ({"source": "folder"}, "folder needs --labels"),
         ({"source": "folder", "labels": str(table), "people": 3}, "has no option --people"),

@@ -12,6 +12,9 @@ import numpy as np
 from jaxtyping import Float, Float64, UInt8
 from PIL import Image
 
+from auface_jax.data.detector import AlignmentError, find_eyes
+from auface_jax.data.images import central_square
+
 # Where the anchors lie in a crop of side 1: x to the right, y down; eye at the left of the
 # picture, eye at its right, base of the nose. Found on 480 built-in frames of 40 people, all poses
 # and expressions: framed so, a chin is at 0.93 and a brow at 0.13 on average, the most raised brow
@@ -28,12 +31,11 @@ _ANCHORS = {
     51: (19, 22, 25, 28, 16),
     49: (19, 22, 25, 28, 16),
 }
+POINTS = tuple(_ANCHORS)  # how many landmarks a face may have
 _LEAST_EYE_DISTANCE = 4.0  # pixels; below it a corner that is off by one turns the face by 14°
+# How the crop of a picture is found: by landmarks, else a detector; or it is the picture's middle.
+ALIGNMENTS = ("landmarks", "detector", "off")
 _MOST_OUTSIDE = 0.4  # share of a crop that may lie outside its image
-
-
-class AlignmentError(ValueError):
-    """A face that cannot be put on the template: what is wrong with it, and what would help."""
 
 
 def anchor_points(landmarks: Float[np.ndarray, "M 2"]) -> Float64[np.ndarray, "3 2"]:
@@ -47,45 +49,75 @@ def anchor_points(landmarks: Float[np.ndarray, "M 2"]) -> Float64[np.ndarray, "3
     landmarks = np.asarray(landmarks, np.float64)
     if landmarks.ndim != 2 or landmarks.shape[1] != 2 or len(landmarks) not in _ANCHORS:
         raise AlignmentError(
-            f"landmarks of shape {landmarks.shape}, expected [M, 2] with "
-            f"{', '.join(map(str, sorted(_ANCHORS)))} points"
+            "landmarks of an unknown set",
+            f"an array {landmarks.shape}, expected [M, 2] with "
+            f"{', '.join(map(str, POINTS))} points",
         )
     points = landmarks[list(_ANCHORS[len(landmarks)])]
     if not np.isfinite(points).all():
-        raise AlignmentError("an eye or the nose has no place (landmarks that are no numbers)")
+        raise AlignmentError("landmarks without a place", "an eye or the nose is no number")
     return np.stack([points[0:2].mean(0), points[2:4].mean(0), points[4]])
 
 
 def align(
     image: UInt8[np.ndarray, "H W 3"],
-    landmarks: Float[np.ndarray, "M 2"],
+    landmarks: Float[np.ndarray, "M 2"] | None = None,
     *,
     size: int,
     margin: float = 0.0,
-) -> tuple[UInt8[np.ndarray, "S S 3"], Float[np.ndarray, "M 2"]]:
+) -> tuple[UInt8[np.ndarray, "S S 3"], Float[np.ndarray, "M 2"] | None]:
     """The crop of a face on `TEMPLATE`, and the landmarks in pixels of the crop.
 
     The same input gives the same bytes. Details finer than the crop's pixels are averaged
     (Lanczos, antialiased); what lies outside the image repeats its edge.
 
     Args:
-      landmarks: x and y in pixels of `image`, whose upper left corner is (0, 0).
+      landmarks: x and y in pixels of `image`, whose upper left corner is (0, 0). None: eyes are
+        looked for by `detector.find_eyes`, and the nose is taken to be where it usually is.
       size: Side of the crop, in pixels.
       margin: How much wider than the template the crop is on each side, as a share of it.
 
     Raises:
-      AlignmentError: See `anchor_points`; or the points are no face (eyes in one place, the nose
-        not below them), or too little of the crop lies within the image.
+      AlignmentError: See `anchor_points` and `detector.find_eyes`; or the points are no face (eyes
+        in one place, the nose not below them), or too little of the crop lies within the image.
+      ValueError: `margin` is out of range.
     """
-    scale, shift = similarity(anchor_points(landmarks), TEMPLATE)
     if not margin > -0.25:
-        raise AlignmentError(f"margin is {margin}, expected more than -0.25 (0 is the template)")
+        raise ValueError(f"margin is {margin}, expected more than -0.25 (0 is the template)")
+    if landmarks is None:
+        scale, shift = similarity(find_eyes(image), TEMPLATE[:2])
+    else:
+        scale, shift = similarity(anchor_points(landmarks), TEMPLATE)
     # Complex numbers are points: template = scale * image + shift, and wider by the margin.
     widen = size / (1 + 2 * margin)
     scale, shift = scale * widen, (shift + margin * (1 + 1j)) * widen
+    crop = _resample(image, 1 / scale, -shift / scale, size)
+    if landmarks is None:
+        return crop, None
     places = np.asarray(landmarks, np.float64) @ (1, 1j) * scale + shift
-    moved = np.stack([places.real, places.imag], 1).astype(np.float32)
-    return _resample(image, 1 / scale, -shift / scale, size), moved
+    return crop, np.stack([places.real, places.imag], 1).astype(np.float32)
+
+
+def frame(
+    image: UInt8[np.ndarray, "H W 3"],
+    landmarks: Float[np.ndarray, "M 2"] | None,
+    *,
+    size: int,
+    how: str,
+    margin: float = 0.0,
+) -> tuple[UInt8[np.ndarray, "S S 3"], Float[np.ndarray, "M 2"] | None]:
+    """`align` as a data set has settled it for all of its pictures: `how` is one of `ALIGNMENTS`.
+
+    Raises:
+      AlignmentError: See `align`; or landmarks are asked for and there are none.
+    """
+    if how == "off":
+        return central_square(image, size), None
+    if how == "detector":
+        return align(image, size=size, margin=margin)
+    if landmarks is None:
+        raise AlignmentError("no landmarks")
+    return align(image, landmarks, size=size, margin=margin)
 
 
 def similarity(
@@ -98,19 +130,21 @@ def similarity(
     """
     points, target = points @ (1, 1j), target @ (1, 1j)
     eyes = points[1] - points[0]
-    nose = points[2] - points[:2].mean()
     if abs(eyes) < _LEAST_EYE_DISTANCE:
         raise AlignmentError(
-            f"the eyes are {abs(eyes):.1f} pixels apart, expected {_LEAST_EYE_DISTANCE:g} or more: "
-            "the face is too small, or the landmarks are no face"
+            "eyes too close together",
+            f"{abs(eyes):.1f} pixels apart, expected {_LEAST_EYE_DISTANCE:g} or more: the face is "
+            "too small, or the landmarks are no face",
         )
     # In units of the eyes' distance, the nose lies about 0.76 below the line between them.
-    drop, aside = (nose / eyes).imag, (nose / eyes).real
+    nose = ((points[2] - points[:2].mean()) / eyes) if len(points) == 3 else 0.76j
+    drop, aside = nose.imag, nose.real
     if not 0.3 < drop < 1.6 or abs(aside) > 0.6:
         raise AlignmentError(
+            "landmarks of no face seen from the front",
             f"the base of the nose lies {drop:.2f} eye distances below the eyes and {aside:.2f} "
-            "aside, expected 0.3 to 1.6 and at most 0.6: the landmarks are no face seen from the "
-            "front, mirrored, or in another order"
+            "aside, expected 0.3 to 1.6 and at most 0.6: turned away, mirrored, or in another "
+            "order",
         )
     centred = points - points.mean()
     scale = (centred.conj() * (target - target.mean())).sum() / (np.abs(centred) ** 2).sum()
@@ -131,8 +165,9 @@ def _resample(
     outside = 1 - (within & (places.imag < height)).mean()
     if outside > _MOST_OUTSIDE:
         raise AlignmentError(
+            "face cut off by the picture's edge",
             f"{100 * outside:.0f} % of the crop lie outside the image of {width} x {height} "
-            f"pixels, expected at most {100 * _MOST_OUTSIDE:.0f} %: the face is cut off"
+            f"pixels, expected at most {100 * _MOST_OUTSIDE:.0f} %",
         )
     # Just the part that is needed, and two pixels around it for the filter.
     columns = np.clip(np.arange(left - 2, right + 2), 0, width - 1)

@@ -3,6 +3,7 @@
     python -m auface_jax.data.build --source builtin --out DIR --people 100 --frames 32 --size 64
     python -m auface_jax.data.build --source ict --facekit CLONE --out DIR --people 100 ...
     python -m auface_jax.data.build --source folder --labels labels.csv --out DIR --size 64
+    python -m auface_jax.data.build --source bp4d --bp4d BP4D --bp4d-plus BP4D+ --out DIR --size 256
 
 1. People are dealt to train, val and test by a seed, so that nobody is in two of them.
 2. A person's reference is a random image with no active unit; where there is none, the one with
@@ -28,6 +29,8 @@ from pathlib import Path
 import tqdm
 
 from auface_jax import facs
+from auface_jax.data.align import ALIGNMENTS
+from auface_jax.data.bp4d import BP4DFaces
 from auface_jax.data.folder import FolderFaces
 from auface_jax.data.open_faces import OpenFaces
 from auface_jax.data.people import (
@@ -37,11 +40,12 @@ from auface_jax.data.people import (
     each_person,
     split_people,
 )
+from auface_jax.data.photographs import UNCODED_UNITS
 from auface_jax.data.records import IMAGE_FORMATS, SCHEMA_VERSION, SPLITS
 from auface_jax.data.samples import Source, SourceError, count_reasons, listed
 from auface_jax.data.shards import INFO_NAME, REFERENCES, DatasetError, ShardWriter, read_info
 
-SOURCES = ("builtin", "folder", "ict")
+SOURCES = ("bp4d", "builtin", "folder", "ict")
 # Open faces as many as BP4D-AUText: people of BP4D (41) and BP4D+ (140), and the number of images
 # of each that brings those with an active unit nearest to its 302,169.
 PRESETS = {"bp4d-autext": {"people": 181, "frames": 1671}}
@@ -59,6 +63,11 @@ def build(
     labels: str | None = None,
     threshold: float | None = None,
     maximum: float = 1.0,
+    bp4d: str | None = None,
+    bp4d_plus: str | None = None,
+    uncoded_units: str | None = None,
+    align: str | None = None,
+    margin: float | None = None,
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
     image_format: str = "png",
     shard_records: int = 4096,
@@ -78,6 +87,8 @@ def build(
       labels: Path of the folder source's CSV.
       threshold: Of the folder source: see `FolderFaces`.
       maximum: Of the folder source: see `FolderFaces`.
+      bp4d, bp4d_plus: Of the bp4d source: roots of the corpora, one or both.
+      uncoded_units, align, margin: Of both sources of photographs: see `FolderFaces`.
       fractions: Shares of the people in train, val and test; one person at least in each.
       image_format: One of `IMAGE_FORMATS`.
       shard_records: Records a shard, at most.
@@ -109,6 +120,11 @@ def build(
             "labels": labels,
             "threshold": threshold,
             "maximum": None if maximum == 1.0 else maximum,
+            "bp4d": bp4d,
+            "bp4d_plus": bp4d_plus,
+            "uncoded_units": uncoded_units,
+            "align": align,
+            "margin": margin,
         },
     )
     splits = split_people(faces.subjects, fractions=fractions, seed=seed)
@@ -121,6 +137,9 @@ def build(
         "shard_records": shard_records,
         **faces.options,
     }
+    if progress:
+        for line in faces.found:
+            print(line, flush=True)
     out = Path(out).absolute()
     if (found := _already_built(out, options)) is not None:
         return found
@@ -174,19 +193,27 @@ def _open_source(name: str, *, size: int, seed: int, given: dict) -> Source:
     """The source called `name`; ValueError when its options are missing or another's are given."""
     if name not in SOURCES:
         raise ValueError(f"source {name!r}, expected one of {', '.join(SOURCES)}")
+    photographs = ("uncoded_units", "align", "margin")
     needed, optional = {
         "builtin": (("people", "frames"), ()),
         "ict": (("people", "frames", "facekit"), ()),
-        "folder": (("labels",), ("threshold", "maximum")),
+        "folder": (("labels",), ("threshold", "maximum", *photographs)),
+        "bp4d": ((), ("bp4d", "bp4d_plus", *photographs)),
     }[name]
     given = {option: value for option, value in given.items() if value is not None}
     if missing := [option for option in needed if option not in given]:
-        raise ValueError(f"source {name} needs {' and '.join('--' + o for o in missing)}")
+        raise ValueError(f"source {name} needs {' and '.join(map(_flag, missing))}")
     if extra := [option for option in given if option not in needed + optional]:
-        raise ValueError(f"source {name} has no option {', '.join('--' + o for o in extra)}")
+        raise ValueError(f"source {name} has no option {', '.join(map(_flag, extra))}")
+    if name == "bp4d":
+        return BP4DFaces(size=size, **given)
     if name == "folder":
         return FolderFaces(size=size, **given)
     return OpenFaces(size=size, seed=seed, name=name, **given)
+
+
+def _flag(option: str) -> str:
+    return "--" + option.replace("_", "-")
 
 
 def _write(
@@ -317,6 +344,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--maximum", type=float, default=1.0, help="folder: the greatest intensity of the coding"
     )
+    parser.add_argument("--bp4d", help="bp4d: the folder of BP4D")
+    parser.add_argument("--bp4d-plus", help="bp4d: the folder of BP4D+, alone or with BP4D")
+    parser.add_argument(
+        "--uncoded-units",
+        choices=UNCODED_UNITS,
+        help="bp4d, folder: of units that the source never codes (default: refuse)",
+    )
+    parser.add_argument(
+        "--align",
+        choices=("auto", *ALIGNMENTS),
+        help="bp4d, folder: bring faces to one place by landmarks, by a detector, or take the "
+        "middle of each picture (default auto: landmarks where the source has them)",
+    )
+    parser.add_argument("--margin", type=float, help="bp4d, folder: room around aligned faces")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--fractions",

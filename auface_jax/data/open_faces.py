@@ -30,6 +30,7 @@ class OpenFaces:
     facekit: str | None = None
 
     exact = True
+    found = ()
 
     def __post_init__(self):
         # Frames 0 and 1 are neutral: one becomes the reference, the other a neutral target.

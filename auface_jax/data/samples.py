@@ -40,6 +40,21 @@ class Sample:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Index:
+    """The n images that a source has of a person, in its order.
+
+    Who goes where in a build is settled from these, before any work.
+
+    Attributes:
+      names: Task and frame of each.
+      labels: [n, A] as in `Sample`.
+    """
+
+    names: tuple[tuple[str, int], ...]
+    labels: Int8[np.ndarray, "n A"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Loaded:
     """A person's images, and what became of those that are not among them.
 
@@ -72,6 +87,10 @@ class Source(Protocol):
     @property
     def subjects(self) -> tuple[str, ...]:
         """Every person with two images or more, in a fixed order."""
+
+    @property
+    def found(self) -> tuple[str, ...]:
+        """Lines that say what the source holds and how it is read; none where nothing was read."""
 
     @property
     def left_out(self) -> dict[str, int]:
