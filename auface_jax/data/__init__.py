@@ -1,7 +1,8 @@
 """From pictures and labels to batches.
 
 Read in this order: `records` (the one record), `samples` (what a source of faces gives),
-`open_faces` (drawn faces), `images`, `detector`, `align`, `landmark_files`, `photographs` (pictures
-of people, framed alike), `folder` and `bp4d` (where they come from), `shards` (files of records), `build` (source ->
-folder of shards), `pipeline` (folder -> batches), `tokenizer` (text -> integers).
+`open_faces` (drawn faces), `images`, `detector`, `align`, `landmark_files`, `photographs`
+(pictures of people, framed alike), `folder` and `bp4d` (where they come from), `shards` (files of
+records), `build` (source -> folder of shards), `pipeline` (folder -> batches), `tokenizer`
+(text -> integers).
 """
