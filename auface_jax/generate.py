@@ -216,10 +216,12 @@ def main(arguments: list[str] | None = None) -> None:
         text = options.text
         if text is None:
             labels = facs.labels_from_units(facs.parse_units(options.aus))
-            text = facs.describe(labels, np.random.default_rng(options.seed))
-        if not text.strip():
+        elif not text.strip():
             raise ValueError("--text is empty; describe what the face does, or use --aus")
         generator = Generator.from_run(options.run)
+        if text is None:
+            dictionary = facs.load_dictionary(generator.config.data.get("dictionary") or None)
+            text = facs.describe(labels, np.random.default_rng(options.seed), dictionary)
         reference, name = find_reference(
             generator, options.reference, aligned=options.reference_aligned
         )

@@ -74,6 +74,9 @@ def data_config(preset: str) -> ConfigDict:
             # How to read it.
             "flip": True,  # mirror image and reference together, half of the time
             "redescribe": True,  # another text of the same constructs each time
+            "dictionary": "",  # "" is the project's own; else a file in its form
+            # Go on without records and shards that cannot be read, counted in metrics.jsonl.
+            "skip_corrupt": False,
             "tokenizer": "",  # "" is the one shipped; else a Hugging Face name or folder
             # Text lengths in tokens; a batch is padded to the shortest that fits.
             "buckets": (160,),

@@ -22,6 +22,7 @@ from ml_collections import config_flags
 
 from auface_jax import checkpoints, pictures, presets, sharding
 from auface_jax.data import build, pipeline, tokenizer
+from auface_jax.facs import load_dictionary
 from auface_jax.interrupts import Interrupted, StopSignal
 from auface_jax.log import MetricsLog, Progress, read_lines, say, table
 from auface_jax.state import parameter_count
@@ -51,15 +52,19 @@ def train(config: Config, workdir: pathlib.Path) -> dict[str, float]:
     # --- Data: shards of records, built when absent -----------------------------------------------
     data_dir = pathlib.Path(config.data.dir)
     text_tokenizer = tokenizer.load_tokenizer(config.data.tokenizer)
-    read = functools.partial(
-        pipeline.load_split, data_dir, tokenizer=text_tokenizer, buckets=tuple(config.data.buckets)
-    )
+    skipped = pipeline.SkippedRecords(say) if config.data.skip_corrupt else None
+    reading = {
+        "tokenizer": text_tokenizer,
+        "buckets": tuple(config.data.buckets),
+        "dictionary": load_dictionary(config.data.dictionary or None),
+        "skipped": skipped,
+    }
+    read = functools.partial(pipeline.load_split, data_dir, **reading)
     iterator = pipeline.training_iterator(
         data_dir,
         batch_size=config.batch_size // jax.process_count(),
         seed=config.seed,
-        tokenizer=text_tokenizer,
-        buckets=tuple(config.data.buckets),
+        **reading,
         redescribe=config.data.redescribe,
         flip=config.data.flip,
         size=config.data.size,
@@ -131,6 +136,8 @@ def train(config: Config, workdir: pathlib.Path) -> dict[str, float]:
                     metrics = check_finite(*previous)
                 if reporting:
                     shown = {name: metrics[name] for name in task.progress_metrics}
+                    if skipped is not None:
+                        metrics["skipped_records"] = len(skipped)
                     log.scalars(step, metrics | progress.report(step, shown))
                 if saving:
                     saver.save(step, state, iterator, meta)

@@ -1,5 +1,6 @@
 """The pipeline gives each example once an epoch, the same on every run, resumed or split."""
 
+import dataclasses
 import itertools
 import json
 import shutil
@@ -12,10 +13,11 @@ from array_record.python import array_record_module
 from small_dataset import write_folder
 
 from auface_jax import facs
+from auface_jax.data import batches as batches_module
 from auface_jax.data import pipeline
 from auface_jax.data.build import build
-from auface_jax.data.records import RecordError
-from auface_jax.data.shards import DatasetError, ShardReader
+from auface_jax.data.records import RecordError, decode_image, decode_record, encode_record
+from auface_jax.data.shards import REFERENCES, DatasetError, ShardReader
 from auface_jax.data.tokenizer import load_tokenizer
 
 SIZE = 24
@@ -106,6 +108,36 @@ def test_labels_belong_to_their_image(batches, directory):
 def test_one_seed_gives_one_stream(batches):
     assert_equal(take(batches(seed=3), 6), take(batches(seed=3), 6))
     assert [who(b) for b in take(batches(seed=3), 3)] != [who(b) for b in take(batches(), 3)]
+
+
+def test_the_stream_is_that_of_a_plain_grain_pipeline(batches, directory, tokenizer):
+    """The order and the choices, as Grain's own shuffle and random map make them one by one."""
+    records = list(ShardReader(directory, "train"))
+    references = {s: pipeline.load_reference(directory, s) for s in {r.subject for r in records}}
+
+    def example(record, rng):
+        mirrored = rng.random() < 0.5
+        text = facs.describe_constructs(record.constructs, rng)
+        images = (decode_image(record, SIZE), references[record.subject])
+        image, reference = (i[:, ::-1] if mirrored else i for i in images)
+        return {"image": image, "reference": reference, "labels": record.labels}, text
+
+    plain = grain.MapDataset.source(records).seed(5).shuffle().repeat().random_map(example)
+    for number, batch in enumerate(take(batches(3, seed=5), len(records))):
+        examples = [plain[3 * number + place] for place in range(3)]
+        for name in ("image", "reference", "labels"):
+            np.testing.assert_array_equal(batch[name], np.stack([e[name] for e, _ in examples]))
+        tokens, mask = tokenizer.encode_batch([text for _, text in examples], BUCKETS)
+        np.testing.assert_array_equal(batch["text_tokens"], tokens)
+        np.testing.assert_array_equal(batch["text_mask"], mask)
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 2**30])
+def test_what_is_kept_decoded_changes_nothing(batches, monkeypatch, kept_bytes):
+    expected = take(batches(), 25)
+    monkeypatch.setattr(batches_module, "_SPLIT_BYTES", kept_bytes)
+    monkeypatch.setattr(batches_module, "_REFERENCE_BYTES", kept_bytes)
+    assert_equal(take(batches(), 25), expected)
 
 
 @pytest.mark.parametrize("taken", [0, 1, 13])
@@ -273,15 +305,99 @@ def test_a_missing_or_cut_shard_is_named(damaged, tokenizer):
         pipeline.load_split(damaged, "val", tokenizer, BUCKETS)
 
 
-def test_a_corrupt_record_is_named_by_shard_and_place(damaged, tokenizer):
-    shard = damaged / "train-00001-of-00007.array_record"
+def change_records(shard, change):
+    """Rewrites a shard with what `change` makes of the list of its records' bytes."""
     reader = array_record_module.ArrayRecordReader(str(shard))
     records = list(reader.read_all())
     reader.close()
-    records[3] = records[3][:40]
+    change(records)
     write_shard(shard, records)
+
+
+def test_a_corrupt_record_is_named_by_shard_and_place(damaged, tokenizer):
+    shard = damaged / "train-00001-of-00007.array_record"
+
+    def cut(records):
+        records[3] = records[3][:40]
+
+    change_records(shard, cut)
     with pytest.raises(RecordError, match=f"{shard.name} record 3: not a record"):
         pipeline.load_split(damaged, "train", tokenizer, BUCKETS)
     iterator = pipeline.training_iterator(damaged, 4, 0, tokenizer, BUCKETS, size=SIZE)
     with pytest.raises(RecordError, match=f"{shard.name} record 3: not a record"):
         take(iterator, 20)
+
+
+def test_corrupt_records_and_shards_are_counted_and_passed_over(damaged, directory, tokenizer):
+    def cut(records):
+        records[3] = records[3][:40]
+        record = decode_record(records[4])
+        records[4] = encode_record(dataclasses.replace(record, image=record.image[:50]))
+
+    change_records(damaged / "train-00001-of-00007.array_record", cut)
+    (damaged / "train-00003-of-00007.array_record").unlink()
+    bad = [8, 9, *range(15, 20)]  # places in the split: five records a shard
+    lines = []
+
+    def stream(folder, skipped=None):
+        return pipeline.training_iterator(
+            folder, 4, 0, tokenizer, BUCKETS, size=SIZE, flip=False, skipped=skipped
+        )
+
+    skipped = pipeline.SkippedRecords(lines.append)
+    records = list(ShardReader(directory, "train"))
+    places = {(int(r.subject[1:]), r.frame): place for place, r in enumerate(records)}
+    replaced = 0
+    for batch, sound in zip(take(stream(damaged, skipped), 40), stream(directory), strict=False):
+        for row, (got, meant) in enumerate(zip(who(batch), who(sound), strict=True)):
+            place = places[meant]
+            if place in bad:
+                place = {8: 10, 9: 10}.get(place, 20)
+                replaced += 1
+            else:
+                text, mask = batch["text_tokens"][row], batch["text_mask"][row]
+                np.testing.assert_array_equal(
+                    text[mask], sound["text_tokens"][row][sound["text_mask"][row]]
+                )
+            assert places[got] == place
+            np.testing.assert_array_equal(batch["labels"][row], records[place].labels)
+    assert replaced > len(bad) and len(skipped) == len(bad) == len(lines)
+    for place in bad:
+        name = f"train-0000{place // 5}-of-00007.array_record record {place % 5}"
+        assert sum(name in line for line in lines) == 1
+    assert sum("the image cannot be read" in line for line in lines) == 1
+
+    iterator = stream(damaged, pipeline.SkippedRecords(lines.append))
+    iterator.set_state({"next_index": 30})
+    expected = take(stream(damaged, skipped), 33)[30:]
+    assert_equal(take(iterator, 3), expected)
+
+    split = pipeline.load_split(damaged, "train", tokenizer, BUCKETS, skipped=skipped)
+    kept = [record for place, record in enumerate(records) if place not in bad]
+    assert split["subjects"] == [record.subject for record in kept]
+    np.testing.assert_array_equal(split["labels"], np.stack([r.labels for r in kept]))
+
+
+def test_people_whose_reference_is_corrupt_are_passed_over(damaged, tokenizer):
+    records = list(ShardReader(damaged, "train"))
+    references = ShardReader(damaged, REFERENCES)
+    index = next(i for i, r in enumerate(references) if r.subject == records[0].subject)
+
+    def cut(encoded):
+        encoded[index % 5] = encoded[index % 5][:40]
+
+    change_records(damaged / f"references-0000{index // 5}-of-00002.array_record", cut)
+    with pytest.raises(RecordError, match=f"references-0000{index // 5}.* record {index % 5}:"):
+        pipeline.load_split(damaged, "train", tokenizer, BUCKETS)
+    skipped = pipeline.SkippedRecords([].append)
+    split = pipeline.load_split(damaged, "train", tokenizer, BUCKETS, skipped=skipped)
+    assert split["subjects"] == [r.subject for r in records if r.subject != records[0].subject]
+    assert len(skipped) == 1 + sum(r.subject == records[0].subject for r in records)
+
+
+def test_a_set_with_nothing_to_read_is_refused_all_the_same(damaged, tokenizer):
+    for shard in damaged.glob("train-*"):
+        shard.unlink()
+    with pytest.raises(DatasetError, match="train-00000-of-00007.array_record is missing"):
+        skipped = pipeline.SkippedRecords([].append)
+        pipeline.training_iterator(damaged, 4, 0, tokenizer, BUCKETS, size=SIZE, skipped=skipped)

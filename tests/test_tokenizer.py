@@ -101,6 +101,17 @@ def test_a_text_past_the_last_bucket_is_cut_and_counted():
     assert tokenizer.truncated == 1
 
 
+def test_a_text_is_encoded_as_its_sentences_are():
+    """Sentences are remembered, so this compares with the library, which encodes whole texts."""
+    plain = load_tokenizer()._backend
+    rng = np.random.default_rng(0)
+    texts = [facs.describe(rng.integers(0, 2, 12), rng) for _ in range(50)]
+    texts += ["The lips part.  The chin rises. ", "Odd. Ä ends. And ´ so. On.", "", ". A", " A. B"]
+    tokens, mask = load_tokenizer().encode_batch(texts, (1024,))
+    for text, row, valid in zip(texts, tokens, mask, strict=True):
+        assert row[valid].tolist() == plain.encode(text).ids, text
+
+
 @pytest.mark.parametrize("buckets", [(), (0, 8), (16, 8), (8, 8), (-4,)])
 def test_wrong_buckets_are_refused(buckets):
     with pytest.raises(ValueError, match="ascending"):

@@ -1,6 +1,6 @@
 """From a folder of shards to batches: seeded, split over processes, resumable.
 
-    records -> shuffle, repeat -> decode -> flip, describe -> every P-th -> batch, tokenise
+    records -> shuffle, repeat -> every P-th -> a batch at a time: decode, flip, describe, tokenise
 
 The order and every random choice depend on the seed and on an example's place in the endless
 stream, and on nothing else: P processes with batches of B see together what one process with
@@ -8,6 +8,7 @@ batches of P*B sees, and an iterator set to a state goes on to the last bit. All
 a few threads of this process; the state is one integer, the number of batches taken.
 """
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from auface_jax import facs
+from auface_jax.data.batches import BatchMaker, Choose, References, SkippedRecords
 from auface_jax.data.records import Record, RecordError, decode_image
 from auface_jax.data.samples import stable_seed
 from auface_jax.data.shards import REFERENCES, DatasetError, ShardReader, read_info, split_names
@@ -37,6 +39,7 @@ def training_iterator(
     process_index: int = 0,
     process_count: int = 1,
     dictionary: facs.Dictionary | None = None,
+    skipped: SkippedRecords | None = None,
 ) -> grain.DatasetIterator:
     """Endless batches of the training split, reshuffled every epoch.
 
@@ -52,6 +55,8 @@ def training_iterator(
       process_index: Which of the processes this is; each has its own part of the stream.
       process_count: How many processes there are.
       dictionary: The texts, from `facs.load_dictionary`; None takes the project's own.
+      skipped: Takes the records and shards that cannot be read; each is replaced by the record
+        after it, so that everything else stays in its place. None lets the first of them raise.
 
     Returns:
       An iterator with `get_state()` and `set_state()`, over dicts of arrays:
@@ -68,22 +73,26 @@ def training_iterator(
         raise ValueError(f"batch_size is {batch_size}, expected 1 or more")
     if not 0 <= process_index < process_count:
         raise ValueError(f"process_index is {process_index}, expected 0 to {process_count - 1}")
-    records = ShardReader(directory, "train")
-    references = load_references(directory, "train")
+    records = ShardReader(directory, "train", skip_damaged=skipped is not None)
     _check_size(records.info, directory, size)
-    # The slice comes after the random choices, whose seeds follow the place in the stream: so
-    # the processes differ, and their number does not matter.
-    dataset = (
-        grain.MapDataset.source(_Examples(records, references, size))
-        .seed(seed)
-        .shuffle()
-        .repeat()
-        .random_map(_Augment(flip=flip, redescribe=redescribe, dictionary=dictionary))
+    maker = BatchMaker(
+        records,
+        References(directory, "train", skipped=skipped),
+        tokenizer,
+        buckets,
+        skipped=skipped,
+        keep=True,
     )
-    dataset = dataset[process_index::process_count].batch(
-        batch_size, drop_remainder=True, batch_fn=_Collate(tokenizer, buckets)
+    augment = _Augment(seed, flip=flip, redescribe=redescribe, dictionary=dictionary)
+    stream = _Stream(
+        maker,
+        grain.MapDataset.range(len(records)).seed(seed).shuffle().repeat(),
+        augment,
+        batch_size=batch_size,
+        process_index=process_index,
+        process_count=process_count,
     )
-    return iter(dataset.to_iter_dataset(_READ_OPTIONS))
+    return iter(grain.MapDataset.source(stream).to_iter_dataset(_READ_OPTIONS))
 
 
 def load_split(
@@ -94,6 +103,7 @@ def load_split(
     limit: int | None = None,
     seed: int = 0,
     dictionary: facs.Dictionary | None = None,
+    skipped: SkippedRecords | None = None,
 ) -> dict:
     """A whole split in memory, in the order of its shards, each record with its one text.
 
@@ -105,6 +115,8 @@ def load_split(
       limit: Take at most so many, drawn by `seed`, as evenly as may be over the people.
       seed: Of the draw.
       dictionary: The texts, from `facs.load_dictionary`; None takes the project's own.
+      skipped: Takes the records and shards that cannot be read, which are then missing here; None
+        lets the first of them raise.
 
     Returns:
       The arrays of `training_iterator` for all N records, and lists of length N: `subjects`,
@@ -115,20 +127,18 @@ def load_split(
       RecordError: Names the shard and the record.
     """
     split_names(directory, split)
-    records = ShardReader(directory, split)
-    references = load_references(directory, split)
+    records = ShardReader(directory, split, skip_damaged=skipped is not None)
     indices = range(len(records))
     if limit is not None and limit < len(records):
         indices = _even_draw(list(records.info["people"][split].values()), limit, seed)
-    examples = _Examples(records, references, records.info["size"])
-    taken = [examples[index] for index in indices]
-    texts = [record_text(example["record"], dictionary) for example in taken]
-    arrays = _Collate(tokenizer, buckets)(
-        [example | {"text": text} for example, text in zip(taken, texts, strict=True)]
+    references = References(directory, split, skipped=skipped)
+    maker = BatchMaker(records, references, tokenizer, buckets, skipped=skipped)
+    arrays, taken, texts = maker.make(
+        indices, lambda place, record: (False, record_text(record, dictionary))
     )
     return arrays | {
-        "subjects": [example["record"].subject for example in taken],
-        "frames": [example["record"].frame for example in taken],
+        "subjects": [record.subject for record in taken],
+        "frames": [record.frame for record in taken],
         "texts": texts,
     }
 
@@ -192,67 +202,64 @@ def _image(
         raise RecordError(f"{reader.where(index)}: {error}") from error
 
 
-class _Examples:
-    """Records of a split with their pixels and their person's reference; a Grain data source."""
+class _Augment:
+    """The random choices of an example: mirrored or not, and in which words.
 
-    def __init__(self, records: ShardReader, references: dict[str, np.ndarray], size: int):
-        self._records, self._references, self._size = records, references, size
+    They are drawn from a generator of its own for each place in the stream, Philox with the place
+    in its counter: the numbers that Grain's `random_map` would draw there, at a quarter of the
+    price.
+    """
 
-    def __len__(self) -> int:
-        return len(self._records)
-
-    def __getitem__(self, index: int) -> dict:
-        record = self._records[index]
-        if record.subject not in self._references:
-            raise RecordError(
-                f"{self._records.where(index)}: {record.id} has no reference image in "
-                f"{self._records.directory}: build the data set again"
-            )
-        return {
-            "record": record,
-            "image": _image(self._records, index, record, self._size),
-            "reference": self._references[record.subject],
-        }
-
-
-class _Augment(grain.transforms.RandomMap):
-    """The random choices of one example: mirrored or not, and in which words."""
-
-    def __init__(self, *, flip: bool, redescribe: bool, dictionary: facs.Dictionary | None):
+    def __init__(
+        self, seed: int, *, flip: bool, redescribe: bool, dictionary: facs.Dictionary | None
+    ):
+        # As Grain derives it for a transformation three steps after `seed(seed)`.
+        self._seed = np.random.SeedSequence((seed, 3)).generate_state(1)[0]
         self._flip, self._redescribe, self._dictionary = flip, redescribe, dictionary
 
-    def random_map(self, element: dict, rng: np.random.Generator) -> dict:
-        record, image, reference = element["record"], element["image"], element["reference"]
-        if self._flip and rng.random() < 0.5:
-            image, reference = _mirrored(image), _mirrored(reference)
-        if self._redescribe:
-            text = facs.describe_constructs(record.constructs, rng, self._dictionary)
-        else:
-            text = record_text(record, self._dictionary)
-        return {"record": record, "image": image, "reference": reference, "text": text}
+    def chooser(self, places: Sequence[int]) -> Choose:
+        """The choices for a batch of examples at these places of the stream."""
+        rng = np.random.Generator(np.random.Philox(self._seed))
+        state = rng.bit_generator.state
+
+        def choose(example: int, record: Record) -> tuple[bool, str]:
+            state["state"]["counter"][3] = places[example]
+            rng.bit_generator.state = state
+            mirrored = self._flip and rng.random() < 0.5
+            if self._redescribe:
+                return mirrored, facs.describe_constructs(record.constructs, rng, self._dictionary)
+            return mirrored, record_text(record, self._dictionary)
+
+        return choose
 
 
-def _mirrored(image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "H W C"]:
-    """Left and right exchanged; pixels are moved whole, in less than half of the time."""
-    pixels = image.view(f"V{image.shape[-1]}")  # [H, W, 1]
-    return np.ascontiguousarray(pixels[:, ::-1]).view(np.uint8)
+class _Stream:
+    """Batch after batch of one process's part of the endless stream; a Grain data source."""
 
+    def __init__(
+        self,
+        maker: BatchMaker,
+        order: grain.MapDataset,
+        augment: _Augment,
+        *,
+        batch_size: int,
+        process_index: int,
+        process_count: int,
+    ):
+        self._maker, self._order, self._augment = maker, order, augment
+        self._batch_size, self._first, self._step = batch_size, process_index, process_count
 
-class _Collate:
-    """Examples -> the arrays of a batch."""
+    def __len__(self) -> int:
+        return sys.maxsize // (self._batch_size * self._step)
 
-    def __init__(self, tokenizer, buckets: Sequence[int]):
-        self._tokenizer, self._buckets = tokenizer, tuple(buckets)
-
-    def __call__(self, examples: Sequence[dict]) -> dict[str, np.ndarray]:
-        tokens, mask = self._tokenizer.encode_batch([e["text"] for e in examples], self._buckets)
-        return {
-            "image": np.stack([e["image"] for e in examples]),
-            "reference": np.stack([e["reference"] for e in examples]),
-            "labels": np.stack([e["record"].labels for e in examples]),
-            "text_tokens": tokens,
-            "text_mask": mask,
-        }
+    def __getitem__(self, number: int) -> dict[str, np.ndarray]:
+        # The processes take turns in one stream, in which each example has its random choices: so
+        # they differ, and their number does not matter.
+        start = number * self._batch_size * self._step + self._first
+        places = range(start, start + self._batch_size * self._step, self._step)
+        indices = [self._order[place] for place in places]
+        batch, _, _ = self._maker.make(indices, self._augment.chooser(places), replace=True)
+        return batch
 
 
 def _even_draw(counts: list[int], limit: int, seed: int) -> list[int]:

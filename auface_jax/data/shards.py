@@ -104,21 +104,47 @@ class ShardWriter:
 class ShardReader(Sequence[Record]):
     """The records of one split (or of `REFERENCES`), at random; safe to read from threads.
 
+    Args:
+      directory: A folder made by `build`.
+      name: A split, or `REFERENCES`.
+      info: What `read_info` gives, where it is known already.
+      skip_damaged: Open in spite of damaged shards. Their records raise RecordError when read.
+
     Raises:
       DatasetError: A shard is missing, damaged, or has another number of records than
         `dataset.json` says.
     """
 
-    def __init__(self, directory: str | Path, name: str, *, info: dict | None = None):
+    def __init__(
+        self,
+        directory: str | Path,
+        name: str,
+        *,
+        info: dict | None = None,
+        skip_damaged: bool = False,
+    ):
         self.directory = Path(directory)
         self.info = info or read_info(directory)
         shards = self.info["shards"][name]
         self._paths = [self.directory / shard["file"] for shard in shards]
         self._ends = list(itertools.accumulate(shard["records"] for shard in shards))
-        for path, shard in zip(self._paths, shards, strict=True):
-            _check_shard(path, shard["records"])
+        self._damaged: dict[int, str] = {}  # number of the shard -> what is wrong with it
+        for number, (path, shard) in enumerate(zip(self._paths, shards, strict=True)):
+            try:
+                _check_shard(path, shard["records"])
+            except DatasetError as error:
+                if not skip_damaged:
+                    raise
+                self._damaged[number] = str(error)
+        # Damaged shards keep their numbers; what the source reads in their place is never used.
+        sound = [n for n in range(len(shards)) if n not in self._damaged]
+        if not sound:
+            raise DatasetError(next(iter(self._damaged.values())))
         self._source = array_record_data_source.ArrayRecordDataSource(
-            [str(path) for path in self._paths]
+            [
+                f"{self._paths[n if n in sound else sound[0]]}[0:{shard['records']}]"
+                for n, shard in enumerate(shards)
+            ]
         )
 
     def __len__(self) -> int:
@@ -128,14 +154,39 @@ class ShardReader(Sequence[Record]):
         """Record `index`, decoded; RecordError names the shard and the place in it."""
         if not 0 <= index < len(self):
             raise IndexError(f"record {index} of {len(self)}")
+        return self.decode(index, None)
+
+    def decode(self, index: int, data: bytes | None) -> Record:
+        """Record `index` from its bytes, which `read` gave; None reads them. Errors as above."""
         try:
-            return decode_record(self._source[index])
+            if data is None:
+                if fault := self._damaged.get(self._shard(index)):
+                    raise RecordError(fault)
+                data = self._source[index]
+            return decode_record(data)
         except Exception as error:  # the reader has its own errors for a damaged block
             raise RecordError(f"{self.where(index)}: {error}") from error
 
+    def read(self, indices: Sequence[int]) -> list[bytes] | None:
+        """The undecoded records of `indices`, in a third of the time of one by one.
+
+        None when one of them cannot be read: ask for each by itself, to be told which.
+        """
+        if not indices:
+            return []
+        if self._damaged and any(self._shard(index) in self._damaged for index in indices):
+            return None
+        try:
+            return self._source.__getitems__(indices)
+        except Exception:  # as in `__getitem__`
+            return None
+
+    def _shard(self, index: int) -> int:
+        return bisect.bisect_right(self._ends, index)
+
     def where(self, index: int) -> str:
         """The file of record `index` and its number there, for messages."""
-        shard = bisect.bisect_right(self._ends, index)
+        shard = self._shard(index)
         before = self._ends[shard - 1] if shard else 0
         return f"{self._paths[shard]} record {index - before}"
 

@@ -15,6 +15,7 @@ import collections
 import functools
 import hashlib
 import importlib.resources
+import itertools
 import json
 import math
 import operator
@@ -37,6 +38,8 @@ _SUBWORD_SHARE = 0.1  # of the probability; the rest goes to whole words
 _CHARACTER_SCORE = -10.0  # under every learned piece: a lone character is the last resort
 # Pieces that text must never match, even where it spells them out: "</s>" is four characters.
 _NEVER_SCORE = -200.0
+_SENTENCES_KEPT = 4096  # more than twice the dictionary's, whatever else is encoded
+_SENTENCE_END = re.compile(r"(?<=\.) (?=[A-Z])")
 
 
 class Tokenizer:
@@ -73,6 +76,7 @@ class Tokenizer:
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         self.fingerprint = hashlib.sha256(canonical.encode()).hexdigest()
         self.truncated = 0
+        self._sentences: dict[str, list[int]] = {}  # ids of those met so far
 
     def encode_batch(
         self, texts: Sequence[str], buckets: Sequence[int]
@@ -99,7 +103,7 @@ class Tokenizer:
             )
         if isinstance(texts, str):
             raise ValueError(f"texts is one string, {texts!r:.60}; give a list of texts")
-        rows = [self._with_end(row.ids) for row in self._backend.encode_batch(_sound(texts))]
+        rows = self._rows(_sound(texts))
         longest = max(map(len, rows), default=0)
         length = next((bucket for bucket in lengths if bucket >= longest), lengths[-1])
         tokens = np.full((len(rows), length), self.pad_id, np.int32)  # [B, L]
@@ -116,6 +120,43 @@ class Tokenizer:
         """The text of a row of tokens; padding and end tokens are left out."""
         kept = [int(i) for i in ids if i not in (self.pad_id, self.eos_id)]
         return self._backend.decode(kept, skip_special_tokens=True)
+
+    def _rows(self, texts: list[str]) -> list[list[int]]:
+        """The ids of each text, its end token included.
+
+        Descriptions are put together from a few hundred sentences, so those are encoded once and
+        remembered: a description takes a tenth of the time.
+        """
+        if not self._sentence_by_sentence:
+            return [self._with_end(row.ids) for row in self._backend.encode_batch(texts)]
+        rows = []
+        for text in texts:
+            # Beyond ASCII a normaliser may join what stands on both sides of a space.
+            sentences = _SENTENCE_END.split(text) if text.isascii() else [text]
+            ids = itertools.chain.from_iterable(map(self._sentence_ids, sentences))
+            rows.append(self._with_end([*ids]))
+        return rows
+
+    @functools.cached_property
+    def _sentence_by_sentence(self) -> bool:
+        """Whether a text's ids are those of its sentences, end to end, and then the end token.
+
+        So it is with tokenizers that take words apart one by one. Those that begin a text with a
+        token of its own, or treat its first word unlike the others, are found out by the texts of
+        the dictionary.
+        """
+        dictionary = facs.load_dictionary()
+        texts = [*dictionary.neutral, *(text for v in dictionary.constructs.values() for text in v)]
+        parts = itertools.chain.from_iterable(map(self._sentence_ids, texts))
+        return self._with_end(self._backend.encode(" ".join(texts)).ids) == self._with_end([*parts])
+
+    def _sentence_ids(self, sentence: str) -> list[int]:
+        ids = self._sentences.get(sentence)
+        if ids is None:
+            ids = self._backend.encode(sentence, add_special_tokens=False).ids
+            if len(self._sentences) < _SENTENCES_KEPT:
+                self._sentences[sentence] = ids
+        return ids
 
     def _with_end(self, ids: list[int]) -> list[int]:
         return ids if ids and ids[-1] == self.eos_id else [*ids, self.eos_id]

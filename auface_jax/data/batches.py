@@ -1,0 +1,182 @@
+"""Records -> the arrays of a batch: read together, decode, mirror, describe, tokenise.
+
+All of a batch is made in one go, each picture straight into its place. At 64 px a PNG takes 140
+us to decode, so what happens around it is counted in microseconds.
+"""
+
+import functools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from jaxtyping import UInt8
+
+from auface_jax.data.records import Record, RecordError, decode_image
+from auface_jax.data.shards import REFERENCES, ShardReader
+
+# References are kept decoded, in both directions, up to so many bytes.
+_REFERENCE_BYTES = 512 * 2**20
+# A split whose pictures, in both directions, take less than so many bytes is decoded only once.
+_SPLIT_BYTES = 256 * 2**20
+
+# Place of an example in its batch, and its record -> mirrored or not, and the text.
+Choose = Callable[[int, Record], tuple[bool, str]]
+
+
+class SkippedRecords:
+    """The records that could not be read and were left out, each counted once.
+
+    Args:
+      tell: Called with a line that names file and index, for each of them.
+    """
+
+    def __init__(self, tell: Callable[[str], None] = print):
+        self._tell, self._seen, self._lock = tell, set(), threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+    def add(self, where: str, error: RecordError) -> None:
+        """Notes the record at `where`."""
+        with self._lock:
+            if where in self._seen:
+                return
+            self._seen.add(where)
+        self._tell(f"left out, it cannot be read: {error}")
+
+
+class References:
+    """Each person's reference image in a split, decoded when it is first asked for."""
+
+    def __init__(self, directory, split: str, *, skipped: SkippedRecords | None = None):
+        self._reader = ShardReader(directory, REFERENCES, skip_damaged=skipped is not None)
+        self._size = self._reader.info["size"]
+        self._places: dict[str, int] = {}
+        for index in range(len(self._reader)):
+            try:
+                record = self._reader[index]
+            except RecordError as error:
+                if skipped is None:
+                    raise
+                skipped.add(self._reader.where(index), error)
+            else:
+                if record.split == split:
+                    self._places[record.subject] = index
+        kept = max(2, _REFERENCE_BYTES // (3 * self._size**2))
+        self._pixels = functools.lru_cache(maxsize=kept)(self._decode)
+
+    def get(self, subject: str, mirrored: bool) -> UInt8[np.ndarray, "S S 3"]:
+        """Pixels of a person's reference; RecordError where there is none, or a damaged one."""
+        if subject not in self._places:
+            raise RecordError(
+                f"{subject} has no reference image in {self._reader.directory}: build the data "
+                "set again"
+            )
+        return self._pixels(self._places[subject], mirrored)
+
+    def _decode(self, index: int, mirrored: bool) -> UInt8[np.ndarray, "S S 3"]:
+        try:
+            return decode_image(self._reader[index], self._size, mirrored=mirrored)
+        except RecordError as error:
+            where = self._reader.where(index)
+            raise RecordError(f"{where}: {error}") from error
+
+
+class BatchMaker:
+    """Makes the batch of given records; safe to call from threads.
+
+    Args:
+      records: The split.
+      references: Of the people in it.
+      tokenizer: Has `encode_batch(texts, buckets) -> (tokens, mask)`.
+      buckets: Text lengths; a batch is padded to the shortest that fits.
+      skipped: Takes the records that cannot be read; None lets the first of them raise.
+      keep: Keep what is decoded for the next epoch, if all of the split fits in `_SPLIT_BYTES`.
+    """
+
+    def __init__(
+        self,
+        records: ShardReader,
+        references: References,
+        tokenizer,
+        buckets: Sequence[int],
+        *,
+        skipped: SkippedRecords | None = None,
+        keep: bool = False,
+    ):
+        self._records, self._references = records, references
+        self._tokenizer, self._buckets = tokenizer, tuple(buckets)
+        self._skipped = skipped
+        self._size = records.info["size"]
+        self._keep = keep and 2 * len(records) * 3 * self._size**2 <= _SPLIT_BYTES
+        self._kept_records: dict[int, Record] = {}
+        self._kept_images: dict[tuple[int, bool], UInt8[np.ndarray, "S S 3"]] = {}
+
+    def make(
+        self, indices: Sequence[int], choose: Choose, *, replace: bool = False
+    ) -> tuple[dict[str, np.ndarray], list[Record], list[str]]:
+        """The arrays of the records `indices`, the records, and their texts.
+
+        A record that is left out is missing from all three. With `replace` the next one of the
+        split that can be read stands in its place.
+        """
+        shape = (len(indices), self._size, self._size, 3)
+        image, reference = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
+        records, texts = [], []
+        unread = [index for index in indices if index not in self._kept_records]
+        encoded = dict(zip(unread, self._records.read(unread) or (), strict=False))
+        for place, index in enumerate(indices):
+            for candidate in self._candidates(index, replace):
+                try:
+                    record = self._record(candidate, encoded.get(candidate))
+                    mirrored, text = choose(place, record)
+                    reference[len(records)] = self._reference(candidate, record, mirrored)
+                    image[len(records)] = self._image(candidate, record, mirrored)
+                except RecordError as error:
+                    if self._skipped is None:
+                        raise
+                    self._skipped.add(self._records.where(candidate), error)
+                else:
+                    records.append(record)
+                    texts.append(text)
+                    break
+        if not records:
+            raise RecordError(f"{self._records.directory}: none of the records can be read")
+        tokens, mask = self._tokenizer.encode_batch(texts, self._buckets)
+        arrays = {
+            "image": image[: len(records)],
+            "reference": reference[: len(records)],
+            "labels": np.stack([record.labels for record in records]),
+            "text_tokens": tokens,
+            "text_mask": mask,
+        }
+        return arrays, records, texts
+
+    def _candidates(self, index: int, replace: bool) -> Iterator[int]:
+        number = len(self._records)
+        return ((index + step) % number for step in range(number if replace else 1))
+
+    def _record(self, index: int, data: bytes | None) -> Record:
+        record = self._kept_records.get(index)
+        if record is None:
+            record = self._records.decode(index, data)
+            if self._keep:
+                self._kept_records[index] = record
+        return record
+
+    def _reference(self, index: int, record: Record, mirrored: bool) -> UInt8[np.ndarray, "S S 3"]:
+        try:
+            return self._references.get(record.subject, mirrored)
+        except RecordError as error:
+            raise RecordError(f"{self._records.where(index)}: {error}") from error
+
+    def _image(self, index: int, record: Record, mirrored: bool) -> UInt8[np.ndarray, "S S 3"]:
+        image = self._kept_images.get((index, mirrored))
+        if image is None:
+            try:
+                image = decode_image(record, self._size, mirrored=mirrored)
+            except RecordError as error:
+                raise RecordError(f"{self._records.where(index)}: {error}") from error
+            if self._keep:
+                self._kept_images[index, mirrored] = image
+        return image
