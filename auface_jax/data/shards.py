@@ -10,10 +10,11 @@ Records of one person lie next to each other, in the order of `dataset.json`'s `
 import bisect
 import itertools
 import json
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from array_record.python import array_record_data_source, array_record_module
+from array_record.python import array_record_module
 
 from auface_jax.data.records import SCHEMA_VERSION, SPLITS, Record, RecordError, decode_record
 
@@ -136,16 +137,10 @@ class ShardReader(Sequence[Record]):
                 if not skip_damaged:
                     raise
                 self._damaged[number] = str(error)
-        # Damaged shards keep their numbers; what the source reads in their place is never used.
-        sound = [n for n in range(len(shards)) if n not in self._damaged]
-        if not sound:
+        if len(self._damaged) == len(shards):
             raise DatasetError(next(iter(self._damaged.values())))
-        self._source = array_record_data_source.ArrayRecordDataSource(
-            [
-                f"{self._paths[n if n in sound else sound[0]]}[0:{shard['records']}]"
-                for n, shard in enumerate(shards)
-            ]
-        )
+        self._readers: list[array_record_module.ArrayRecordReader | None] = [None] * len(shards)
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return self._ends[-1]
@@ -162,24 +157,47 @@ class ShardReader(Sequence[Record]):
             if data is None:
                 if fault := self._damaged.get(self._shard(index)):
                     raise RecordError(fault)
-                data = self._source[index]
+                (data,) = self._read([index])
             return decode_record(data)
         except Exception as error:  # the reader has its own errors for a damaged block
             raise RecordError(f"{self.where(index)}: {error}") from error
 
     def read(self, indices: Sequence[int]) -> list[bytes] | None:
-        """The undecoded records of `indices`, in a third of the time of one by one.
+        """The undecoded records of `indices`, in half the time of one by one.
 
         None when one of them cannot be read: ask for each by itself, to be told which.
         """
-        if not indices:
-            return []
         if self._damaged and any(self._shard(index) in self._damaged for index in indices):
             return None
         try:
-            return self._source.__getitems__(indices)
-        except Exception:  # as in `__getitem__`
+            return self._read(indices)
+        except Exception:  # as in `decode`
             return None
+
+    def _read(self, indices: Sequence[int]) -> list[bytes]:
+        # Not by array_record's own data source, which starts threads for every call.
+        wanted: dict[int, list[int]] = {}  # shard -> places in `indices`
+        for place, index in enumerate(indices):
+            wanted.setdefault(self._shard(index), []).append(place)
+        found = [b""] * len(indices)
+        for shard, places in wanted.items():
+            start = self._ends[shard - 1] if shard else 0
+            records = self._reader(shard).read([indices[place] - start for place in places])
+            for place, data in zip(places, records, strict=True):
+                found[place] = data
+        return found
+
+    def _reader(self, shard: int) -> array_record_module.ArrayRecordReader:
+        """The open reader of a shard; each is opened when first needed."""
+        with self._lock:
+            if self._readers[shard] is None:
+                # Read at random: what lies ahead in the file is of no use.
+                self._readers[shard] = array_record_module.ArrayRecordReader(
+                    str(self._paths[shard]),
+                    options="readahead_buffer_size:0",
+                    file_reader_buffer_size=32768,
+                )
+            return self._readers[shard]
 
     def _shard(self, index: int) -> int:
         return bisect.bisect_right(self._ends, index)

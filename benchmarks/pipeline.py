@@ -1,0 +1,173 @@
+"""How fast training batches are made, against the bare decoding of the same pictures.
+
+    python benchmarks/pipeline.py
+    python benchmarks/pipeline.py --data DIR --rounds 9
+    python benchmarks/pipeline.py --memory-minutes 10
+
+Rounds alternate between the pipeline and the decoder alone (Pillow, bytes in memory to an array),
+on equally many images and threads, so that whatever else the machine does troubles both. Each is
+given by the wall clock and by the processor time of this process, which other programs cannot
+take; a ratio to `decode` is the median over the rounds. `pipeline` decodes every picture, as in a
+first epoch; `kept` is the pipeline as it is, which decodes a small set once.
+"""
+
+import argparse
+import concurrent.futures
+import io
+import itertools
+import json
+import pathlib
+import resource
+import statistics
+import sys
+import time
+
+import numpy as np
+from PIL import Image
+
+_START = time.perf_counter()
+
+from auface_jax.data import batches, build, pipeline  # noqa: E402
+from auface_jax.data.shards import ShardReader  # noqa: E402
+from auface_jax.data.tokenizer import load_tokenizer  # noqa: E402
+
+_IMPORT_SECONDS = time.perf_counter() - _START
+
+THREADS = 2  # as many as the pipeline has
+# What is measured when no data set is named: the quickstart's, and the paper's size.
+DEFAULTS = {
+    "datasets/builtin-360x12-64px-seed0": {"people": 360, "frames": 12, "size": 64, "seed": 0},
+    "datasets/builtin-16x32-256px-jpeg": {
+        "people": 16, "frames": 32, "size": 256, "image_format": "jpeg",
+    },
+}  # fmt: skip
+
+
+def bare_decode(encoded: list[bytes], pool: concurrent.futures.Executor) -> None:
+    """The pictures as arrays, which are thrown away."""
+
+    def decode(part: list[bytes]) -> None:
+        for data in part:
+            np.asarray(Image.open(io.BytesIO(data)))
+
+    list(pool.map(decode, (encoded[start::THREADS] for start in range(THREADS))))
+
+
+def timed(work, *arguments) -> tuple[float, float]:
+    """Wall and processor seconds."""
+    wall, processor = time.perf_counter(), time.process_time()
+    work(*arguments)
+    return time.perf_counter() - wall, time.process_time() - processor
+
+
+def measure(directory: pathlib.Path, *, images: int, rounds: int, batch_size: int) -> dict:
+    """Images a second of the pipeline and of the decoder, and their ratio."""
+    records = ShardReader(directory, "train")
+    size = records.info["size"]
+
+    began = time.perf_counter()
+    kept = open_pipeline(directory, size, batch_size)
+    next(kept)
+    start_up = time.perf_counter() - began
+    split_bytes, batches._SPLIT_BYTES = batches._SPLIT_BYTES, 0
+    iterators = {"pipeline": open_pipeline(directory, size, batch_size), "kept": kept}
+    batches._SPLIT_BYTES = split_bytes
+
+    order = np.random.default_rng(0).permutation(len(records))[:images].tolist()
+    encoded = [record.image for record in map(records.__getitem__, order)]
+    encoded = list(itertools.islice(itertools.cycle(encoded), images))
+    steps = images // batch_size
+
+    def run(iterator) -> None:
+        # What was made ahead before counts as much as what is made ahead at the end.
+        for _ in range(steps):
+            next(iterator)
+
+    took = {name: [] for name in ("decode", *iterators)}
+    with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
+        run(iterators["pipeline"])  # references, sentences and file caches are warm from here on
+        for _ in range(len(records) // batch_size + 1):
+            next(kept)  # an epoch, which decodes every picture
+        for _ in range(rounds):
+            took["decode"].append(timed(bare_decode, encoded[: steps * batch_size], pool))
+            for name, iterator in iterators.items():
+                took[name].append(timed(run, iterator))
+
+    result = {"size": size, "format": Image.open(io.BytesIO(encoded[0])).format, "images": images}
+    result["start_up_seconds"] = round(start_up, 2)
+    for number, clock in enumerate(("wall", "processor")):
+        rates = {
+            name: [steps * batch_size / seconds[number] for seconds in all_seconds]
+            for name, all_seconds in took.items()
+        }
+        result[clock] = {name: round(statistics.median(r)) for name, r in rates.items()}
+        for name in iterators:
+            ratios = [p / d for p, d in zip(rates[name], rates["decode"], strict=True)]
+            result[clock][f"{name}_ratio"] = round(statistics.median(ratios), 3)
+            result[clock][f"{name}_ratios"] = [round(ratio, 2) for ratio in sorted(ratios)]
+    return result
+
+
+def open_pipeline(directory: pathlib.Path, size: int, batch_size: int):
+    return pipeline.training_iterator(
+        directory, batch_size, 0, load_tokenizer(), (128, 256, 512, 1024), size=size
+    )
+
+
+def watch_memory(directory: pathlib.Path, *, minutes: float, batch_size: int) -> dict:
+    """Resident memory while batches are made, in MiB, at ten times."""
+    size = ShardReader(directory, "train").info["size"]
+    iterator = open_pipeline(directory, size, batch_size)
+    end, seen, steps = time.monotonic() + 60 * minutes, [], 0
+    for tenth in range(1, 11):
+        while time.monotonic() < end - 60 * minutes * (1 - tenth / 10):
+            next(iterator)
+            steps += 1
+        seen.append(resident_mebibytes())
+    return {
+        "size": size,
+        "minutes": minutes,
+        "images": steps * batch_size,
+        "resident_mebibytes": seen,
+        "growth_after_the_first_tenth": round(seen[-1] - seen[0], 1),
+    }
+
+
+def resident_mebibytes() -> float:
+    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+    return round(pages * resource.getpagesize() / 2**20, 1)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python benchmarks/pipeline.py", description=__doc__.split("\n\n")[0]
+    )
+    parser.add_argument("--data", action="append", metavar="DIR", help="a built set; repeatable")
+    parser.add_argument("--images", type=int, default=1024, help="a round (default 1024)")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument(
+        "--memory-minutes", type=float, metavar="M", help="watch memory for so long instead"
+    )
+    options = parser.parse_args(arguments)
+    if not options.data:
+        for directory, description in DEFAULTS.items():
+            build.build_if_absent({"source": "builtin"} | description, directory)
+    print(f"imports: {_IMPORT_SECONDS:.2f} s", file=sys.stderr)
+    for directory in map(pathlib.Path, options.data or DEFAULTS):
+        if options.memory_minutes:
+            result = watch_memory(
+                directory, minutes=options.memory_minutes, batch_size=options.batch_size
+            )
+        else:
+            result = measure(
+                directory,
+                images=options.images,
+                rounds=options.rounds,
+                batch_size=options.batch_size,
+            )
+        print(json.dumps({"data": str(directory)} | result), flush=True)
+
+
+if __name__ == "__main__":
+    main()
