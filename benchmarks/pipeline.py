@@ -69,9 +69,7 @@ def measure(directory: pathlib.Path, *, images: int, rounds: int, batch_size: in
     kept = open_pipeline(directory, size, batch_size)
     next(kept)
     start_up = time.perf_counter() - began
-    split_bytes, batches._SPLIT_BYTES = batches._SPLIT_BYTES, 0
-    iterators = {"pipeline": open_pipeline(directory, size, batch_size), "kept": kept}
-    batches._SPLIT_BYTES = split_bytes
+    iterators = {"pipeline": open_pipeline(directory, size, batch_size, keep=False), "kept": kept}
 
     order = np.random.default_rng(0).permutation(len(records))[:images].tolist()
     encoded = [record.image for record in map(records.__getitem__, order)]
@@ -108,16 +106,22 @@ def measure(directory: pathlib.Path, *, images: int, rounds: int, batch_size: in
     return result
 
 
-def open_pipeline(directory: pathlib.Path, size: int, batch_size: int):
-    return pipeline.training_iterator(
+def open_pipeline(directory: pathlib.Path, size: int, batch_size: int, *, keep: bool = True):
+    """The iterator of training; without `keep` a small set too is decoded in every epoch."""
+    split_bytes = batches._SPLIT_BYTES
+    if not keep:
+        batches._SPLIT_BYTES = 0
+    iterator = pipeline.training_iterator(
         directory, batch_size, 0, load_tokenizer(), (128, 256, 512, 1024), size=size
     )
+    batches._SPLIT_BYTES = split_bytes
+    return iterator
 
 
 def watch_memory(directory: pathlib.Path, *, minutes: float, batch_size: int) -> dict:
-    """Resident memory while batches are made, in MiB, at ten times."""
+    """Resident memory while pictures are decoded into batches, in MiB, at ten times."""
     size = ShardReader(directory, "train").info["size"]
-    iterator = open_pipeline(directory, size, batch_size)
+    iterator = open_pipeline(directory, size, batch_size, keep=False)
     end, seen, steps = time.monotonic() + 60 * minutes, [], 0
     for tenth in range(1, 11):
         while time.monotonic() < end - 60 * minutes * (1 - tenth / 10):
