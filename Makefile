@@ -5,12 +5,13 @@ PYTEST_ARGS ?= -n 2 --dist loadfile
 PY := .venv/bin/python
 SETUP := .venv/.set-up
 
-.PHONY: help quickstart test test-parity lint format clean
+.PHONY: help quickstart test test-parity parity-table lint format clean
 
 help:
 	@echo "make quickstart   train both stages on open faces on this machine and draw a sample sheet"
 	@echo "make test         run the tests"
 	@echo "make test-parity  install torch and the originals and run the tests that compare with them"
+	@echo "make parity-table run those again and write what they measure into docs/evaluation.md"
 	@echo "make lint         check the style"
 	@echo "make format       mend the style"
 	@echo "make clean        remove .venv and the caches; runs/ and datasets/ stay"
@@ -26,6 +27,9 @@ test: $(SETUP)
 
 test-parity: .venv/.set-up-parity
 	$(PY) -m pytest -m parity $(PYTEST_ARGS)
+
+parity-table: .venv/.set-up-parity
+	$(PY) benchmarks/parity.py $(PYTEST_ARGS)
 
 lint: $(SETUP)
 	$(PY) -m ruff check .

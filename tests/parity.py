@@ -54,13 +54,15 @@ def redraw(module, seed=0):
         if name.endswith("running_var"):
             values = rng.uniform(0.5, 2.0, shape)
         elif len(shape) > 1:
-            values = rng.normal(0.0, np.sqrt(2.0 / np.prod(shape[1:])), shape)
+            values = (
+                rng.standard_normal(shape, np.float32) * float(np.prod(shape[1:]) / 2.0) ** -0.5
+            )
         elif name.endswith("weight"):
             values = rng.normal(1.0, 0.2, shape)
         else:
             values = rng.normal(0.0, 0.1, shape)
         with torch.no_grad():
-            tensor.copy_(torch.from_numpy(values.astype(np.float32)))
+            tensor.copy_(torch.from_numpy(values.astype(np.float32, copy=False)))
     return {name: tensor.detach().numpy() for name, tensor in module.state_dict().items()}
 
 

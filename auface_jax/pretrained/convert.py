@@ -66,8 +66,12 @@ WEIGHTS, DESCRIPTION = "weights.safetensors", "network.json"
 
 # Every network that the command converts: where its `Network` stands.
 NETWORKS: dict[str, str] = {
+    "alexnet": "auface_jax.pretrained.alexnet:NETWORK",
+    "inception": "auface_jax.pretrained.inception:NETWORK",
+    "lpips": "auface_jax.metrics.lpips:NETWORK",
     "me_graphau": "auface_jax.pretrained.me_graphau:NETWORK",
     "t5": "auface_jax.pretrained.t5:NETWORK",
+    "vgg16": "auface_jax.pretrained.vgg:NETWORK",
 }
 
 # Counts of the batches that torch's batch norms have seen: nothing depends on them.
@@ -172,7 +176,7 @@ class Network:
 
     Attributes:
       module: the Linen module, called with fields that JSON can hold.
-      inputs: shapes and dtypes of one call of it.
+      inputs: shapes and dtypes of one call of it, or a function that gives them for a module.
       fields: source -> the module's fields; it raises a ValueError for a source that the module
         cannot hold.
       rules: the table.
@@ -181,7 +185,7 @@ class Network:
     """
 
     module: Callable[..., nn.Module]
-    inputs: tuple[jax.ShapeDtypeStruct, ...]
+    inputs: tuple[PyTree, ...] | Callable[[nn.Module], tuple[PyTree, ...]]
     fields: Callable[[Source], dict[str, Any]]
     rules: tuple[Rule, ...]
     ignored: tuple[str, ...] = ()
@@ -189,7 +193,8 @@ class Network:
 
     def abstract_leaves(self, module: nn.Module) -> dict[str, jax.ShapeDtypeStruct]:
         """Path -> shape and dtype of every leaf of the module's variables."""
-        variables = jax.eval_shape(module.init, jax.random.key(0), *self.inputs)
+        inputs = self.inputs(module) if callable(self.inputs) else self.inputs
+        variables = jax.eval_shape(module.init, jax.random.key(0), *inputs)
         return flatten_dict(nn.unbox(variables), sep="/")
 
 

@@ -1,0 +1,188 @@
+"""LPIPS (Zhang et al. 2018), version 0.1: a perceptual distance between two pictures.
+
+A backbone's activations at five depths are scaled to unit length at every position; their squared
+differences are weighted by channel with published, trained weights (the heads), summed, averaged
+over positions and added up over depths. Backbone and heads are converted apart, because that is how
+they are published: the backbone by torchvision, the heads inside the package lpips.
+
+    python -m auface_jax.pretrained.convert alexnet alexnet-owt-7be5be79.pth weights/alexnet
+    python -m auface_jax.pretrained.convert lpips lpips/weights/v0.1/alex.pth weights/lpips-alexnet
+"""
+
+import functools
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, UInt8
+
+from auface_jax import pictures
+from auface_jax.metrics.distances import Score
+from auface_jax.metrics.features import PyTree, extract
+from auface_jax.pretrained import alexnet, vgg
+from auface_jax.pretrained.convert import Network, Rule, load, squeeze
+from auface_jax.pretrained.weight_files import Source
+
+# Channels of the five activations of each backbone.
+WIDTHS = {"alexnet": (64, 192, 384, 256, 256), "vgg16": (64, 128, 256, 512, 512)}
+TAPS = {"alexnet": alexnet.TAPS, "vgg16": vgg.TAPS}
+
+
+def normalize(image: Float[Array, "B H W 3"]) -> Float[Array, "B H W 3"]:
+    """Images in [-1, 1] -> what LPIPS' backbones read; the constants are LPIPS' own."""
+    shift, scale = jnp.array([-0.030, -0.088, -0.188]), jnp.array([0.458, 0.448, 0.450])
+    return (image - shift) / scale
+
+
+def unit_length(feature: Float[Array, "B h w C"]) -> Float[Array, "B h w C"]:
+    """Each position's vector over its length; zero stays zero, with a finite gradient."""
+    square = jnp.square(feature).sum(-1, keepdims=True)
+    return feature / (jnp.sqrt(jnp.maximum(square, 1e-20)) + 1e-10)
+
+
+class Heads(nn.Module):
+    """Two images' activations at five depths -> their distance.
+
+    Attributes:
+      backbone: a key of `WIDTHS`.
+    """
+
+    backbone: str
+
+    @nn.compact
+    def __call__(
+        self, features: list[Float[Array, "B h w C"]], others: list[Float[Array, "B h w C"]]
+    ) -> Float[Array, " B"]:
+        total = 0.0
+        widths = WIDTHS[self.backbone]
+        for depth, (width, one, other) in enumerate(zip(widths, features, others, strict=True)):
+            weight = self.param(f"weight_{depth}", nn.initializers.ones, (width,))
+            difference = jnp.square(unit_length(one) - unit_length(other))
+            total += (difference @ weight).mean((1, 2))
+        return total
+
+
+class LPIPS(nn.Module):
+    """Pairs of images -> distances; 0 for equal images.
+
+    Attributes:
+      backbone: a key of `WIDTHS`. Published figures are of "alexnet" unless they say "vgg16".
+      dtype: of the backbone's computation.
+    """
+
+    backbone: str
+    dtype: jnp.dtype = jnp.float32
+
+    def setup(self):
+        network = {"alexnet": alexnet.AlexNet, "vgg16": vgg.VGG16}[self.backbone]
+        self.network = network(dtype=self.dtype)
+        self.heads = Heads(self.backbone)
+
+    def __call__(
+        self, image: Float[Array, "B H W 3"], other: Float[Array, "B H W 3"]
+    ) -> Float[Array, " B"]:
+        """float32 [B] of images in [-1, 1]; at least 35 pixels a side (16 for "vgg16")."""
+        both = normalize(jnp.concatenate([image, other]))
+        options = {"fully_connected": False} if self.backbone == "vgg16" else {}
+        features = self.network(both, **options)
+        halves = [jnp.split(features[tap], 2) for tap in TAPS[self.backbone]]
+        return self.heads([one for one, _ in halves], [two for _, two in halves])
+
+
+def load_lpips(backbone: str | Path, heads: str | Path) -> tuple[LPIPS, PyTree]:
+    """LPIPS and its variables from two converted folders.
+
+    Raises:
+      ValueError: the heads were trained on another backbone.
+      ConversionError: a folder is not what it should be; see `convert.load`.
+    """
+    network, weights = load(backbone), load(heads, "lpips")
+    if network.network != weights.module.backbone:
+        raise ValueError(
+            f"{heads} holds heads for the backbone {weights.module.backbone!r}, and {backbone} the "
+            f"network {network.network!r}"
+        )
+    return combine(network.network, network.variables, weights.variables)
+
+
+def combine(backbone: str, network: PyTree, heads: PyTree) -> tuple[LPIPS, PyTree]:
+    """LPIPS and its variables from those of a backbone, of which only convolutions are kept."""
+    convolutions = {
+        name: leaves for name, leaves in network["params"].items() if name.startswith("conv")
+    }
+    params = {"network": convolutions, "heads": heads["params"]}
+    return LPIPS(backbone), {"params": params}
+
+
+def paired_distances(
+    module: LPIPS,
+    variables: PyTree,
+    pairs: Iterable[tuple[UInt8[np.ndarray, "b H W 3"], UInt8[np.ndarray, "b H W 3"]]],
+    *,
+    batch_size: int = 32,
+    mesh: Mesh | None = None,
+) -> Float[np.ndarray, " N"]:
+    """The distance of every pair, in order.
+
+    Args:
+      pairs: batches of (generated, real), row by row of the same records; uint8, of one size.
+
+    Raises:
+      ValueError: see `features.extract`.
+    """
+
+    function = _distance_function(module)
+    return extract(function, variables, pairs, batch_size=batch_size, mesh=mesh)
+
+
+@functools.cache  # one compiled program for all sets of pairs
+def _distance_function(module: LPIPS) -> Callable[..., Array]:
+    @jax.jit
+    def function(variables, pair):
+        return module.apply(variables, *map(pictures.to_float, pair))
+
+    return function
+
+
+def score(module: LPIPS, distances: Float[np.ndarray, " N"]) -> Score:
+    """Mean and deviation over pairs, named for the backbone."""
+    return Score(
+        "LPIPS",
+        module.backbone,
+        float(np.mean(distances)),
+        len(distances),
+        len(distances),
+        float(np.std(distances)),
+    )
+
+
+def _fields(source: Source) -> dict[str, str]:
+    widths = tuple(source.shape(f"lin{depth}.model.1.weight")[1] for depth in range(5))
+    for backbone, ours in WIDTHS.items():
+        if widths == ours:
+            return {"backbone": backbone}
+    raise ValueError(
+        f"{source.name} has heads for activations of widths {widths}; known are {WIDTHS}"
+    )
+
+
+def _inputs(module: Heads):
+    taps = [
+        jax.ShapeDtypeStruct((1, 1, 1, width), jnp.float32) for width in WIDTHS[module.backbone]
+    ]
+    return taps, taps
+
+
+# Keys of the package lpips: of the heads that it brings, or of a whole LPIPS, which also holds the
+# backbone, the heads under a second name, and the constants of `normalize`.
+NETWORK = Network(
+    module=Heads,
+    inputs=_inputs,
+    fields=_fields,
+    rules=(Rule(r"lin(\d)\.model\.1\.weight", r"params/weight_\1", squeeze),),
+    ignored=(r"net\..*", r"lins\..*", r"scaling_layer\..*"),
+)

@@ -1,0 +1,68 @@
+"""Runs every parity test and writes what they measured into docs/evaluation.md.
+
+    make parity-table
+
+A parity test compares a port with its original at random weights, stage by stage (tests/parity.py).
+"""
+
+import argparse
+import importlib.metadata
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENT = ROOT / "docs" / "evaluation.md"
+BEGIN, END = "<!-- parity table: begin -->", "<!-- parity table: end -->"
+ORIGINALS = ("torch", "torchvision", "transformers", "lpips", "pytorch-fid", "torch-fidelity")
+
+
+def measure(arguments: list[str]) -> dict[str, list[tuple[str, float, float]]]:
+    """Network -> (stage, error, bound) of every comparison; exits where a test fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        command = [sys.executable, "-m", "pytest", "-m", "parity", f"--junitxml={report}"]
+        outcome = subprocess.run([*command, *arguments], cwd=ROOT)
+        if outcome.returncode:
+            sys.exit(f"parity tests failed: {' '.join(command)}")
+        tests = ElementTree.parse(report).getroot()
+    figures = defaultdict(list)
+    for found in tests.iterfind(".//property[@name='parity']"):
+        network, stage, error, bound = found.get("value").split("|")
+        figures[network].append((stage, float(error), float(bound)))
+    if not figures:
+        sys.exit("no parity test ran: are the originals installed (make test-parity)?")
+    return figures
+
+
+def table(figures: dict[str, list[tuple[str, float, float]]]) -> str:
+    """The figures as Markdown, the worst stage of each network named."""
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ORIGINALS)
+    lines = [
+        f"Measured against {versions}.",
+        "",
+        "| network | comparisons | largest error | at | bound |",
+        "|---|---|---|---|---|",
+    ]
+    for network, stages in sorted(figures.items()):
+        stage, error, bound = max(stages, key=lambda figure: figure[1])
+        lines.append(f"| {network} | {len(stages)} | {error:.1e} | {stage} | {bound:.0e} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    _, arguments = parser.parse_known_args()  # the rest is pytest's
+    lines = table(measure(arguments))
+    text = DOCUMENT.read_text()
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    DOCUMENT.write_text(f"{before}{BEGIN}\n{lines}\n{END}{after}")
+    print(lines)
+
+
+if __name__ == "__main__":
+    main()
