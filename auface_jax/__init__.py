@@ -14,7 +14,6 @@ Reading order, which is the order data flows in:
     synthesis, held_out
                   both stages put together; held-out records to compare on
     tasks         one file a training task: pure init, step and evaluate functions
-    metrics       how good pictures are: FID, KID, IS, LPIPS
     train         the story from configuration to saved run
     generate      faces from a finished run
     describe      labels -> text, from the command line

@@ -20,17 +20,18 @@ BEGIN, END = "<!-- parity table: begin -->", "<!-- parity table: end -->"
 ORIGINALS = ("torch", "torchvision", "transformers", "lpips", "pytorch-fid", "torch-fidelity")
 
 
-def measure(arguments: list[str]) -> dict[str, list[tuple[str, float, float]]]:
-    """Network -> (stage, error, bound) of every comparison; exits where a test fails."""
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-m", "parity", f"--junitxml={report}"]
-        outcome = subprocess.run([*command, *arguments], cwd=ROOT)
-        if outcome.returncode:
-            sys.exit(f"parity tests failed: {' '.join(command)}")
-        tests = ElementTree.parse(report).getroot()
+def run_tests(arguments: list[str], report: Path) -> None:
+    """Runs the parity tests, marked or named so; exits where one fails."""
+    options = ["-k", "parity", "-o", "junit_family=xunit1", f"--junitxml={report}"]
+    command = [sys.executable, "-m", "pytest", *options, *arguments]
+    if subprocess.run(command, cwd=ROOT).returncode:
+        sys.exit(f"parity tests failed: {' '.join(command)}")
+
+
+def read_figures(report: Path) -> dict[str, list[tuple[str, float, float]]]:
+    """Network -> (stage, error, bound) of every comparison in a test report."""
     figures = defaultdict(list)
-    for found in tests.iterfind(".//property[@name='parity']"):
+    for found in ElementTree.parse(report).iterfind(".//property[@name='parity']"):
         network, stage, error, bound = found.get("value").split("|")
         figures[network].append((stage, float(error), float(bound)))
     if not figures:
@@ -56,7 +57,10 @@ def table(figures: dict[str, list[tuple[str, float, float]]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     _, arguments = parser.parse_known_args()  # the rest is pytest's
-    lines = table(measure(arguments))
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        run_tests(arguments, report)
+        lines = table(read_figures(report))
     text = DOCUMENT.read_text()
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)

@@ -146,8 +146,7 @@ def polynomial_mmd(one: Float[np.ndarray, "M D"], other: Float[np.ndarray, "N D"
     """
 
     def kernel(x, y):
-        base = x @ y.T / x.shape[1] + 1.0
-        return base * base * base  # ten times as fast as a power
+        return (x @ y.T / x.shape[1] + 1.0) ** 3
 
     def within(x):  # mean over pairs of different rows
         k = kernel(x, x)
