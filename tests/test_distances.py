@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from hypothesis import given
 from hypothesis import strategies as st
 from parity import REASON, assert_parity, import_torch
@@ -194,6 +195,27 @@ def test_features_must_be_finite_and_of_two_images():
         Features("au", values[:1])
     with pytest.raises(ValueError, match="of the network 'vgg16', not of 'inception'"):
         inception_features(Pretrained("vgg16", None, {}, ""), [])
+
+
+class Colours(nn.Module):
+    """In the place of the Inception network: a picture's mean colour."""
+
+    @nn.compact
+    def __call__(self, x):
+        return {"pool3": x.mean((1, 2)), "logits": -x.mean((1, 2))}
+
+
+@pytest.mark.parametrize(
+    ("resizing", "name"), [("clean", "IS"), ("tensorflow1", "IS(tensorflow1)")]
+)
+def test_inception_features_are_of_resized_normalized_images(resizing, name):
+    colours = np.array([[0, 128, 255], [64, 64, 64], [192, 0, 32]], np.uint8)
+    images = np.broadcast_to(colours[:, None, None], (3, 5, 7, 3))
+    network = Pretrained("inception", Colours(), {}, "")
+    found = inception_features(network, [images], batch_size=2, resizing=resizing)
+    np.testing.assert_allclose(found.values, (colours - 128.0) / 128.0, atol=1e-5)
+    np.testing.assert_array_equal(found.logits, -found.values)
+    assert distances.inception_score(found, splits=1).name == name
 
 
 @pytest.mark.filterwarnings("default::auface_jax.metrics.distances.FewImagesWarning")
