@@ -6,7 +6,6 @@ Running the same command again resumes a run that was stopped or killed, from it
 and bit for bit; SIGTERM or Ctrl-C saves first.
 """
 
-import functools
 import importlib.util
 import json
 import pathlib
@@ -21,7 +20,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from auface_jax import checkpoints, pictures, presets, sharding
-from auface_jax.data import build, pipeline, tokenizer
+from auface_jax.data import build, pipeline, population, tokenizer
 from auface_jax.facs import load_dictionary
 from auface_jax.interrupts import Interrupted, StopSignal
 from auface_jax.log import MetricsLog, Progress, read_lines, say, table
@@ -59,12 +58,19 @@ def train(config: Config, workdir: pathlib.Path) -> dict[str, float]:
         "dictionary": load_dictionary(config.data.dictionary or None),
         "skipped": skipped,
     }
-    read = functools.partial(pipeline.load_split, data_dir, **reading)
+    people = population.chosen_people(data_dir, config.get("people"))
+
+    def read(split: str, limit: int) -> dict:
+        return pipeline.load_split(
+            data_dir, split, limit=limit, people=people.get(split), **reading
+        )
+
     iterator = pipeline.training_iterator(
         data_dir,
         batch_size=config.batch_size // jax.process_count(),
         seed=config.seed,
         **reading,
+        people=people.get("train"),
         redescribe=config.data.redescribe,
         flip=config.data.flip,
         size=config.data.size,

@@ -46,9 +46,9 @@ class SkippedRecords:
 
 
 class References:
-    """Each person's reference image in a split, decoded when it is first asked for."""
+    """Each person's reference image in a split, or in all, decoded when it is first asked for."""
 
-    def __init__(self, directory, split: str, *, skipped: SkippedRecords | None = None):
+    def __init__(self, directory, split: str | None, *, skipped: SkippedRecords | None = None):
         self._reader = ShardReader(directory, REFERENCES, skip_damaged=skipped is not None)
         self._size = self._reader.info["size"]
         self._places: dict[str, int] = {}
@@ -60,7 +60,7 @@ class References:
                     raise
                 skipped.add(self._reader.where(index), error)
             else:
-                if record.split == split:
+                if split in (None, record.split):
                     self._places[record.subject] = index
         kept = max(2, _REFERENCE_BYTES // (3 * self._size**2))
         self._pixels = functools.lru_cache(maxsize=kept)(self._decode)

@@ -18,6 +18,7 @@ from jaxtyping import UInt8
 
 from auface_jax import facs
 from auface_jax.data.batches import BatchMaker, Choose, References, SkippedRecords
+from auface_jax.data.population import PeopleReader
 from auface_jax.data.records import Record, RecordError, decode_image
 from auface_jax.data.samples import stable_seed
 from auface_jax.data.shards import REFERENCES, DatasetError, ShardReader, read_info, split_names
@@ -40,6 +41,7 @@ def training_iterator(
     process_count: int = 1,
     dictionary: facs.Dictionary | None = None,
     skipped: SkippedRecords | None = None,
+    people: Sequence[str] | None = None,
 ) -> grain.DatasetIterator:
     """Endless batches of the training split, reshuffled every epoch.
 
@@ -57,6 +59,7 @@ def training_iterator(
       dictionary: The texts, from `facs.load_dictionary`; None takes the project's own.
       skipped: Takes the records and shards that cannot be read; each is replaced by the record
         after it, so that everything else stays in its place. None lets the first of them raise.
+      people: Whose records, of all splits; None takes the training split.
 
     Returns:
       An iterator with `get_state()` and `set_state()`, over dicts of arrays:
@@ -73,11 +76,11 @@ def training_iterator(
         raise ValueError(f"batch_size is {batch_size}, expected 1 or more")
     if not 0 <= process_index < process_count:
         raise ValueError(f"process_index is {process_index}, expected 0 to {process_count - 1}")
-    records = ShardReader(directory, "train", skip_damaged=skipped is not None)
+    records = _open_records(directory, "train", people, skipped)
     _check_size(records.info, directory, size)
     maker = BatchMaker(
         records,
-        References(directory, "train", skipped=skipped),
+        References(directory, None if people else "train", skipped=skipped),
         tokenizer,
         buckets,
         skipped=skipped,
@@ -104,6 +107,7 @@ def load_split(
     seed: int = 0,
     dictionary: facs.Dictionary | None = None,
     skipped: SkippedRecords | None = None,
+    people: Sequence[str] | None = None,
 ) -> dict:
     """A whole split in memory, in the order of its shards, each record with its one text.
 
@@ -117,6 +121,7 @@ def load_split(
       dictionary: The texts, from `facs.load_dictionary`; None takes the project's own.
       skipped: Takes the records and shards that cannot be read, which are then missing here; None
         lets the first of them raise.
+      people: Whose records, of all splits, in place of `split`'s.
 
     Returns:
       The arrays of `training_iterator` for all N records, and lists of length N: `subjects`,
@@ -127,11 +132,12 @@ def load_split(
       RecordError: Names the shard and the record.
     """
     split_names(directory, split)
-    records = ShardReader(directory, split, skip_damaged=skipped is not None)
+    records = _open_records(directory, split, people, skipped)
     indices = range(len(records))
     if limit is not None and limit < len(records):
-        indices = _even_draw(list(records.info["people"][split].values()), limit, seed)
-    references = References(directory, split, skipped=skipped)
+        counts = records.counts if people else list(records.info["people"][split].values())
+        indices = _even_draw(counts, limit, seed)
+    references = References(directory, None if people else split, skipped=skipped)
     maker = BatchMaker(records, references, tokenizer, buckets, skipped=skipped)
     arrays, taken, texts = maker.make(
         indices, lambda place, record: (False, record_text(record, dictionary))
@@ -141,6 +147,18 @@ def load_split(
         "frames": [record.frame for record in taken],
         "texts": texts,
     }
+
+
+def _open_records(
+    directory: str | Path,
+    split: str,
+    people: Sequence[str] | None,
+    skipped: SkippedRecords | None,
+) -> ShardReader | PeopleReader:
+    """The records of a split, or of `people` whatever their split."""
+    if people:
+        return PeopleReader(directory, people, skip_damaged=skipped is not None)
+    return ShardReader(directory, split, skip_damaged=skipped is not None)
 
 
 def record_text(record: Record, dictionary: facs.Dictionary | None = None) -> str:
