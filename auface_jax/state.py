@@ -50,12 +50,14 @@ def learning_rate(config: ml_collections.ConfigDict, num_steps: int) -> optax.Sc
     )
 
 
-def optimizer(config: ml_collections.ConfigDict, num_steps: int) -> optax.GradientTransformation:
-    """Adam(W) with the schedule above and a bound on the global gradient norm."""
+def optimizer(
+    config: ml_collections.ConfigDict, num_steps: int, schedule: optax.Schedule | None = None
+) -> optax.GradientTransformation:
+    """Adam(W) with the schedule above, or another, and a bound on the global gradient norm."""
     return optax.chain(
         optax.clip_by_global_norm(config.clip_norm),
         optax.adamw(
-            learning_rate(config, num_steps),
+            schedule or learning_rate(config, num_steps),
             b1=config.b1,
             b2=config.b2,
             weight_decay=config.weight_decay,

@@ -49,6 +49,7 @@ def ported(case):
     return module, unflatten_dict(leaves, sep="/")
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("case", golden.CASES)
 def test_parity_with_the_original(case, record_property):
     module, variables = ported(case)

@@ -63,13 +63,18 @@ def build_data(folder: Path) -> Path:
     return folder
 
 
-def _config(name: str, data: str) -> ConfigDict:
-    """The quickstart config of a file in `configs/`, with what all tiny runs share."""
+def load_config(name: str, preset: str = "quickstart") -> ConfigDict:
+    """The config of a file in `configs/`, at its full size."""
     # Not by `train.load_config_file`: the command's own process has that module under another name.
     spec = importlib.util.spec_from_file_location(f"full_{name}", CONFIGS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    config = module.get_config("quickstart")
+    return module.get_config(preset)
+
+
+def _config(name: str, data: str) -> ConfigDict:
+    """The quickstart config of a file in `configs/`, with what all tiny runs share."""
+    config = load_config(name)
     with config.unlocked():
         config.data.update({"source": "prebuilt", "dir": data, "size": IMAGE_SIZE})
         config.data.buckets = (64,)
@@ -102,6 +107,16 @@ def au_probe_config(preset: str = "quickstart", *, data: str = "") -> ConfigDict
     """The probe beside `stage2_config`."""
     config = _config("au_probe", data)
     config.model.channels = (8, 8)
+    return config
+
+
+def au_image_config(preset: str = "quickstart", *, data: str = "") -> ConfigDict:
+    """The recogniser at 16 px, half of its steps in either stage."""
+    config = _config("au_image", data)
+    config.model.backbone_fields.update({"channels": (8, 16), "depths": (1, 1)})
+    config.model.update({"width": 8, "crop": IMAGE_SIZE})
+    config.augment.shift = 1
+    config.stage1_steps = 3
     return config
 
 

@@ -1,0 +1,291 @@
+"""The image AU recogniser: ME-GraphAU trained in its two stages, one after the other in one run.
+
+For `stage1_steps` nodes find their neighbours anew for each face; then backbone, linear blocks and
+cosine vectors are taken over by stage 2, whose edges carry features and a loss of their own. Each
+stage has a schedule of its own; Adam's moments are kept.
+
+A run has a role. `loss` is for training losses, such as Stage I's anatomical one, and `score` for
+judging: a generator that learnt to please one recogniser must not be judged by the same. The two
+have other seeds, backbones and halves of the training people (`configs/`), and
+`recognize.load_recognizer` refuses to swap them.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int8, UInt8
+
+from auface_jax import losses, pictures
+from auface_jax.batching import map_batches
+from auface_jax.data import population
+from auface_jax.facs import AU_NUMBERS
+from auface_jax.metrics.units import f1_scores
+from auface_jax.models.au_recognizer import AURecognizer, make_recognizer
+from auface_jax.state import TrainState, learning_rate, optimizer, update_ema
+from auface_jax.tasks import Evaluation
+
+Batch = dict[str, Array]
+PyTree = Any
+
+ROLES = ("loss", "score")
+THRESHOLD = 0.5  # of the cosines, as in the original
+# Labels that the units' weights are taken from, at most: as good as all of a larger set.
+_WEIGHING_RECORDS = 20_000
+
+
+@dataclasses.dataclass(frozen=True)
+class AUImageTask:
+    """See `auface_jax.tasks` for the interface."""
+
+    config: ml_collections.ConfigDict
+    num_steps: int
+
+    evaluation_splits = ("test",)
+    progress_metrics = ("loss", "f1")
+
+    def __post_init__(self):
+        if self.config.role not in ROLES:
+            raise ValueError(f"role={self.config.role!r} is not one of {', '.join(ROLES)}")
+        if not 0 <= self.config.stage1_steps <= self.num_steps:
+            raise ValueError(
+                f"stage1_steps={self.config.stage1_steps} is not between 0 (stage 2 alone) and "
+                f"num_steps={self.num_steps} (stage 1 alone)"
+            )
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """The stages that the run has; the network of the last one is exported."""
+        if self.config.stage1_steps in (0, self.num_steps):
+            return (1,) if self.config.stage1_steps else (2,)
+        return (1, 2)
+
+    @property
+    def init_examples(self) -> int:
+        return 1
+
+    def recognizer(self, stage: int) -> AURecognizer:
+        """The network of one stage."""
+        return build_recognizer(self.config.model, stage)
+
+    @property
+    def learning_rate(self) -> optax.Schedule:
+        """Warm-up and decay of each stage, one after the other."""
+        lengths = {1: self.config.stage1_steps, 2: self.num_steps - self.config.stage1_steps}
+        schedules = []
+        for stage in self.stages:
+            rate = self.config.learning_rates[f"stage{stage}"]
+            of_stage = ml_collections.ConfigDict({**self.config.optimizer, "learning_rate": rate})
+            schedules.append(learning_rate(of_stage, lengths[stage]))
+        return optax.join_schedules(schedules, [lengths[stage] for stage in self.stages[:-1]])
+
+    @property
+    def optimizer(self) -> optax.GradientTransformation:
+        return optimizer(self.config.optimizer, self.num_steps, self.learning_rate)
+
+    def init(self, rng: jax.Array, batch: Batch) -> TrainState:
+        image = centre_crop(pictures.to_float(batch["image"][:1]), self.config.model.crop)
+        variables: dict[str, PyTree] = {"params": {}, "batch_stats": {}}
+        for stage in self.stages:
+            # One key: what both stages have comes out the same.
+            of_stage = self.recognizer(stage).init({"params": rng}, image)
+            variables = {name: variables[name] | of_stage[name] for name in variables}
+        params = variables["params"]
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            opt_state=self.optimizer.init(params),
+            ema_params=params,
+            variables={"batch_stats": variables["batch_stats"]},
+        )
+
+    def load_frozen(self) -> PyTree:
+        """The units' weights in the loss, from the training people's labels."""
+        labels = population.training_labels(self.config, limit=_WEIGHING_RECORDS)
+        return {"unit_weights": losses.unit_weights(labels)}
+
+    def step(
+        self, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
+    ) -> tuple[TrainState, dict[str, Array]]:
+        """One update of the stage whose turn it is."""
+        augment_key, drop_key = jax.random.split(rng)
+        image = pictures.to_float(batch["image"])
+        image = augment(augment_key, image, self.config.model.crop, self.config.augment)
+        inputs = (state.params, state.variables["batch_stats"], frozen, image, batch["labels"])
+        inputs = (*inputs, drop_key)
+        if len(self.stages) == 1:
+            (loss, aux), gradients = self._gradients(*self.stages, *inputs)
+        else:
+            (loss, aux), gradients = jax.lax.cond(
+                state.step < self.config.stage1_steps,
+                functools.partial(self._gradients, 1),
+                functools.partial(self._gradients, 2),
+                *inputs,
+            )
+        metrics, batch_stats = aux
+        updates, opt_state = self.optimizer.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        state = state.replace(
+            step=state.step + 1,
+            params=params,
+            opt_state=opt_state,
+            ema_params=update_ema(state.ema_params, params, self.config.ema_decay, state.step),
+            variables={"batch_stats": batch_stats},
+        )
+        return state, {"loss": loss, **metrics, "grad_norm": optax.tree.norm(gradients)}
+
+    def _gradients(
+        self,
+        stage: int,
+        params: PyTree,
+        batch_stats: PyTree,
+        frozen: PyTree,
+        image: Float[Array, "B S S 3"],
+        labels: Int8[Array, "B A"],
+        drop_key: jax.Array,
+    ) -> tuple[tuple[Float[Array, ""], tuple[dict, PyTree]], PyTree]:
+        """Loss, (its parts, new batch statistics) and gradients; 0 for what the stage lacks."""
+
+        def loss_fn(params):
+            found, updated = self.recognizer(stage).apply(
+                {"params": params, "batch_stats": batch_stats},
+                image,
+                train=True,
+                mutable=["batch_stats"],
+                rngs={"drop_path": drop_key},
+            )
+            units = losses.weighted_asymmetric(found.probabilities, labels, frozen["unit_weights"])
+            edges = jnp.zeros(())
+            if stage == 2:
+                edges = losses.edge_cross_entropy(found.edges, labels)
+            f1 = batch_f1(found.probabilities, labels)
+            metrics = {"units_loss": units, "edges_loss": edges, "f1": f1}
+            return units + self.config.edge_weight * edges, (metrics, updated["batch_stats"])
+
+        return jax.value_and_grad(loss_fn, has_aux=True)(params)
+
+    def export(self, state: TrainState) -> PyTree:
+        """Averaged parameters and batch statistics of the last stage's network alone."""
+        variables = {"params": state.ema_params, **state.variables}
+        size = self.config.model.crop
+        wanted = jax.eval_shape(
+            self.recognizer(self.stages[-1]).init,
+            jax.random.key(0),
+            jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32),
+        )
+        return {
+            name: {module: variables[name][module] for module in wanted[name]} for name in wanted
+        }
+
+    def sample(self, state: TrainState, frozen: PyTree, splits: dict[str, Batch]) -> dict:
+        """No pictures: a recogniser makes none."""
+        return {}
+
+    def evaluate(self, state: TrainState, frozen: PyTree, splits: dict[str, Batch]) -> Evaluation:
+        """F1 of each unit on people never trained on, and what always answering "present" gets."""
+        del frozen
+        test = splits["test"]
+        found = predict(
+            self.recognizer(self.stages[-1]),
+            self.export(state),
+            test["image"],
+            crop=self.config.model.crop,
+            batch_size=self.config.batch_size,
+        )
+        scores = f1_scores((found >= THRESHOLD).astype(np.int8), test["labels"])
+        always = f1_scores(np.ones_like(test["labels"]), test["labels"])
+        figures = {"au_f1": float(np.nanmean(scores)), "au_f1_always": float(np.nanmean(always))}
+        figures |= {f"au_f1_AU{n}": float(s) for n, s in zip(AU_NUMBERS, scores, strict=True)}
+        notes = {"role": self.config.role, "test_people": str(len(set(test["subjects"])))}
+        return Evaluation(figures, {}, notes)
+
+
+def build_recognizer(model: ml_collections.ConfigDict, stage: int) -> AURecognizer:
+    """The network of a config's `model` part."""
+    return make_recognizer(
+        model.backbone,
+        stage=stage,
+        width=model.width,
+        dtype=jnp.dtype(model.dtype),
+        backbone_fields=dict(model.backbone_fields),
+    )
+
+
+def predict(
+    recognizer: AURecognizer,
+    variables: PyTree,
+    images: UInt8[np.ndarray, "M S S 3"],
+    *,
+    crop: int,
+    batch_size: int,
+) -> Float[np.ndarray, "M A"]:
+    """Probabilities of the units in the central `crop` x `crop` pixels of each image."""
+
+    @jax.jit
+    def probabilities(variables, images):
+        images = centre_crop(pictures.to_float(images), crop)
+        return recognizer.apply(variables, images).probabilities
+
+    return map_batches(probabilities, variables, images, batch_size=batch_size)
+
+
+def centre_crop(image: Float[Array, "B H W C"], crop: int) -> Float[Array, "B S S C"]:
+    """The central `crop` x `crop` pixels.
+
+    Raises:
+      ValueError: the image is smaller.
+    """
+    height, width = image.shape[1:3]
+    if min(height, width) < crop:
+        raise ValueError(
+            f"images of {height} x {width} px are smaller than the {crop} px that the recogniser "
+            "reads; set model.crop to their size"
+        )
+    top, left = (height - crop) // 2, (width - crop) // 2
+    return image[:, top : top + crop, left : left + crop]
+
+
+def augment(
+    rng: jax.Array, image: Float[Array, "B S S 3"], crop: int, config: ml_collections.ConfigDict
+) -> Float[Array, "B crop crop 3"]:
+    """A random crop of each image, and its brightness, contrast and saturation changed.
+
+    Args:
+      image: in [-1, 1], as is the result.
+      config: `shift`, pixels by which the edges are repeated outwards first, so that a crop of the
+        full size moves too; `brightness`, `contrast`, `saturation`, at most these shares.
+    """
+    place_key, colour_key = jax.random.split(rng)
+    rows, size = image.shape[:2]
+    reach = config.shift
+    padded = jnp.pad(image, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="edge")
+    corners = jax.random.randint(place_key, (rows, 2), 0, size + 2 * reach - crop + 1)
+    image = jax.vmap(
+        lambda picture, corner: jax.lax.dynamic_slice(picture, (*corner, 0), (crop, crop, 3))
+    )(padded, corners)
+    reaches = jnp.array([config.brightness, config.contrast, config.saturation])
+    factors = 1.0 + reaches * jax.random.uniform(colour_key, (rows, 3), minval=-1.0)
+    brightness, contrast, saturation = factors.T[:, :, None, None, None]
+    image = jnp.clip((image + 1.0) * brightness - 1.0, -1.0, 1.0)
+    grey = _grey(image).mean((1, 2), keepdims=True)
+    image = jnp.clip(grey + contrast * (image - grey), -1.0, 1.0)
+    grey = _grey(image)
+    return jnp.clip(grey + saturation * (image - grey), -1.0, 1.0)
+
+
+def _grey(image: Float[Array, "B H W 3"]) -> Float[Array, "B H W 1"]:
+    """Luma by ITU-R BT.601."""
+    return (image * jnp.array([0.299, 0.587, 0.114])).sum(-1, keepdims=True)
+
+
+def batch_f1(probabilities: Float[Array, "B A"], labels: Int8[Array, "B A"]) -> Float[Array, ""]:
+    """F1 over all coded units of a batch together: a sign of progress."""
+    predicted, present = probabilities >= THRESHOLD, labels == 1
+    hits = (predicted & present).sum()
+    errors = ((predicted != present) & (labels >= 0)).sum()
+    return 2 * hits / jnp.maximum(2 * hits + errors, 1)
