@@ -16,6 +16,9 @@ Reading order, which is the order data flows in:
     tasks         one file a training task: pure init, step and evaluate functions
     train         the story from configuration to saved run
     generate      faces from a finished run
+    recognize     pictures and videos -> probabilities of the units; `frames` reads them
+    cross_validate
+                  a recogniser once a fold of people
     describe      labels -> text, from the command line
 
 Letters in shapes, types, einsums and comments:
