@@ -24,7 +24,7 @@ def get_config(preset: str = "") -> ConfigDict:
             "data": presets.data_config(preset),
             "mesh": {"fsdp": 1},  # devices that share one copy of the parameters
             "seed": 0,
-            "num_steps": 1_500,
+            "num_steps": 2_200,
             "batch_size": 16,
             "init_examples": 384,  # records for principal components and k-means
             "model": {
@@ -46,7 +46,7 @@ def get_config(preset: str = "") -> ConfigDict:
             "optimizer": {
                 "learning_rate": 1.5e-3,
                 "warmup": 50,  # steps
-                "decay": 0.4,  # share of the steps over which the rate falls to zero, at the end
+                "decay": 0.5,  # share of the steps over which the rate falls to zero, at the end
                 "b1": 0.9,
                 "b2": 0.99,
                 "weight_decay": 0.0,
@@ -65,7 +65,7 @@ def get_config(preset: str = "") -> ConfigDict:
             "log_every": 50,
             "checkpoint_every": 200,
             "keep_checkpoints": 2,
-            "sample_every": 750,
+            "sample_every": 1_100,
             "eval_images": 256,  # held-out records, spread evenly over the held-out people
         }
     )

@@ -28,7 +28,7 @@ def get_config(preset: str = "") -> ConfigDict:
             "data": presets.data_config(preset),
             "mesh": {"fsdp": 1},
             "seed": 0,
-            "num_steps": 2_600,
+            "num_steps": 2_200,
             "batch_size": 16,
             "model": {
                 "text_encoder": {
@@ -82,7 +82,7 @@ def get_config(preset: str = "") -> ConfigDict:
             "log_every": 50,
             "checkpoint_every": 300,
             "keep_checkpoints": 2,
-            "sample_every": 1_300,
+            "sample_every": 1_100,
             "eval_images": 256,
         }
     )
