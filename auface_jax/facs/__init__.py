@@ -1,7 +1,7 @@
 """The text side: action units, their interactions, and the descriptions made from them.
 
-Pure numpy, without JAX. In reading order: `action_units`, `interactions`, `descriptions`,
-`processor`.
+Pure numpy, without JAX. In reading order: `action_units`, `interactions`, `degrees`,
+`descriptions`, `processor`.
 """
 
 from auface_jax.facs.action_units import (
@@ -11,6 +11,7 @@ from auface_jax.facs.action_units import (
     labels_from_units,
     parse_units,
 )
+from auface_jax.facs.degrees import DEGREES, degree, degree_word, parse_scores
 from auface_jax.facs.descriptions import (
     CONSTRUCT_NAMES,
     Dictionary,
@@ -24,15 +25,19 @@ __all__ = [
     "ACTION_UNITS",
     "AU_NUMBERS",
     "CONSTRUCT_NAMES",
+    "DEGREES",
     "INTERACTIONS",
     "ActionUnit",
     "Dictionary",
     "DictionaryError",
     "Interaction",
     "constructs",
+    "degree",
+    "degree_word",
     "describe",
     "describe_constructs",
     "labels_from_units",
     "load_dictionary",
+    "parse_scores",
     "parse_units",
 ]

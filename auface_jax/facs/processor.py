@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from auface_jax.facs.action_units import ACTION_UNITS, AU_NUMBERS
+from auface_jax.facs.degrees import degree_word
 from auface_jax.facs.descriptions import CONSTRUCT_NAMES, Dictionary, load_dictionary
 from auface_jax.facs.interactions import INTERACTIONS
 
@@ -64,17 +65,39 @@ def describe(labels, rng: np.random.Generator, dictionary: Dictionary | None = N
 
 
 def describe_constructs(
-    names: Sequence[str], rng: np.random.Generator, dictionary: Dictionary | None = None
+    names: Sequence[str],
+    rng: np.random.Generator,
+    dictionary: Dictionary | None = None,
+    *,
+    intensities=None,
 ) -> str:
-    """As `describe`, for constructs that are known already; none of them is a neutral face."""
+    """As `describe`, for constructs that are known already; none of them is a neutral face.
+
+    Args:
+      names: from `constructs`.
+      rng: as for `describe`; the same draws with and without intensities.
+      dictionary: the texts; None takes the project's own.
+      intensities: [A] in [0, 1]; puts the degree of each construct before its text, as in
+        "Marked: The cheeks rise ...". None gives the plain text.
+    """
     dictionary = dictionary or load_dictionary()
     unknown = [name for name in names if name not in dictionary.constructs]
     if unknown:
         raise ValueError(
             f"unknown constructs {unknown}; the constructs are {', '.join(CONSTRUCT_NAMES)}"
         )
-    choices = [dictionary.constructs[name] for name in names] or [dictionary.neutral]
-    return " ".join(texts[rng.integers(len(texts))] for texts in choices)
+    if not names:
+        return _one_of(dictionary.neutral, rng)
+    texts = [_one_of(dictionary.constructs[name], rng) for name in names]
+    if intensities is not None:
+        for place, name in enumerate(names):
+            if word := degree_word(name, intensities):
+                texts[place] = f"{word}: {texts[place]}"
+    return " ".join(texts)
+
+
+def _one_of(texts: Sequence[str], rng: np.random.Generator) -> str:
+    return texts[rng.integers(len(texts))]
 
 
 def _checked(labels) -> np.ndarray:

@@ -1,0 +1,72 @@
+"""Degrees: how strongly a unit acts, on the five-step scale of FACS.
+
+FACS (Ekman, Friesen and Hager, 2002) scores a present unit from A, a trace, to E, the most that
+the face can do. Data sets write the letters as codes 1 to 5, and 0 for an absent unit; here an
+intensity is the code divided by 5, so that 1.0 is E.
+"""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from auface_jax.facs.action_units import AU_NUMBERS, parse_units
+
+# FACS names C "marked or pronounced" and D "severe or extreme"; one word each keeps texts alike.
+DEGREES = {"A": "Trace", "B": "Slight", "C": "Marked", "D": "Severe", "E": "Maximum"}
+_LETTERS = tuple(DEGREES)
+
+
+def degree(intensity: float) -> str:
+    """The letter of a present unit's intensity: that of the nearest code, and A at least.
+
+    Args:
+      intensity: in (0, 1]; halfway between two codes counts as the stronger.
+
+    Raises:
+      ValueError: not above 0 and at most 1.
+    """
+    if not 0 < intensity <= 1:
+        raise ValueError(
+            f"intensity {intensity!r} is not above 0 and at most 1 (an absent unit has no degree; "
+            "divide a code of 1 to 5 by 5)"
+        )
+    return _LETTERS[max(int(5 * float(intensity) + 0.5 + 1e-6), 1) - 1]
+
+
+def degree_word(construct: str, intensities: Sequence[float]) -> str | None:
+    """The word for how strongly a construct acts: the degree of its units' mean intensity.
+
+    Args:
+      construct: such as "AU6+AU12".
+      intensities: [A] in [0, 1]. A unit that is present at intensity 0 was not scored and does
+        not count.
+
+    Returns:
+      A word of `DEGREES`; None where no unit of the construct was scored.
+    """
+    units = [int(code.removeprefix("AU")) for code in construct.split("+")]
+    scored = [value for unit in units if (value := intensities[AU_NUMBERS.index(unit)]) > 0]
+    return DEGREES[degree(float(np.mean(scored)))] if scored else None
+
+
+def parse_scores(text: str) -> tuple[tuple[int, ...], np.ndarray | None]:
+    """Reads units with or without FACS degrees, as a command line gives them: "6C,12E" or "6,12".
+
+    Returns:
+      The numbers as `parse_units` gives them, and float32 [A] intensities; None where no unit has
+      a degree.
+
+    Raises:
+      ValueError: as `parse_units`; or some units have a degree and some have none.
+    """
+    letters = re.findall(r"(?<=[0-9])([A-Ea-e])?(?=[\s,+]|$)", text)
+    numbers = parse_units(re.sub(r"(?<=[0-9])[A-Ea-e](?=[\s,+]|$)", "", text))
+    if not any(letters):
+        return numbers, None
+    if not all(letters):
+        raise ValueError(f"{text!r}: give every unit a degree, A to E, or none, as in 6C,12E")
+    intensities = np.zeros(len(AU_NUMBERS), np.float32)
+    for number, letter in zip(numbers, letters, strict=True):
+        intensities[AU_NUMBERS.index(number)] = (_LETTERS.index(letter.upper()) + 1) / 5
+    return numbers, intensities
