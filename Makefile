@@ -5,13 +5,14 @@ PYTEST_ARGS ?= -n 2 --dist loadfile
 PY := .venv/bin/python
 SETUP := .venv/.set-up
 
-.PHONY: help quickstart test test-parity parity-table lint format clean
+.PHONY: help quickstart test test-parity parity-table beam-env test-beam lint format clean
 
 help:
 	@echo "make quickstart   train both stages on open faces on this machine and draw a sample sheet"
 	@echo "make test         run the tests"
 	@echo "make test-parity  install torch and the originals and run the tests that compare with them"
 	@echo "make parity-table run those again and write what they measure into docs/evaluation.md"
+	@echo "make test-beam    install Apache Beam in .venv-beam and run the tests of builds by many machines"
 	@echo "make lint         check the style"
 	@echo "make format       mend the style"
 	@echo "make clean        remove .venv and the caches; runs/ and datasets/ stay"
@@ -31,6 +32,11 @@ test-parity: .venv/.set-up-parity
 parity-table: .venv/.set-up-parity
 	$(PY) benchmarks/parity.py $(PYTEST_ARGS)
 
+beam-env: .venv-beam/.set-up
+
+test-beam: .venv-beam/.set-up
+	.venv-beam/bin/python -m pytest tests/test_build_beam.py
+
 lint: $(SETUP)
 	$(PY) -m ruff check .
 
@@ -39,7 +45,7 @@ format: $(SETUP)
 	$(PY) -m ruff format .
 
 clean:
-	rm -rf .venv .cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf .venv .venv-beam .cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The first Python that runs, is new enough and can make environments. (A name on the path is not
@@ -68,4 +74,13 @@ $(SETUP): pyproject.toml constraints.txt
 
 .venv/.set-up-parity: $(SETUP)
 	$(PY) -m pip install -q -c constraints.txt -e '.[parity]'
+	@touch $@
+
+# What a build by many machines needs and no more: Beam wants an older protobuf and numpy than
+# training has, and none of its packages is compiled here.
+.venv-beam/.set-up: $(SETUP) constraints-beam.txt
+	@echo "Installing Apache Beam"
+	@$(PY) -m venv --clear .venv-beam
+	@.venv-beam/bin/python -m pip install -q --only-binary :all: -r constraints-beam.txt
+	@.venv-beam/bin/python -m pip install -q --no-deps -e .
 	@touch $@

@@ -68,6 +68,9 @@ def data_config(preset: str) -> ConfigDict:
             "uncoded_units": "refuse",  # or "absent": units that no line of that CSV codes
             "align": "auto",  # or "landmarks", "detector" or "off": how its faces are framed
             "margin": 0.0,  # room around aligned faces, a share of the crop
+            # Label rows that training never sees: a share of the data's, and a number of new ones.
+            "held_out_rows": 0.0,
+            "novel_rows": 0,
             "size": 64,  # pixels
             "seed": 0,
             "dir": "",  # "" takes a folder under datasets/ named for all of the above
@@ -77,6 +80,7 @@ def data_config(preset: str) -> ConfigDict:
             "dictionary": "",  # "" is the project's own; else a file in its form
             # Go on without records and shards that cannot be read, counted in metrics.jsonl.
             "skip_corrupt": False,
+            "degrees": False,  # a FACS degree word before each construct, where intensities exist
             "tokenizer": "",  # "" is the one shipped; else a Hugging Face name or folder
             # Text lengths in tokens; a batch is padded to the shortest that fits.
             "buckets": (160,),
@@ -84,9 +88,11 @@ def data_config(preset: str) -> ConfigDict:
     )
     if preset == "open":
         data.update({"people": 2_000, "frames": 50, "size": 128, "buckets": (128, 256, 512)})
+        data.update({"held_out_rows": 0.1, "novel_rows": 2_000})
     elif preset == "paper":
         data.update({"source": "bp4d", "size": 256, "dir": str(PAPER_DATA), "redescribe": False})
         data.update({"people": 0, "frames": 0, "buckets": (128, 256, 512, 1024, 2048)})
+        data.update({"held_out_rows": 0.1, "novel_rows": 2_000})
         data.flip = False
     return data
 
@@ -102,4 +108,6 @@ def data_folder(data: ConfigDict) -> pathlib.Path:
         how = (data.threshold, data.maximum, data.uncoded_units, data.align, data.margin)
         digest = hashlib.sha256(f"{labels} {how}".encode()).hexdigest()[:8]
         name = f"{data.source}-{labels.parent.name}-{data.size}px-seed{data.seed}-{digest}"
+    if data.held_out_rows or data.novel_rows:
+        name += f"-unseen-{data.held_out_rows:g}-{data.novel_rows}"
     return pathlib.Path("datasets") / name

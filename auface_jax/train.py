@@ -56,6 +56,7 @@ def train(config: Config, workdir: pathlib.Path) -> dict[str, float]:
         "tokenizer": text_tokenizer,
         "buckets": tuple(config.data.buckets),
         "dictionary": load_dictionary(config.data.dictionary or None),
+        "degrees": config.data.degrees,
         "skipped": skipped,
     }
     people = population.chosen_people(data_dir, config.get("people"))
@@ -333,6 +334,7 @@ def build_data(data: Config) -> None:
     else:
         names = ("labels", "threshold", "maximum", "uncoded_units", "align", "margin")
         options |= {name: data[name] for name in names}
+    options |= {"held_out_rows": data.held_out_rows, "novel_rows": data.novel_rows}
     build.build_if_absent(options, data.dir)
 
 

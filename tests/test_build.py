@@ -2,6 +2,10 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +15,17 @@ from small_dataset import COLUMNS, read_table, write_folder, write_table
 
 from auface_jax import facs
 from auface_jax.data import build as build_module
+from auface_jax.data import partial as partial_module
 from auface_jax.data.build import build, build_if_absent
 from auface_jax.data.folder import FolderFaces
 from auface_jax.data.images import read_square
-from auface_jax.data.people import PersonRecords, choose_reference, split_people
-from auface_jax.data.records import SPLITS, decode_record
-from auface_jax.data.samples import Loaded, Sample, SourceError
-from auface_jax.data.shards import REFERENCES, DatasetError, ShardReader, read_info
+from auface_jax.data.open_faces import OpenFaces
+from auface_jax.data.people import choose_reference, reference_order, split_people
+from auface_jax.data.pieces import Piece, RecordMaker
+from auface_jax.data.records import REFERENCES, SPLITS, decode_record
+from auface_jax.data.samples import Index, Loaded, Sample, SourceError
+from auface_jax.data.shards import DatasetError, ShardReader, read_info
+from auface_jax.faces import sampler
 
 FOREIGN_FACES = Path(__file__).parents[2] / "shared" / "foreign_faces"
 
@@ -30,6 +38,12 @@ def build_folder(labels: Path, out: Path, **options) -> dict:
 @pytest.fixture
 def table(tmp_path):
     return write_folder(tmp_path / "faces")
+
+
+def assert_same_sets(one: Path, two: Path):
+    assert sorted(p.name for p in one.iterdir()) == sorted(p.name for p in two.iterdir())
+    for path in one.iterdir():
+        assert path.read_bytes() == (two / path.name).read_bytes(), path.name
 
 
 def all_records(directory: Path) -> dict:
@@ -51,7 +65,7 @@ def test_every_image_is_a_target_or_a_reference_of_one_split(table, tmp_path):
     for split in SPLITS:
         assert list(info["people"][split]) == list(dict.fromkeys(r.subject for r in records[split]))
         for record in records[split]:
-            assert record.split == split == references[record.subject].split
+            assert record.split == split and references[record.subject].split == REFERENCES
             assert record.reference == references[record.subject].id
             assert record.constructs == tuple(facs.constructs(record.labels))
     assert info["counts"] == {name: len(records[name]) for name in records}
@@ -59,15 +73,14 @@ def test_every_image_is_a_target_or_a_reference_of_one_split(table, tmp_path):
     assert len(info["shards"]["train"]) == 4
     on_disk = {path.name for path in (tmp_path / "set").iterdir()}
     named = {shard["file"] for shards in info["shards"].values() for shard in shards}
-    assert on_disk == named | {"dataset.json"}
+    assert on_disk == named | {"dataset.json", "test_list.json"}
 
 
 def test_the_number_of_processes_does_not_matter_and_the_seed_does(table, tmp_path):
     one = build_folder(table, tmp_path / "one", processes=1)
     two = build_folder(table, tmp_path / "two", processes=2)
     assert one == two == read_info(tmp_path / "two")
-    for path in (tmp_path / "one").iterdir():
-        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+    assert_same_sets(tmp_path / "one", tmp_path / "two")
     other = build_folder(table, tmp_path / "other", seed=1)
     assert other["fingerprint"] != one["fingerprint"]
 
@@ -111,23 +124,72 @@ def test_a_folder_of_something_else_is_not_touched(table, tmp_path):
     assert (out / "chapter1.tex").read_text() == "years of work"
 
 
-def test_a_failed_build_leaves_nothing_and_a_killed_one_does_no_harm(table, tmp_path, monkeypatch):
-    out = tmp_path / "set"
-    whole = build_folder(table, tmp_path / "whole")
-    with monkeypatch.context() as patch:
+def test_a_build_that_failed_goes_on_and_one_of_something_else_starts_anew(
+    table, tmp_path, monkeypatch
+):
+    out, partial = tmp_path / "set", tmp_path / ".set.partial"
+    whole = build_folder(table, tmp_path / "whole", shard_records=4)
 
-        def fail(*_):
-            raise RuntimeError("disk full")
+    def failing(after: int):
+        """Fails with the disk full when so many shards are written."""
+        count = iter(range(after))
 
-        patch.setattr(build_module, "_write", fail)
-        with pytest.raises(RuntimeError, match="disk full"):
-            build_folder(table, out)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["faces", "whole"]
-    partial = tmp_path / ".set.partial"  # as a killed process leaves it
-    partial.mkdir()
+        def write_shard(*arguments):
+            if next(count, None) is None:
+                raise OSError("disk full")
+            return partial_module.write_shard(*arguments)
+
+        return write_shard
+
+    for _ in range(2):  # each gets two shards further
+        with monkeypatch.context() as patch:
+            patch.setattr(build_module, "write_shard", failing(after=2))
+            with pytest.raises(OSError, match="disk full"):
+                build_folder(table, out, shard_records=4)
+    assert len(list(partial.glob("*.array_record.json"))) == 4 and not out.exists()
+    damaged = next(partial.glob("train-*.array_record"))
+    damaged.write_bytes(damaged.read_bytes()[:100])
     (partial / "train-00000.writing").write_bytes(b"half")
-    assert build_folder(table, out) == whole
+    assert build_folder(table, out, shard_records=4) == whole
+    assert_same_sets(out, tmp_path / "whole")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build_module, "write_shard", failing(after=2))
+        with pytest.raises(OSError, match="disk full"):
+            build_folder(table, tmp_path / "other", shard_records=4, seed=1)
+    shutil.move(tmp_path / ".other.partial", partial)
+    shutil.rmtree(out)
+    assert build_folder(table, out, shard_records=4) == whole
+    assert_same_sets(out, tmp_path / "whole")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["faces", "set", "whole"]
+
+
+def test_a_killed_build_goes_on_with_no_record_lost_or_made_twice(tmp_path):
+    options = {"people": 3, "frames": 30, "size": 24, "shard_records": 6}
+    command = [sys.executable, "-m", "auface_jax.data.build", "--source", "builtin"]
+    command += ["--out", str(tmp_path / "set"), "--processes", "1"]
+    for name, value in options.items():
+        command += [f"--{name.replace('_', '-')}", str(value)]
+    partial = tmp_path / ".set.partial"
+    finished = {}
+    for least in (1, 4):  # killed in the midst, twice
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as child:
+            while child.poll() is None and len(list(partial.glob("*.json"))) < least + 1:
+                time.sleep(0.002)
+            child.kill()
+        assert child.returncode == -signal.SIGKILL and not (tmp_path / "set").exists()
+        for note in partial.glob("*.array_record.json"):
+            shard = note.with_suffix("")
+            assert finished.setdefault(shard.name, shard.stat().st_mtime_ns) == (
+                shard.stat().st_mtime_ns
+            )
+    assert 4 <= len(finished) < 15
+    again = build(tmp_path / "set", source="builtin", processes=1, progress=False, **options)
+    for name, written in finished.items():
+        assert (tmp_path / "set" / name).stat().st_mtime_ns == written, f"{name} was made again"
+    whole = build(tmp_path / "whole", source="builtin", processes=1, progress=False, **options)
+    assert again == whole and sum(whole["counts"].values()) == 90
+    assert_same_sets(tmp_path / "set", tmp_path / "whole")
 
 
 @pytest.mark.parametrize("people", [3, 4, 10, 101])
@@ -168,24 +230,32 @@ def samples_of(rows: list[list[int]], subject: str = "A") -> list[Sample]:
 
 def test_the_reference_is_a_random_neutral_image_or_else_the_first():
     active, neutral, uncoded = [1] + [0] * 11, [0] * 12, [0] * 11 + [-1]
-    rows = [active, neutral, active, uncoded, neutral]
-    chosen = {choose_reference(samples_of(rows, f"S{n}"), seed=0) for n in range(40)}
-    assert chosen == {1, 3, 4}
-    assert len({choose_reference(samples_of(rows), seed=3) for _ in range(5)}) == 1
-    assert choose_reference(samples_of([active] * 4), seed=0) == 0
+    rows = np.array([active, neutral, active, uncoded, neutral], np.int8)
+    orders = [list(reference_order(rows, f"S{n}", seed=0)) for n in range(40)]
+    assert {order[0] for order in orders} == {1, 3, 4}
+    assert all(order[3:] == [0, 2] and sorted(order) == list(range(5)) for order in orders)
+    assert orders[3] == list(reference_order(rows, "S3", seed=0))
+    assert list(reference_order(rows[:1].repeat(4, axis=0), "A", seed=0)) == [0, 1, 2, 3]
 
 
 def test_units_that_were_not_coded_stay_so_and_are_described_as_absent():
     class HalfCoded:
         name, exact = "half", False
 
-        def load_person(self, subject):
+        def index(self, subject):
             rows = [[1, 0] * 6, [0, 0] * 6]
             rows = [[-1 if unit % 3 == 0 else v for unit, v in enumerate(row)] for row in rows]
-            return Loaded(samples=samples_of(rows, subject))
+            return Index(names=(("T", 0), ("T", 1)), labels=np.array(rows, np.int8))
 
-    made = PersonRecords(HalfCoded(), seed=0, image_format="png")("A", "val")
-    reference, target = map(decode_record, made.records)
+        def load(self, subject, numbers):
+            samples = samples_of(self.index(subject).labels.tolist(), subject)
+            return Loaded(samples=[samples[number] for number in numbers])
+
+    source = HalfCoded()
+    person = choose_reference(source, "A", seed=0)
+    piece = Piece("val", "A", person.reference_id, (0,), person.reference)
+    made = RecordMaker(source=source, seed=0, image_format="png")(piece)
+    reference, target = decode_record(made.reference), decode_record(made.records[0])
     assert not made.faults and reference.frame == 1
     assert (target.labels == -1).sum() == 4
     assert target.constructs == facs.constructs(np.maximum(target.labels, 0))
@@ -333,6 +403,18 @@ def test_builtin_faces_have_a_neutral_reference_and_exact_labels(tmp_path):
             np.testing.assert_array_equal(record.labels, record.intensities >= 0.3)
             assert record.landmarks is not None
     assert not any(r.labels.any() for r in ShardReader(tmp_path / "set", REFERENCES))
+
+
+def test_builtin_faces_are_those_of_the_sampler_in_any_part():
+    source = OpenFaces(people=3, frames=5, size=24, seed=5)
+    whole = sampler.person_frames(2, num_frames=5, size=24, seed=5)
+    index = source.index("P00002")
+    np.testing.assert_array_equal(index.labels, [frame.labels for frame in whole])
+    assert index.names == tuple(("render", frame.frame) for frame in whole)
+    for numbers in (range(5), [3], [1, 4]):
+        for number, sample in zip(numbers, source.load("P00002", numbers).samples, strict=True):
+            for name in ("image", "landmarks", "labels", "intensities", "frame"):
+                np.testing.assert_array_equal(getattr(sample, name), getattr(whole[number], name))
 
 
 @pytest.mark.skipif(not FOREIGN_FACES.is_dir(), reason="needs the faces drawn by others")

@@ -10,9 +10,9 @@ from small_dataset import COLUMNS, read_table, write_folder, write_table
 from auface_jax.data import build as build_module
 from auface_jax.data.align import TEMPLATE, anchor_points
 from auface_jax.data.folder import FolderFaces
-from auface_jax.data.people import PersonRecords
+from auface_jax.data.people import Refused, choose_reference
 from auface_jax.data.photographs import UNKNOWN_CODE
-from auface_jax.data.samples import ONLY_IMAGE, Loaded, Sample, SourceError, count_reasons
+from auface_jax.data.samples import ONLY_IMAGE, Index, Loaded, Sample, SourceError
 
 
 def sample(subject: str, frame: int) -> Sample:
@@ -36,36 +36,43 @@ class Spoilt:
     def __init__(self, usable: dict[str, int]):
         self.usable = usable
 
-    def load_person(self, subject: str) -> Loaded:
+    def index(self, subject: str) -> Index:
+        names = tuple(("T", frame) for frame in range(4))
+        return Index(names=names, labels=np.zeros((4, 12), np.int8))
+
+    def load(self, subject: str, numbers) -> Loaded:
         usable = self.usable[subject]
         return Loaded(
-            samples=[sample(subject, frame) for frame in range(usable)],
-            left_out=[(f"{subject}/T/{frame}", "no face") for frame in range(usable, 4)],
+            samples=[sample(subject, frame) for frame in numbers if frame < usable],
+            left_out=[(f"{subject}/T/{frame}", "no face") for frame in numbers if frame >= usable],
         )
 
 
 def build_spoilt(monkeypatch, out, **usable):
-    monkeypatch.setattr(build_module, "_open_source", lambda *_, **__: Spoilt(usable))
+    monkeypatch.setattr(build_module, "open_source", lambda *_, **__: Spoilt(usable))
     return build_module.build(out, source="folder", size=16, processes=1, progress=False)
 
 
 def test_images_left_out_on_reading_are_counted_with_their_reason(monkeypatch, tmp_path):
     info = build_spoilt(monkeypatch, tmp_path / "set", A=4, B=2, C=3)
-    assert info["left_out"] == {"never coded": 5, "no face (first: B/T/2)": 3}
+    reasons = {reason.split(" (first")[0]: n for reason, n in info["left_out"].items()}
+    assert reasons == {"never coded": 5, "no face": 3}
     assert sum(info["counts"].values()) == 9
 
 
 def test_a_person_with_one_usable_image_has_no_record():
-    made = PersonRecords(Spoilt({"A": 1}), seed=0, image_format="png")("A", "train")
-    assert not made.records and made.left_out[-1] == ("A/T/0", ONLY_IMAGE)
-    assert count_reasons(made.left_out) == {
-        "no face (first: A/T/1)": 3,
-        f"{ONLY_IMAGE} (first: A/T/0)": 1,
-    }
+    refused = choose_reference(Spoilt({"A": 1}), "A", seed=0)
+    assert isinstance(refused, Refused) and refused.left_out[-1] == ("A/T/0", ONLY_IMAGE)
+    assert sorted(refused.left_out[:-1]) == [(f"A/T/{frame}", "no face") for frame in (1, 2, 3)]
 
 
-def test_a_split_that_loses_everybody_is_an_error_with_the_reasons(monkeypatch, tmp_path):
-    with pytest.raises(SourceError, match="nobody is left in") as error:
+def test_a_reference_that_cannot_be_used_gives_way():
+    chosen = {choose_reference(Spoilt({"A": 2}), "A", seed=seed).reference for seed in range(20)}
+    assert chosen == {0, 1}
+
+
+def test_too_few_people_with_usable_images_is_an_error_with_the_reasons(monkeypatch, tmp_path):
+    with pytest.raises(SourceError, match="1 people with two usable images") as error:
         build_spoilt(monkeypatch, tmp_path / "set", A=4, B=0, C=1)
     assert "7 x no face" in str(error.value) and "1 x a person's only" in str(error.value)
     assert not any(tmp_path.iterdir())

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import shutil
+from pathlib import Path
 
 import grain
 import numpy as np
@@ -16,8 +17,14 @@ from auface_jax import facs
 from auface_jax.data import batches as batches_module
 from auface_jax.data import pipeline
 from auface_jax.data.build import build
-from auface_jax.data.records import RecordError, decode_image, decode_record, encode_record
-from auface_jax.data.shards import REFERENCES, DatasetError, ShardReader
+from auface_jax.data.records import (
+    REFERENCES,
+    RecordError,
+    decode_image,
+    decode_record,
+    encode_record,
+)
+from auface_jax.data.shards import DatasetError, ShardReader
 from auface_jax.data.tokenizer import load_tokenizer
 
 SIZE = 24
@@ -213,6 +220,32 @@ def test_a_record_has_one_text_or_a_new_one_each_time(batches, tokenizer):
     assert all(len(texts) > 2 for texts in texts_of_each(batches, tokenizer).values())
 
 
+def test_degree_words_go_before_the_same_texts(tmp_path, tokenizer):
+    options = {"people": 3, "frames": 5, "size": SIZE, "processes": 1, "progress": False}
+    build(tmp_path / "set", source="builtin", **options)
+    plain = pipeline.load_split(tmp_path / "set", "test", tokenizer, BUCKETS)
+    graded = pipeline.load_split(tmp_path / "set", "test", tokenizer, BUCKETS, degrees=True)
+    words = [f"{word}: " for word in facs.DEGREES.values()]
+    for text, with_words, labels in zip(
+        plain["texts"], graded["texts"], plain["labels"], strict=True
+    ):
+        count = sum(with_words.count(word) for word in words)
+        assert count == len(facs.constructs(labels))
+        for word in words:
+            with_words = with_words.replace(word, "")
+        assert with_words == text
+    stream = {}
+    for degrees in (False, True):
+        iterator = pipeline.training_iterator(
+            tmp_path / "set", 3, 0, tokenizer, BUCKETS, size=SIZE, degrees=degrees
+        )
+        stream[degrees] = tokenizer.decode(next(iterator)["text_tokens"][0])
+    graded_text = stream[True]
+    for word in words:
+        graded_text = graded_text.replace(word, "")
+    assert graded_text == stream[False]
+
+
 def test_a_split_is_loaded_whole_and_alike_each_time(directory, tokenizer):
     split = pipeline.load_split(directory, "train", tokenizer, BUCKETS)
     records = list(ShardReader(directory, "train"))
@@ -271,7 +304,7 @@ def test_a_wrong_folder_or_size_is_refused(batches, directory, tokenizer, tmp_pa
     with pytest.raises(DatasetError, match="not JSON"):
         pipeline.reference_subjects(tmp_path)
     (tmp_path / "dataset.json").write_text('{"schema_version": 0}')
-    with pytest.raises(DatasetError, match="schema version 0, this code reads 1"):
+    with pytest.raises(DatasetError, match="schema version 0, this code reads 2"):
         pipeline.reference_subjects(tmp_path)
 
 
@@ -383,11 +416,13 @@ def test_people_whose_reference_is_corrupt_are_passed_over(damaged, tokenizer):
     references = ShardReader(damaged, REFERENCES)
     index = next(i for i, r in enumerate(references) if r.subject == records[0].subject)
 
-    def cut(encoded):
-        encoded[index % 5] = encoded[index % 5][:40]
+    file, place = Path(references.where(index)).name.split(" record ")
 
-    change_records(damaged / f"references-0000{index // 5}-of-00002.array_record", cut)
-    with pytest.raises(RecordError, match=f"references-0000{index // 5}.* record {index % 5}:"):
+    def cut(encoded):
+        encoded[int(place)] = encoded[int(place)][:40]
+
+    change_records(damaged / file, cut)
+    with pytest.raises(RecordError, match=f"{file} record {place}:"):
         pipeline.load_split(damaged, "train", tokenizer, BUCKETS)
     skipped = pipeline.SkippedRecords([].append)
     split = pipeline.load_split(damaged, "train", tokenizer, BUCKETS, skipped=skipped)

@@ -76,6 +76,16 @@ def test_decoding_inverts_encoding(
     assert encode_record(decode_record(data)) == data
 
 
+def test_only_a_novel_label_row_has_no_image():
+    record = a_record(image=None, split=records.UNSEEN_NOVEL)
+    assert_same(decode_record(encode_record(record)), record)
+    with pytest.raises(RecordError, match="F001/T1/7 has no image"):
+        records.decode_image(record, 16)
+    for split in (*records.SPLITS, records.UNSEEN_HELD_OUT, records.REFERENCES):
+        with pytest.raises(RecordError, match="field image is a NoneType"):
+            encode_record(a_record(image=None, split=split))
+
+
 def test_every_truncation_is_a_record_error():
     data = encode_record(a_record())
     for length in range(0, len(data), 37):
@@ -97,13 +107,17 @@ def changed(**changes) -> bytes:
     ("data", "message"),
     [
         (msgpack.packb([1, 2]), "a msgpack list"),
-        (changed(schema_version=99), "version 99, this code reads version 1"),
+        (changed(schema_version=99), "version 99, this code reads version 2"),
+        (changed(image=None), "field image is a NoneType, expected bytes"),
         (changed(labels=KeyError), "lacks the fields labels"),
         (changed(colour="red"), "does not know: colour"),
         (changed(frame="7"), "field frame is a str, expected int"),
         (changed(frame=True), "field frame is a bool"),
         (changed(frame=-1), "must be >= 0"),
-        (changed(split="dev"), "split 'dev' is none of train, val, test"),
+        (
+            changed(split="dev"),
+            "split 'dev' is none of train, val, test, unseen_held_out, unseen_novel, references",
+        ),
         (changed(constructs=[3]), "not all text"),
         (changed(labels=None), "field labels is no array"),
         (changed(labels=["|i1", [11], b"\0" * 11]), r"labels has shape \[11\], expected \(12,\)"),

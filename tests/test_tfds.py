@@ -13,8 +13,8 @@ from tiny import command_environment
 from auface_jax.data import tfds_dataset
 from auface_jax.data.build import build
 from auface_jax.data.pipeline import record_text
-from auface_jax.data.records import RecordError, decode_image
-from auface_jax.data.shards import REFERENCES, ShardReader
+from auface_jax.data.records import REFERENCES, RecordError, decode_image
+from auface_jax.data.shards import ShardReader
 
 SIZE = 16
 

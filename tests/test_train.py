@@ -208,13 +208,14 @@ def test_runs_that_belong_together_are_siblings(workdir, sibling):
 
 
 def test_data_folders_tell_data_apart():
-    configs = [presets.data_config("quickstart") for _ in range(5)]
+    configs = [presets.data_config("quickstart") for _ in range(6)]
     configs[1].people = 7
     configs[2].update({"source": "folder", "labels": "faces/labels.csv"})
     configs[3].update({"source": "folder", "labels": "faces/labels.csv", "threshold": 0.5})
     configs[4].dir = "my/records"
+    configs[5].novel_rows = 10
     folders = [presets.data_folder(config) for config in configs]
-    assert len(set(folders)) == 5
+    assert len(set(folders)) == 6
     assert folders[4] == Path("my/records")
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from jaxtyping import UInt8
 
-from auface_jax.data.records import Record, RecordError, decode_image
-from auface_jax.data.shards import REFERENCES, ShardReader
+from auface_jax.data.records import REFERENCES, Record, RecordError, decode_image
+from auface_jax.data.shards import ShardReader
 
 # References are kept decoded, in both directions, up to so many bytes.
 _REFERENCE_BYTES = 512 * 2**20
@@ -51,6 +51,7 @@ class References:
     def __init__(self, directory, split: str | None, *, skipped: SkippedRecords | None = None):
         self._reader = ShardReader(directory, REFERENCES, skip_damaged=skipped is not None)
         self._size = self._reader.info["size"]
+        people = self._reader.info["people"]
         self._places: dict[str, int] = {}
         for index in range(len(self._reader)):
             try:
@@ -60,7 +61,7 @@ class References:
                     raise
                 skipped.add(self._reader.where(index), error)
             else:
-                if split in (None, record.split):
+                if split is None or record.subject in people[split]:
                     self._places[record.subject] = index
         kept = max(2, _REFERENCE_BYTES // (3 * self._size**2))
         self._pixels = functools.lru_cache(maxsize=kept)(self._decode)
@@ -131,7 +132,8 @@ class BatchMaker:
                     record = self._record(candidate, encoded.get(candidate))
                     mirrored, text = choose(place, record)
                     reference[len(records)] = self._reference(candidate, record, mirrored)
-                    image[len(records)] = self._image(candidate, record, mirrored)
+                    if record.image is not None:
+                        image[len(records)] = self._image(candidate, record, mirrored)
                 except RecordError as error:
                     if self._skipped is None:
                         raise
@@ -150,6 +152,8 @@ class BatchMaker:
             "text_tokens": tokens,
             "text_mask": mask,
         }
+        if any(record.image is None for record in records):
+            del arrays["image"]
         return arrays, records, texts
 
     def _candidates(self, index: int, replace: bool) -> Iterator[int]:

@@ -9,43 +9,38 @@
 2. A person's reference is a random image with no active unit; where there is none, the one with
    the smallest index. All other images are targets, neutral ones among them.
 3. Each target gets its constructs and the seed of its one text.
-4. Shards are written beside DIR and take its name when all is done: DIR is complete or absent.
+4. Shards are written beside DIR, which comes into being when all are done: it is complete or
+   absent. The command can be repeated: what was finished before a kill is not done again.
 
-People are worked on in parallel; the result depends on the options alone. The processes are
+`--held-out-rows` and `--novel-rows` make splits of label rows that training never sees (see
+`unseen`). Pieces of people are worked on in parallel, here or by a Beam runner (`--runner`, see
+`beam_build`); the result depends on the options alone. The processes are
 spawned, so a script that calls `build` needs `if __name__ == "__main__":`.
 """
 
 import argparse
-import contextlib
-import fcntl
-import hashlib
+import functools
+import itertools
 import json
-import os
-import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import tqdm
 
-from auface_jax import facs
 from auface_jax.data.align import ALIGNMENTS
-from auface_jax.data.bp4d import BP4DFaces
-from auface_jax.data.folder import FolderFaces
-from auface_jax.data.open_faces import OpenFaces
-from auface_jax.data.people import (
-    PersonRecords,
-    PersonResult,
-    available_processes,
-    each_person,
-    split_people,
-)
+from auface_jax.data.finish import finish
+from auface_jax.data.partial import partial_folder, read_note, remove, tidy, write_shard
+from auface_jax.data.people import SPLIT_MODES, choose_reference
 from auface_jax.data.photographs import UNCODED_UNITS
-from auface_jax.data.records import IMAGE_FORMATS, SCHEMA_VERSION, SPLITS
-from auface_jax.data.samples import Source, SourceError, count_reasons, listed
-from auface_jax.data.shards import INFO_NAME, REFERENCES, DatasetError, ShardWriter, read_info
+from auface_jax.data.pieces import Made, Piece, RecordMaker
+from auface_jax.data.plan import settle
+from auface_jax.data.records import IMAGE_FORMATS
+from auface_jax.data.samples import Source
+from auface_jax.data.shards import INFO_NAME, DatasetError, read_info
+from auface_jax.data.sources import SOURCES, open_source
+from auface_jax.data.workers import available_processes, each
 
-SOURCES = ("bp4d", "builtin", "folder", "ict")
 # Open faces as many as BP4D-AUText: people of BP4D (41) and BP4D+ (140), and the number of images
 # of each that brings those with an active unit nearest to its 302,169.
 PRESETS = {"bp4d-autext": {"people": 181, "frames": 1671}}
@@ -69,10 +64,16 @@ def build(
     align: str | None = None,
     margin: float | None = None,
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
+    split: str = "person",
+    held_out_rows: float = 0.0,
+    novel_rows: int = 0,
     image_format: str = "png",
-    shard_records: int = 4096,
+    shard_mib: float = 128.0,
+    shard_records: int | None = None,
     processes: int | None = None,
     progress: bool = True,
+    runner: str | None = None,
+    runner_arguments: Sequence[str] = (),
 ) -> dict:
     """Builds a data set in the folder `out`, or finds it there.
 
@@ -89,11 +90,19 @@ def build(
       maximum: Of the folder source: see `FolderFaces`.
       bp4d, bp4d_plus: Of the bp4d source: roots of the corpora, one or both.
       uncoded_units, align, margin: Of both sources of photographs: see `FolderFaces`.
-      fractions: Shares of the people in train, val and test; one person at least in each.
+      fractions: Shares in train, val and test; one person (or image) at least in each.
+      split: "person" keeps all of a person in one split; "image" deals single images.
+      held_out_rows: Share of the label rows of the images to test on that training never sees.
+      novel_rows: How many label rows to describe, and to draw where the source draws, that the
+        data does not have.
       image_format: One of `IMAGE_FORMATS`.
-      shard_records: Records a shard, at most.
+      shard_mib: About how many MiB a shard should have.
+      shard_records: Records a shard, at most; None takes what `shard_mib` needs.
       processes: Worker processes; None takes one a CPU core. Has no effect on the result.
       progress: Whether to show a progress bar.
+      runner: Name of an Apache Beam runner that does the work, see `beam_build`; None has this
+        machine do it. Has no effect on the result.
+      runner_arguments: The runner's own options, as on a command line.
 
     Returns:
       What `dataset.json` holds; `data/SCHEMA.md` describes it.
@@ -103,13 +112,11 @@ def build(
       DatasetError: `out` holds something else already.
       ValueError: An option is missing or out of range.
     """
-    if image_format not in IMAGE_FORMATS:
-        raise ValueError(f"image format {image_format!r}, expected {' or '.join(IMAGE_FORMATS)}")
-    if shard_records < 1:
-        raise ValueError(f"shard_records is {shard_records}, expected 1 or more")
-    if processes is not None and processes < 1:
-        raise ValueError(f"processes is {processes}, expected 1 or more")
-    faces = _open_source(
+    _check(image_format, split, shard_records, shard_mib, processes)
+    if runner is not None:
+        from auface_jax.data import beam_build  # needs the extra `beam`
+    opener = functools.partial(
+        open_source,
         source,
         size=size,
         seed=seed,
@@ -127,13 +134,17 @@ def build(
             "margin": margin,
         },
     )
-    splits = split_people(faces.subjects, fractions=fractions, seed=seed)
+    faces = opener()
     options = {
         "source": source,
         "size": size,
         "seed": seed,
+        "split": split,
         "fractions": list(fractions),
+        "held_out_rows": held_out_rows,
+        "novel_rows": novel_rows,
         "image_format": image_format,
+        "shard_mib": shard_mib,
         "shard_records": shard_records,
         **faces.options,
     }
@@ -144,28 +155,82 @@ def build(
     if (found := _already_built(out, options)) is not None:
         return found
     out.parent.mkdir(parents=True, exist_ok=True)
-    with _partial_folder(out) as partial:
+    with partial_folder(out, options) as partial:
         # Another process may have built it while this one waited for the folder.
         if (found := _already_built(out, options)) is not None:
-            partial.rmdir()
+            remove(partial)
             return found
-        work = PersonRecords(faces, seed=seed, image_format=image_format)
-        results = each_person(work, splits, processes or available_processes())
-        if progress:
-            results = tqdm.tqdm(
-                results,
-                total=len(splits),
-                desc=f"building {out.name}",
-                unit="person",
-                # A log file needs a line now and then, not a bar that moves.
-                mininterval=0.1 if sys.stderr.isatty() else 15,
-            )
-        info = _write(partial, results, splits, faces, options)
-        (partial / INFO_NAME).write_text(json.dumps(info, indent=1) + "\n")
+        try:
+            if runner is None:
+                processes = processes or available_processes()
+                info = _build_here(partial, faces, options, processes, progress)
+            else:
+                info = beam_build.run(partial, opener, options, runner, runner_arguments)
+        except ValueError:  # of what was asked for: repeating it would not go further
+            remove(partial)
+            raise
         if out.is_dir():
             out.rmdir()  # empty: `_already_built` refuses any other
         partial.rename(out)
+        tidy(out)
     return info
+
+
+def _build_here(
+    partial: Path, source: Source, options: dict, processes: int, progress: bool
+) -> dict:
+    """The steps of a build, by processes of this machine."""
+    maker = RecordMaker(source=source, seed=options["seed"], image_format=options["image_format"])
+    choose = functools.partial(choose_reference, source, seed=options["seed"])
+    # Of an exact source it is known without a look that every image can be had.
+    chosen = each(choose, source.subjects, 1 if source.exact else processes)
+    plan = settle(chosen, maker, options)
+
+    notes = [read_note(partial, shard) for shard in plan.shards]
+    missing = [shard for shard, note in zip(plan.shards, notes, strict=True) if note is None]
+    with tqdm.tqdm(
+        total=sum(shard.images for shard in plan.shards),
+        initial=sum(s.images for s, note in zip(plan.shards, notes, strict=True) if note),
+        desc=f"building {partial.name.strip('.').removesuffix('.partial')}",
+        unit="image",
+        disable=not progress,
+        # A log file needs a line now and then, not a bar that moves.
+        mininterval=0.1 if sys.stderr.isatty() else 15,
+    ) as bar:
+        pieces = [piece for shard in missing for piece in shard.pieces]
+        results = _counted(each(maker, pieces, processes), pieces, bar)
+        for place, shard in enumerate(plan.shards):
+            if notes[place] is None:
+                of_shard = itertools.islice(results, len(shard.pieces))
+                notes[place] = write_shard(partial, shard, of_shard)
+    return finish(partial, plan, notes, source, options)
+
+
+def _counted(results: Iterable[Made], pieces: list[Piece], bar: tqdm.tqdm) -> Iterator[Made]:
+    for piece, made in zip(pieces, results, strict=True):
+        bar.update(len(piece.numbers))
+        yield made
+
+
+def _check(
+    image_format: str,
+    split: str,
+    shard_records: int | None,
+    shard_mib: float,
+    processes: int | None,
+) -> None:
+    """Raises ValueError for options that are out of range whatever the source."""
+    for name, value, legal in (
+        ("image format", image_format, IMAGE_FORMATS),
+        ("split", split, SPLIT_MODES),
+    ):
+        if value not in legal:
+            raise ValueError(f"{name} {value!r}, expected {' or '.join(legal)}")
+    if not shard_mib > 0:
+        raise ValueError(f"shard_mib is {shard_mib}, expected more than 0")
+    for name, value in (("shard_records", shard_records), ("processes", processes)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} is {value}, expected 1 or more")
 
 
 def build_if_absent(options: Mapping, directory: str | Path) -> dict:
@@ -187,78 +252,6 @@ def build_if_absent(options: Mapping, directory: str | Path) -> dict:
         )
         info = build(directory, **options)
     return info
-
-
-def _open_source(name: str, *, size: int, seed: int, given: dict) -> Source:
-    """The source called `name`; ValueError when its options are missing or another's are given."""
-    if name not in SOURCES:
-        raise ValueError(f"source {name!r}, expected one of {', '.join(SOURCES)}")
-    photographs = ("uncoded_units", "align", "margin")
-    needed, optional = {
-        "builtin": (("people", "frames"), ()),
-        "ict": (("people", "frames", "facekit"), ()),
-        "folder": (("labels",), ("threshold", "maximum", *photographs)),
-        "bp4d": ((), ("bp4d", "bp4d_plus", *photographs)),
-    }[name]
-    given = {option: value for option, value in given.items() if value is not None}
-    if missing := [option for option in needed if option not in given]:
-        raise ValueError(f"source {name} needs {' and '.join(map(_flag, missing))}")
-    if extra := [option for option in given if option not in needed + optional]:
-        raise ValueError(f"source {name} has no option {', '.join(map(_flag, extra))}")
-    if name == "bp4d":
-        return BP4DFaces(size=size, **given)
-    if name == "folder":
-        return FolderFaces(size=size, **given)
-    return OpenFaces(size=size, seed=seed, name=name, **given)
-
-
-def _flag(option: str) -> str:
-    return "--" + option.replace("_", "-")
-
-
-def _write(
-    folder: Path,
-    results: Iterator[PersonResult],
-    splits: dict[str, str],
-    source: Source,
-    options: dict,
-) -> dict:
-    """Writes all shards into `folder`; returns what `dataset.json` is to hold."""
-    writers = {
-        name: ShardWriter(folder, name, shard_records=options["shard_records"])
-        for name in (*SPLITS, REFERENCES)
-    }
-    digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode())
-    people = {split: {} for split in SPLITS}
-    faults, left_out = [], []
-    for (subject, split), result in zip(splits.items(), results, strict=True):
-        faults += result.faults
-        left_out += result.left_out
-        if faults or not result.records:
-            continue  # with faults nothing will come of it, but all shall be told at once
-        for index, data in enumerate(result.records):
-            writers[split if index else REFERENCES].write(data)
-            digest.update(b"%d:" % len(data) + data)
-        people[split][subject] = len(result.records) - 1
-    shards = {name: writer.close() for name, writer in writers.items()}
-    if faults:
-        raise SourceError(listed(faults, "images that cannot be used"))
-    left_out = source.left_out | count_reasons(left_out)
-    if empty := [split for split in SPLITS if not people[split]]:
-        reasons = [f"{count} x {reason}" for reason, count in left_out.items()]
-        raise SourceError(listed(reasons, f"nobody is left in {', '.join(empty)}"))
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "source": source.name,
-        "size": options["size"],
-        "units": list(facs.AU_NUMBERS),
-        "counts": {name: sum(s["records"] for s in shards[name]) for name in shards},
-        "left_out": left_out,
-        "options": options,
-        "fingerprint": digest.hexdigest(),
-        "shards": shards,
-        "people": people,
-    }
 
 
 def _already_built(out: Path, options: dict) -> dict | None:
@@ -283,39 +276,9 @@ def _already_built(out: Path, options: dict) -> dict | None:
     return info
 
 
-@contextlib.contextmanager
-def _partial_folder(out: Path) -> Iterator[Path]:
-    """An empty folder beside `out`, held by this process alone; removed when the work fails.
-
-    The lock is on the folder itself, so it ends with its holder, however that comes to an end.
-    """
-    partial = out.with_name(f".{out.name}.partial")
-    while True:
-        partial.mkdir(exist_ok=True)
-        handle = os.open(partial, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"another process is building {out}, waiting for it", flush=True)
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        # While this process waited, the one before may have renamed or removed the folder.
-        if partial.is_dir() and os.path.samestat(os.fstat(handle), os.stat(partial)):
-            break
-        os.close(handle)
-    try:
-        for left in partial.iterdir():  # by a build that was killed
-            left.unlink()
-        yield partial
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    finally:
-        os.close(handle)
-
-
 def _summary(info: dict) -> str:
-    counts = ", ".join(f"{info['counts'][split]} {split}" for split in SPLITS)
-    people = sum(len(members) for members in info["people"].values())
+    counts = ", ".join(f"{info['counts'][split]} {split}" for split in info["people"])
+    people = len({subject for members in info["people"].values() for subject in members})
     return (
         f"{info['source']} faces, {people} people, {info['size']} px, records: {counts}, "
         f"fingerprint {info['fingerprint'][:12]}"
@@ -328,38 +291,33 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m auface_jax.data.build",
         description="Builds a data set of face records from a source of faces.",
     )
-    parser.add_argument("--source", choices=SOURCES, required=True)
-    parser.add_argument("--out", required=True, help="folder of the data set")
-    parser.add_argument("--size", type=int, required=True, help="side of the images in pixels")
-    parser.add_argument("--people", type=int, help="builtin, ict: number of people")
-    parser.add_argument("--frames", type=int, help="builtin, ict: images of each person")
-    parser.add_argument("--facekit", help="ict: a clone of the ICT-FaceKit repository")
-    parser.add_argument(
-        "--preset", choices=PRESETS, help="builtin, ict: --people and --frames of this data set"
-    )
-    parser.add_argument("--labels", help="folder: CSV of subject,task,frame,path,AU1,...,AU24")
-    parser.add_argument(
-        "--threshold", type=float, help="folder: the CSV holds intensities, present from this on"
-    )
-    parser.add_argument(
-        "--maximum", type=float, default=1.0, help="folder: the greatest intensity of the coding"
-    )
-    parser.add_argument("--bp4d", help="bp4d: the folder of BP4D")
-    parser.add_argument("--bp4d-plus", help="bp4d: the folder of BP4D+, alone or with BP4D")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--source", choices=SOURCES, required=True)
+    add("--out", required=True, help="folder of the data set")
+    add("--size", type=int, required=True, help="side of the images in pixels")
+    add("--people", type=int, help="builtin, ict: number of people")
+    add("--frames", type=int, help="builtin, ict: images of each person")
+    add("--facekit", help="ict: a clone of the ICT-FaceKit repository")
+    add("--preset", choices=PRESETS, help="builtin, ict: --people and --frames of this data set")
+    add("--labels", help="folder: CSV of subject,task,frame,path,AU1,...,AU24")
+    add("--threshold", type=float, help="folder: the CSV holds intensities, present from this on")
+    add("--maximum", type=float, default=1.0, help="folder: the greatest intensity of the coding")
+    add("--bp4d", help="bp4d: the folder of BP4D")
+    add("--bp4d-plus", help="bp4d: the folder of BP4D+, alone or with BP4D")
+    add(
         "--uncoded-units",
         choices=UNCODED_UNITS,
         help="bp4d, folder: of units that the source never codes (default: refuse)",
     )
-    parser.add_argument(
+    add(
         "--align",
         choices=("auto", *ALIGNMENTS),
         help="bp4d, folder: bring faces to one place by landmarks, by a detector, or take the "
         "middle of each picture (default auto: landmarks where the source has them)",
     )
-    parser.add_argument("--margin", type=float, help="bp4d, folder: room around aligned faces")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
+    add("--margin", type=float, help="bp4d, folder: room around aligned faces")
+    add("--seed", type=int, default=0)
+    add(
         "--fractions",
         type=float,
         nargs=3,
@@ -367,10 +325,30 @@ def main(arguments: list[str] | None = None) -> None:
         metavar=("TRAIN", "VAL", "TEST"),
         help="shares of the people",
     )
-    parser.add_argument("--image-format", choices=IMAGE_FORMATS, default="png")
-    parser.add_argument("--shard-records", type=int, default=4096, help="records a shard, at most")
-    parser.add_argument("--processes", type=int, help="worker processes; default: one a core")
-    options = vars(parser.parse_args(arguments))
+    add("--split", choices=SPLIT_MODES, default="person", help="what is dealt to the splits")
+    add(
+        "--held-out-rows",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="of the label rows to test on: training never sees them (split unseen_held_out)",
+    )
+    add(
+        "--novel-rows",
+        type=int,
+        default=0,
+        metavar="NUMBER",
+        help="of label rows that the data does not have (split unseen_novel)",
+    )
+    add("--image-format", choices=IMAGE_FORMATS, default="png")
+    add("--shard-mib", type=float, default=128.0, help="about the size of a shard in MiB")
+    add("--shard-records", type=int, help="records a shard, at most, in place of a size")
+    add("--processes", type=int, help="worker processes; default: one a core")
+    add("--runner", help="an Apache Beam runner to do the work; its own options may follow")
+    given, others = parser.parse_known_args(arguments)
+    if others and given.runner is None:
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    options = vars(given) | {"runner_arguments": others}
     for option, value in PRESETS.get(options.pop("preset"), {}).items():
         options[option] = options[option] or value
     try:
@@ -378,7 +356,7 @@ def main(arguments: list[str] | None = None) -> None:
     except ValueError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        sys.exit(f"stopped: {options['out']} was not built, and nothing of it is left")
+        sys.exit(f"stopped before {given.out} was built: the same command goes on from here")
     print(f"{options['out']}: {_summary(info)}")
     for reason, count in info["left_out"].items():
         print(f"left out: {count} ({reason})")

@@ -5,12 +5,24 @@ them and every label is exact.
 """
 
 import dataclasses
+import functools
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Float32
+
 from auface_jax.data.align import TEMPLATE
-from auface_jax.data.samples import Loaded, Sample, SourceError
+from auface_jax.data.samples import NOVEL_TASK, Index, Loaded, Sample, SourceError
+from auface_jax.data.unseen import units_of
+from auface_jax.faces import sampler
+from auface_jax.faces.face_model import FaceModel
 from auface_jax.faces.ict_files import FacekitError, read_facekit
+from auface_jax.faces.models import load_model
+from auface_jax.faces.person import Person, Scene
+from auface_jax.faces.render import render
+from auface_jax.facs import AU_NUMBERS, labels_from_units
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,32 +78,69 @@ class OpenFaces:
     def subjects(self) -> tuple[str, ...]:
         return tuple(f"P{index:05d}" for index in range(self.people))
 
-    def load_person(self, subject: str) -> Loaded:
-        # Imported here: the renderer compiles, and a set of somebody's own images has no use
-        # for it.
-        from auface_jax.faces import sampler
-        from auface_jax.faces.models import load_model
-
-        frames = sampler.person_frames(
-            int(subject[1:]),
-            num_frames=self.frames,
-            size=self.size,
-            seed=self.seed,
-            model=load_model(self.name, self.facekit),
+    def index(self, subject: str) -> Index:
+        intensities = [self._intensities(subject, number) for number in range(self.frames)]
+        return Index(
+            names=tuple(("render", number) for number in range(self.frames)),
+            labels=(np.stack(intensities) >= sampler.PRESENT).astype(np.int8),
         )
-        samples = [
-            Sample(
-                image=frame.image,
-                subject=subject,
-                task="render",
-                frame=frame.frame,
-                labels=frame.labels,
-                intensities=frame.intensities,
-                landmarks=frame.landmarks,
-            )
-            for frame in frames
-        ]
+
+    def load(self, subject: str, numbers: Sequence[int]) -> Loaded:
+        """The pictures of `sampler.person_frames`, of which it draws the asked ones alone."""
+        samples = []
+        for number in numbers:
+            moment = self._rng(subject, 1, number)
+            intensities = self._intensities(subject, number)
+            samples.append(self._sample(subject, "render", number, intensities, moment))
         return Loaded(samples=samples)
+
+    def draw(self, subject: str, codes: Sequence[int]) -> list[Sample]:
+        samples = []
+        for code in codes:
+            rng = self._rng(subject, 4, code)
+            strength = 0.4 + 0.6 * rng.beta(2.0, 1.2, len(AU_NUMBERS))  # as the sampler's
+            present = labels_from_units(units_of(code)) == 1
+            intensities = np.where(present, strength, 0.0).astype(np.float32)
+            samples.append(self._sample(subject, NOVEL_TASK, code, intensities, rng))
+        return samples
+
+    def _sample(
+        self,
+        subject: str,
+        task: str,
+        frame: int,
+        intensities: Float32[np.ndarray, "A"],
+        moment: np.random.Generator,
+    ) -> Sample:
+        model, person, recording = _recorded(self, subject)
+        scene = sampler.sample_moment(recording, moment)
+        image, landmarks = render(model, person, intensities, scene, self.size)
+        return Sample(
+            image=image,
+            subject=subject,
+            task=task,
+            frame=frame,
+            labels=(intensities >= sampler.PRESENT).astype(np.int8),
+            intensities=intensities,
+            landmarks=landmarks,
+        )
+
+    def _intensities(self, subject: str, number: int) -> Float32[np.ndarray, "A"]:
+        if number < sampler.NEUTRAL_FRAMES:
+            return np.zeros(len(AU_NUMBERS), np.float32)
+        return sampler.sample_intensities(self._rng(subject, 2, number))
+
+    def _rng(self, subject: str, *what: int) -> np.random.Generator:
+        """The sampler's own streams are 0 (person), 1 (moment), 2 (expression), 3 (recording)."""
+        return np.random.default_rng([self.seed, int(subject[1:]), *what])
+
+
+@functools.lru_cache(maxsize=4)
+def _recorded(source: OpenFaces, subject: str) -> tuple[FaceModel, Person, Scene]:
+    """A person in a place. Kept for a while: the renderer paints a skin once for each `Person`."""
+    model = load_model(source.name, source.facekit)
+    person = sampler.sample_person(source._rng(subject, 0), model)
+    return model, person, sampler.sample_scene(source._rng(subject, 3))
 
 
 # Files beside the renderer that look at faces and draw none of a data set.

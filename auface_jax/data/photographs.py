@@ -158,8 +158,5 @@ class PhotographSource:
             )
         return Loaded(samples=samples, faults=faults, left_out=left_out)
 
-    def load_person(self, subject: str) -> Loaded:
-        return self.load(subject, range(len(self._album.people[subject])))
-
     def _landmarks(self, row: Photograph) -> Float32[np.ndarray, "M 2"] | None:
         raise NotImplementedError

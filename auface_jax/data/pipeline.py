@@ -19,9 +19,9 @@ from jaxtyping import UInt8
 from auface_jax import facs
 from auface_jax.data.batches import BatchMaker, Choose, References, SkippedRecords
 from auface_jax.data.population import PeopleReader
-from auface_jax.data.records import Record, RecordError, decode_image
+from auface_jax.data.records import REFERENCES, Record, RecordError, decode_image
 from auface_jax.data.samples import stable_seed
-from auface_jax.data.shards import REFERENCES, DatasetError, ShardReader, read_info, split_names
+from auface_jax.data.shards import DatasetError, ShardReader, read_info, split_names
 
 # Decoding and resizing release the interpreter's lock, so two threads help; a few batches wait.
 _READ_OPTIONS = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
@@ -36,6 +36,7 @@ def training_iterator(
     *,
     size: int,
     redescribe: bool = True,
+    degrees: bool = False,
     flip: bool = True,
     process_index: int = 0,
     process_count: int = 1,
@@ -53,6 +54,7 @@ def training_iterator(
       buckets: Text lengths; a batch is padded to the shortest that fits.
       size: Side of the images, which the data set must have.
       redescribe: A new text of the same constructs each time; else a record keeps its one text.
+      degrees: A FACS degree word before each construct, where the record has intensities.
       flip: Mirror image and reference together, half of the time.
       process_index: Which of the processes this is; each has its own part of the stream.
       process_count: How many processes there are.
@@ -86,7 +88,9 @@ def training_iterator(
         skipped=skipped,
         keep=True,
     )
-    augment = _Augment(seed, flip=flip, redescribe=redescribe, dictionary=dictionary)
+    augment = _Augment(
+        seed, flip=flip, redescribe=redescribe, degrees=degrees, dictionary=dictionary
+    )
     stream = _Stream(
         maker,
         grain.MapDataset.range(len(records)).seed(seed).shuffle().repeat(),
@@ -106,6 +110,7 @@ def load_split(
     limit: int | None = None,
     seed: int = 0,
     dictionary: facs.Dictionary | None = None,
+    degrees: bool = False,
     skipped: SkippedRecords | None = None,
     people: Sequence[str] | None = None,
 ) -> dict:
@@ -119,12 +124,14 @@ def load_split(
       limit: Take at most so many, drawn by `seed`, as evenly as may be over the people.
       seed: Of the draw.
       dictionary: The texts, from `facs.load_dictionary`; None takes the project's own.
+      degrees: As in `training_iterator`.
       skipped: Takes the records and shards that cannot be read, which are then missing here; None
         lets the first of them raise.
       people: Whose records, of all splits, in place of `split`'s.
 
     Returns:
-      The arrays of `training_iterator` for all N records, and lists of length N: `subjects`,
+      The arrays of `training_iterator` for all N records (but no `image` of label rows that no
+      image of the source has), and lists of length N: `subjects`,
       `frames` and `texts`.
 
     Raises:
@@ -140,7 +147,7 @@ def load_split(
     references = References(directory, None if people else split, skipped=skipped)
     maker = BatchMaker(records, references, tokenizer, buckets, skipped=skipped)
     arrays, taken, texts = maker.make(
-        indices, lambda place, record: (False, record_text(record, dictionary))
+        indices, lambda place, record: (False, record_text(record, dictionary, degrees=degrees))
     )
     return arrays | {
         "subjects": [record.subject for record in taken],
@@ -161,23 +168,26 @@ def _open_records(
     return ShardReader(directory, split, skip_damaged=skipped is not None)
 
 
-def record_text(record: Record, dictionary: facs.Dictionary | None = None) -> str:
-    """The one text that belongs to a record."""
+def record_text(
+    record: Record, dictionary: facs.Dictionary | None = None, *, degrees: bool = False
+) -> str:
+    """The one text that belongs to a record, with or without degree words."""
     rng = np.random.default_rng(record.variant_seed)
-    return facs.describe_constructs(record.constructs, rng, dictionary)
+    intensities = record.intensities if degrees else None
+    return facs.describe_constructs(record.constructs, rng, dictionary, intensities=intensities)
 
 
 def load_references(
     directory: str | Path, split: str | None = None
 ) -> dict[str, UInt8[np.ndarray, "S S 3"]]:
     """Reference image of each person in a split, or of all people."""
-    names = split_names(directory, split)
+    wanted = set(reference_subjects(directory, split))
     reader = ShardReader(directory, REFERENCES)
     size = reader.info["size"]
     images = {}
     for index in range(len(reader)):
         record = reader[index]
-        if record.split in names:
+        if record.subject in wanted:
             images[record.subject] = _image(reader, index, record, size)
     return images
 
@@ -200,7 +210,8 @@ def load_reference(directory: str | Path, subject: str) -> UInt8[np.ndarray, "S 
 def reference_subjects(directory: str | Path, split: str | None = None) -> list[str]:
     """The people of a split, or all of them."""
     people = read_info(directory)["people"]
-    return [subject for name in split_names(directory, split) for subject in people[name]]
+    names = split_names(directory, split)
+    return list(dict.fromkeys(subject for name in names for subject in people[name]))
 
 
 def _check_size(info: dict, directory: str | Path, size: int) -> None:
@@ -229,11 +240,18 @@ class _Augment:
     """
 
     def __init__(
-        self, seed: int, *, flip: bool, redescribe: bool, dictionary: facs.Dictionary | None
+        self,
+        seed: int,
+        *,
+        flip: bool,
+        redescribe: bool,
+        degrees: bool,
+        dictionary: facs.Dictionary | None,
     ):
         # As Grain derives it for a transformation three steps after `seed(seed)`.
         self._seed = np.random.SeedSequence((seed, 3)).generate_state(1)[0]
         self._flip, self._redescribe, self._dictionary = flip, redescribe, dictionary
+        self._degrees = degrees
 
     def chooser(self, places: Sequence[int]) -> Choose:
         """The choices for a batch of examples at these places of the stream."""
@@ -244,9 +262,12 @@ class _Augment:
             state["state"]["counter"][3] = places[example]
             rng.bit_generator.state = state
             mirrored = self._flip and rng.random() < 0.5
-            if self._redescribe:
-                return mirrored, facs.describe_constructs(record.constructs, rng, self._dictionary)
-            return mirrored, record_text(record, self._dictionary)
+            if not self._redescribe:
+                return mirrored, record_text(record, self._dictionary, degrees=self._degrees)
+            intensities = record.intensities if self._degrees else None
+            return mirrored, facs.describe_constructs(
+                record.constructs, rng, self._dictionary, intensities=intensities
+            )
 
         return choose
 

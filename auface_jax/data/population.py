@@ -40,6 +40,11 @@ class PeopleReader(Sequence[Record]):
     def __init__(self, directory: str | Path, people: Sequence[str], *, skip_damaged: bool = False):
         self.info = read_info(directory)
         self.directory = Path(directory)
+        if self.info["options"]["split"] == "image":
+            raise DatasetError(
+                f"{directory} was split by image, so that its people are in several splits: choose "
+                "people in a data set built with --split person"
+            )
         check_people(directory, self.info, people)
         self._readers = {
             split: ShardReader(directory, split, info=self.info, skip_damaged=skip_damaged)

@@ -15,8 +15,10 @@ import numpy as np
 from jaxtyping import Float32, Int8, UInt8
 from PIL import Image
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SPLITS = ("train", "val", "test")
+UNSEEN_HELD_OUT, UNSEEN_NOVEL = UNSEEN_SPLITS = ("unseen_held_out", "unseen_novel")
+REFERENCES = "references"
 IMAGE_FORMATS = ("png", "jpeg")
 _PILLOW_FORMATS = ("PNG", "JPEG")
 NUM_UNITS = 12
@@ -32,7 +34,8 @@ class Record:
     """One face image and what is known of it.
 
     Attributes:
-      image: An encoded picture (PNG or JPEG), square, RGB, 8 bit.
+      image: An encoded picture (PNG or JPEG), square, RGB, 8 bit; None in `UNSEEN_NOVEL` where
+        the source has no such picture.
       subject: The person, unique within a data set.
       task: What the person was doing; with `subject` it names a sequence.
       frame: Number of the image within its sequence, 0 or more.
@@ -44,12 +47,12 @@ class Record:
       reference: `Record.id` of the person's reference image.
       constructs: `facs.constructs` of the labels, uncoded units counted as absent.
       variant_seed: Seed of the random choices in the record's one text.
-      split: One of `SPLITS`.
+      split: One of `SPLITS` or `UNSEEN_SPLITS`; `REFERENCES` of a reference image itself.
       exact: True where the labels are the truth by construction (a rendered face), False where
         somebody coded them.
     """
 
-    image: bytes
+    image: bytes | None
     subject: str
     task: str
     frame: int
@@ -159,6 +162,8 @@ def _check_fields(fields: dict) -> None:
     if extra := sorted(str(name) for name in fields.keys() - _KEYS):
         raise RecordError(f"record has fields that its schema does not know: {', '.join(extra)}")
     for name, kind in _PLAIN.items():
+        if name == "image" and fields[name] is None and fields["split"] == UNSEEN_NOVEL:
+            continue
         # bool is a kind of int to Python, and not to a reader in another language
         if not isinstance(fields[name], kind) or (kind is int and fields[name] is True):
             raise RecordError(
@@ -180,8 +185,9 @@ def _check_fields(fields: dict) -> None:
         raise RecordError(f"{who}: constructs {fields['constructs']!r} are not all text")
     if fields["frame"] < 0 or fields["variant_seed"] < 0:
         raise RecordError(f"{who}: frame and variant_seed {fields['variant_seed']} must be >= 0")
-    if fields["split"] not in SPLITS:
-        raise RecordError(f"{who}: split {fields['split']!r} is none of {', '.join(SPLITS)}")
+    legal = (*SPLITS, *UNSEEN_SPLITS, REFERENCES)
+    if fields["split"] not in legal:
+        raise RecordError(f"{who}: split {fields['split']!r} is none of {', '.join(legal)}")
 
 
 def _check_array(
@@ -228,8 +234,10 @@ def decode_image(
     """The pixels of a record's image, a read-only array; left and right exchanged on demand.
 
     Raises:
-      RecordError: The picture cannot be read, or is not `size` x `size` RGB.
+      RecordError: The record has no picture, or it cannot be read, or is not `size` x `size` RGB.
     """
+    if record.image is None:
+        raise RecordError(f"{record.id} has no image: its label row is in no picture of its source")
     try:
         with Image.open(io.BytesIO(record.image), formats=_PILLOW_FORMATS) as picture:
             if mirrored:

@@ -1,20 +1,22 @@
 """What a source of faces gives to `build`: people, and the samples of a person.
 
-A source is a small picklable object, because worker processes each hold a copy. It says who is
-in it at once and draws or reads a person's images only when asked, so that a build needs the
-memory of a few people however large the source is.
+A source is a small picklable object, because worker processes each hold a copy. It says at once
+who is in it and with which labels, and draws or reads images only when asked, a few at a time:
+so a build needs the memory of a few images, however large the source is.
 """
 
 import collections
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float32, Int8, UInt8
 
+# The task of a record whose label row no image of the source has.
+NOVEL_TASK = "novel"
 # Why a person's one usable image is in no record.
 ONLY_IMAGE = "a person's only image: it would be its own reference"
 
@@ -27,10 +29,11 @@ class SourceError(ValueError):
 class Sample:
     """One image of a source, before it has a split, a reference and a text.
 
-    The fields are those of `records.Record`; `image` holds pixels, not yet encoded.
+    The fields are those of `records.Record`; `image` holds pixels, not yet encoded, or is None
+    where a label row is in no image of the source.
     """
 
-    image: UInt8[np.ndarray, "S S 3"]
+    image: UInt8[np.ndarray, "S S 3"] | None
     subject: str
     task: str
     frame: int
@@ -56,10 +59,10 @@ class Index:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Loaded:
-    """A person's images, and what became of those that are not among them.
+    """Some of a person's images, and what became of those that are not among them.
 
     Attributes:
-      samples: In a fixed order.
+      samples: In the order they were asked for.
       faults: A line for each image that should be there and cannot be read; stops a build.
       left_out: Name and reason of each image that cannot be used, as happens in any recording.
     """
@@ -96,8 +99,22 @@ class Source(Protocol):
     def left_out(self) -> dict[str, int]:
         """Reason -> number of images that the source has and does not give to anybody."""
 
-    def load_person(self, subject: str) -> Loaded:
-        """A person's images."""
+    def index(self, subject: str) -> Index:
+        """What is known of a person's images before any of them is drawn or read."""
+
+    def load(self, subject: str, numbers: Sequence[int]) -> Loaded:
+        """Images of a person by their places in the index, in ascending order."""
+
+    def draw(self, subject: str, codes: Sequence[int]) -> list[Sample]:
+        """New pictures of a person with label rows of our choice; of exact sources alone.
+
+        Args:
+          subject: The person.
+          codes: Row codes, see `unseen.row_codes`.
+
+        Returns:
+          A sample for each, of task `NOVEL_TASK` and with the code as its frame.
+        """
 
 
 def count_reasons(left_out: Iterable[tuple[str, str]]) -> dict[str, int]:

@@ -1,7 +1,9 @@
 """The files of a built data set: ArrayRecord shards and `dataset.json`.
 
     train-00000-of-00002.array_record ...   val-...   test-...
+    unseen_held_out-...  unseen_novel-...   where the build was asked for them
     references-00000-of-00001.array_record  one record a person: the reference image
+    test_list.json                          the samples of test that figures are measured on
     dataset.json                            what is in them; written last
 
 Records of one person lie next to each other, in the order of `dataset.json`'s `people`.
@@ -16,12 +18,19 @@ from pathlib import Path
 
 from array_record.python import array_record_module
 
-from auface_jax.data.records import SCHEMA_VERSION, SPLITS, Record, RecordError, decode_record
+from auface_jax.data.records import (
+    SCHEMA_VERSION,
+    SPLITS,
+    UNSEEN_SPLITS,
+    Record,
+    RecordError,
+    decode_record,
+)
 
 INFO_NAME = "dataset.json"
-REFERENCES = "references"
+TEST_LIST_NAME = "test_list.json"
 # Grain reads at random, so each record is its own group; PNG and JPEG do not compress further.
-_WRITER_OPTIONS = "group_size:1,uncompressed"
+WRITER_OPTIONS = "group_size:1,uncompressed"
 
 
 class DatasetError(ValueError):
@@ -48,58 +57,34 @@ def read_info(directory: str | Path) -> dict:
     if version != SCHEMA_VERSION:
         raise DatasetError(
             f"{path} has schema version {version!r}, this code reads {SCHEMA_VERSION}: "
-            "build the data set again"
+            "remove the folder and build the data set again"
         )
     return info
 
 
 def split_names(directory: str | Path, split: str | None) -> tuple[str, ...]:
-    """`(split,)`, or all of them for None; DatasetError for a name that is no split."""
+    """`(split,)`, or `SPLITS` for None; DatasetError for a name that is no split of the set."""
     if split is None:
         return SPLITS
-    if split not in SPLITS:
-        raise DatasetError(f"{directory} has no split {split!r}, only {', '.join(SPLITS)}")
+    people = read_info(directory)["people"]
+    if split not in people:
+        cure = " (build it with --held-out-rows or --novel-rows)" if split in UNSEEN_SPLITS else ""
+        raise DatasetError(f"{directory} has no split {split!r}, only {', '.join(people)}{cure}")
     return (split,)
 
 
-class ShardWriter:
-    """Writes records under `folder` as `{name}-00000-of-0000N.array_record`.
+def read_test_list(directory: str | Path) -> list[int]:
+    """Places in the split `test` of the samples that published figures are measured on, ascending.
 
-    Shards have temporary names until `close`, since N is known only then.
+    Raises:
+      DatasetError: The folder holds no data set, or one without its list.
     """
-
-    def __init__(self, folder: Path, name: str, *, shard_records: int):
-        self._folder, self._name, self._shard_records = folder, name, shard_records
-        self._counts: list[int] = []
-        self._writer = None
-
-    def write(self, data: bytes) -> None:
-        """Appends one record, in a new shard when the last one is full."""
-        if self._writer is None or self._counts[-1] == self._shard_records:
-            self._finish_shard()
-            self._counts.append(0)
-            path = self._path(len(self._counts) - 1)
-            self._writer = array_record_module.ArrayRecordWriter(str(path), _WRITER_OPTIONS)
-        self._writer.write(data)
-        self._counts[-1] += 1
-
-    def close(self) -> list[dict]:
-        """Gives the shards their names; returns `{"file": name, "records": count}` of each."""
-        self._finish_shard()
-        shards = []
-        for index, count in enumerate(self._counts):
-            name = f"{self._name}-{index:05d}-of-{len(self._counts):05d}.array_record"
-            self._path(index).rename(self._folder / name)
-            shards.append({"file": name, "records": count})
-        return shards
-
-    def _finish_shard(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-
-    def _path(self, index: int) -> Path:
-        return self._folder / f"{self._name}-{index:05d}.writing"
+    read_info(directory)
+    path = Path(directory) / TEST_LIST_NAME
+    try:
+        return json.loads(path.read_text())["indices"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{path} cannot be read ({error}): build the data set again") from error
 
 
 class ShardReader(Sequence[Record]):
@@ -132,7 +117,7 @@ class ShardReader(Sequence[Record]):
         self._damaged: dict[int, str] = {}  # number of the shard -> what is wrong with it
         for number, (path, shard) in enumerate(zip(self._paths, shards, strict=True)):
             try:
-                _check_shard(path, shard["records"])
+                check_shard(path, shard["records"])
             except DatasetError as error:
                 if not skip_damaged:
                     raise
@@ -209,7 +194,8 @@ class ShardReader(Sequence[Record]):
         return f"{self._paths[shard]} record {index - before}"
 
 
-def _check_shard(path: Path, records: int) -> None:
+def check_shard(path: Path, records: int) -> None:
+    """Raises DatasetError unless the file is there, whole, and of so many records."""
     if not path.is_file():
         raise DatasetError(f"{path} is missing: build the data set again")
     try:

@@ -22,8 +22,8 @@ import numpy as np
 from auface_jax import facs
 from auface_jax.data.card import KIND_OF, KINDS, SINGLE, write_card
 from auface_jax.data.pipeline import record_text
-from auface_jax.data.records import Record
-from auface_jax.data.shards import REFERENCES, ShardReader, read_info
+from auface_jax.data.records import REFERENCES, UNSEEN_NOVEL, Record
+from auface_jax.data.shards import ShardReader, read_info
 from auface_jax.data.tokenizer import load_tokenizer
 
 SCHEMA_VERSION = 1
@@ -51,7 +51,8 @@ def statistics(
       DatasetError, RecordError: No data set there, or a damaged one; names the file.
     """
     info = read_info(directory)
-    splits = [name for name in info["shards"] if name != REFERENCES]
+    # Novel label rows are none of the data's.
+    splits = [name for name in info["shards"] if name not in (REFERENCES, UNSEEN_NOVEL)]
     counter = _Counter(load_tokenizer(tokenizer), dictionary)
     by_split = {}
     for split in splits:
@@ -69,7 +70,7 @@ def statistics(
         "exact": counter.exact,
         "splits": by_split,
         "people": {
-            "number": sum(len(people) for people in info["people"].values()),
+            "number": len(set().union(*info["people"].values())),
             "entries": _summary(
                 [count for people in info["people"].values() for count in people.values()]
             ),

@@ -48,9 +48,9 @@ _OTHER_LICENCE = (
 class FaceRecord(tfds.features.FeaturesDict):
     """The features of a record; reads the msgpack bytes of `records.encode_record`.
 
-    `image` is uint8 [S, S, 3], `labels` int8 [A] in {0, 1} or -1 where not coded, `intensities`
-    float32 [A] in [0, 1] and `landmarks` float32 [M, 2] in pixels, NaN and [0, 2] where the source
-    has none. `text` is the record's one text.
+    `image` is uint8 [S, S, 3], black where a label row is in no image of the source; `labels` int8
+    [A] in {0, 1} or -1 where not coded, `intensities` float32 [A] in [0, 1] and `landmarks` float32
+    [M, 2] in pixels, NaN and [0, 2] where the source has none. `text` is the record's one text.
     """
 
     def deserialize_example_np(self, serialized_example: bytes, *, decoders=None) -> dict:
@@ -62,7 +62,11 @@ class FaceRecord(tfds.features.FeaturesDict):
             )
         record = decode_record(bytes(serialized_example))
         example = {name: getattr(record, name) for name in self if name != "text"}
-        example["image"] = decode_image(record, self["image"].shape[0])
+        size = self["image"].shape[0]
+        if record.image is None:
+            example["image"] = np.zeros((size, size, 3), np.uint8)
+        else:
+            example["image"] = decode_image(record, size)
         example["text"] = record_text(record)
         if record.intensities is None:
             example["intensities"] = np.full(NUM_UNITS, np.nan, np.float32)
@@ -128,13 +132,13 @@ def write_description(directory: str | Path) -> tfds.core.DatasetInfo:
         module_name=__name__,
         release_notes={VERSION: f"records of schema version {info['schema_version']}"},
     )
-    people = sum(len(members) for members in info["people"].values())
+    people = len(set().union(*info["people"].values()))
     described = tfds.core.DatasetInfo(
         builder=identity,
         description=(
             f"Faces of {people} people ({info['source']}, {info['size']} px) with the presence of "
             f"{NUM_UNITS} facial action units (AU{', '.join(map(str, facs.AU_NUMBERS))}) and a "
-            "FACS description in words. Splits are by person; `references` holds one reference "
+            "FACS description in words; `references` holds one reference "
             f"face of each. Fingerprint {info['fingerprint']}."
         ),
         features=features(info["size"]),
