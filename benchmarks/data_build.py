@@ -41,8 +41,8 @@ def main() -> None:
     options = parser.parse_args()
 
     source = options.work / f"source-{options.records}"
-    with Step("write the pictures", options.records):
-        if not source.is_dir():
+    if not source.is_dir():
+        with Step("write the pictures", options.records):
             write_source(source, options.records)
     out = options.work / "set"
     shutil.rmtree(out, ignore_errors=True)
