@@ -1,12 +1,12 @@
 """The project's dictionary against FACS: a lexicon of regions and directions, and its wording."""
 
-import functools
 import re
 
 import numpy as np
 import pytest
 
 from auface_jax import facs
+from auface_jax.facs.lexicon import clauses, found_regions, statements, unstated_pulls
 
 DICTIONARY = facs.load_dictionary()
 TEXTS = [
@@ -17,48 +17,6 @@ TEXTS = [
 UNITS = {unit.code: unit for unit in facs.ACTION_UNITS}
 ANTAGONISTIC = {i.name for i in facs.INTERACTIONS if i.kind == "antagonistic"}
 
-# --- The lexicon. Phrases are taken out of a text from the first line to the last, so that
-# "outer corners of the eyes" is no longer there when "outer" and "corners" are looked for.
-REGION_WORDS = [
-    ("glabella", r"glabella|(skin|space) between the (eye)?brows|(root|bridge) of the nose"),
-    ("eye corner", r"crow's feet|outer corners of the eyes|(outer )?eye corners?"),
-    ("infraorbital triangle", r"infraorbital( skin| triangle)?|skin below the eyes|below the eyes"),
-    ("eye opening", r"eye opening"),
-    ("lower lid", r"lower (eye)?lids?"),
-    ("lids", r"(eye)?lids?"),
-    ("nasolabial furrow", r"nasolabial (furrow|fold|crease)s?|folds from nose to mouth"),
-    (
-        "lip corners",
-        r"(mouth|lip) corners?|corners? of the mouth|(?<!eye )corners?|(?<!inner )tips?",
-    ),
-    ("nostrils", r"nostril wings|nostrils?"),
-    ("upper lip", r"upper lip"),
-    ("lower lip", r"lower lip"),
-    ("mouth", r"lips?|mouth|vermilion"),
-    ("chin", r"chin( boss)?"),
-    ("cheek", r"cheeks?"),
-    ("forehead", r"forehead"),
-    ("inner brow", r"inner|medial|brow heads?|nearest the midline"),
-    ("outer brow", r"outer|lateral|tails?"),
-    ("brow", r"(eye)?brows?"),
-    ("eye opening", r"eyes?|iris"),
-    ("unknown", r"nose|jaw|teeth|tongue|neck|temples?|pupils?|ears?|gaze|hair|head|throat"),
-]
-WHOLE_BROW = (
-    r"\b(whole (brow|length)|from end to end|full width|entire length|complete (brow|arcs))"
-)
-DIRECTION_WORDS = {
-    "up": r"up|upwards?|upturned|rais\w+|ris(e|es|ing)|lift(s|ed|ing)?|hoist\w*|climb\w*"
-    r"|elevat\w+|heav(e|es|ed|ing)|higher",
-    "down": r"down|downwards?|lower(s|ed|ing)|drops?|dropp\w+|sink\w*|sunk|droop\w*|sag\w*"
-    r"|descend\w*|dip(s|ped)?|hang(s|ing)?",
-    "inward": r"together|inwards?|toward each other|closer|knit\w*|gather\w*|converg\w+|pinch\w*"
-    r"|bunch\w*|sucked",
-    "outward": r"outwards?|sideways|wide|widen\w*|wider|stretch\w*|broad(?!th)\w*|spread\w*|apart"
-    r"|lengthen\w*|fan",
-    "tight": r"tight\w*|tens\w+|taut|firm\w*|stiff\w*|narrow\w*|thin\w*|harden\w*|slender|slim",
-    "pressed": r"press\w*|compress\w*|flatten\w*|squeez\w*|clamp\w*|squash\w*",
-}
 # Where a unit may send a region; its pulls, which a text must state, are among them.
 ALLOWED = {
     "AU1": {"inner brow": "up", "brow": "up", "forehead": "up"},
@@ -91,13 +49,6 @@ ALLOWED = {
         "mouth": "pressed inward tight", "upper lip": "pressed", "lower lip": "pressed tight",
     },
 }  # fmt: skip
-# Regions whose movement states that of another one as well.
-STANDS_FOR = {
-    "cheek": {"infraorbital triangle"},
-    "lids": {"lower lid"},
-    "brow": {"inner brow", "outer brow", "glabella"},
-    "mouth": {"upper lip", "lower lip"},
-}
 EMOTIONS = (
     "smil grin smirk frown scowl sneer pout grimac laugh cry weep happ joy sad sorrow anger angr "
     "fear afraid scare surpris disgust contempt pain worr doubt shame pride calm seren delight "
@@ -105,25 +56,6 @@ EMOTIONS = (
     "express friend hostil pleas bored excit"
 ).split()
 CONTRAST = r"\b(but|yet|while|although|though|against|despite|still|at once|neither|compete|oppose)"
-
-
-@functools.cache
-def found_regions(text):
-    """The regions that a piece of text names."""
-    regions = set()
-    text = text.lower()
-    if re.search(WHOLE_BROW, text) and "brow" in text:
-        regions |= {"inner brow", "outer brow"}
-    for region, words in REGION_WORDS:
-        text, count = re.subn(rf"\b({words})\b", " ", text)
-        if count:
-            regions.add(region)
-    return regions
-
-
-@functools.cache
-def found_directions(text):
-    return {d for d, words in DIRECTION_WORDS.items() if re.search(rf"\b({words})\b", text.lower())}
 
 
 def units_of(name):
@@ -136,42 +68,6 @@ def foreign_regions(name, text):
     return found_regions(text) - allowed
 
 
-@functools.cache
-def statements(text):
-    """(regions, directions) of each clause; one that names no region speaks of the last one's."""
-    said, regions = [], set()
-    for clause in re.split(r"[.,;:]|\b(?:but|yet|while)\b", text):
-        regions = found_regions(clause) or regions
-        said.append((regions, found_directions(clause)))
-    return said
-
-
-def unstated_pulls(name, text):
-    """Pulls of the construct's units that no clause of the text states."""
-    units = units_of(name)
-    missing = []
-    for unit in units:
-        # Each entry is a choice of (region, direction); a clause must state one of them. In a
-        # combination one pull of a unit is enough, since the joint result replaces the other (1+4
-        # leaves the inner brow high, but drawn inward; 12+15 the mouth wide, but not high).
-        choices = [[pull] for pull in unit.pulls]
-        if unit.code == "AU4" and len(units) > 1:
-            choices = [[("brow", "inward")]]
-        elif unit.code == "AU12":
-            choices = [[unit.pulls[0]], [unit.pulls[1], ("mouth", "outward")]]
-            if len(units) > 1:
-                choices = [[*choices[0], *choices[1], ("nasolabial furrow", "up")]]
-        elif unit.code == "AU14" or len(units) > 1:
-            choices = [list(unit.pulls)]
-        for choice in choices:
-            wanted = [({region} | STANDS_FOR.get(region, set()), way) for region, way in choice]
-            if not any(
-                places & r and way in d for r, d in statements(text) for places, way in wanted
-            ):
-                missing.append((unit.code, choice))
-    return missing
-
-
 def wrong_ways(name, text):
     """Directions in the text that no unit of the construct gives to the regions beside them."""
     allowed = {}
@@ -181,7 +77,7 @@ def wrong_ways(name, text):
     # Opposed pulls leave tense tissue behind.
     tense = {"tight"} if name in ANTAGONISTIC else set()
     wrong = []
-    for regions, directions in statements(text):
+    for regions, directions in statements(clauses(text)):
         legal = set().union(*(allowed.get(region, set()) for region in regions or allowed)) | tense
         if directions - legal:
             wrong.append((regions, directions - legal))
@@ -205,7 +101,7 @@ def test_counts():
 @pytest.mark.parametrize(("name", "text"), TEXTS)
 def test_a_text_is_true_to_its_construct(name, text):
     assert not foreign_regions(name, text)
-    assert not unstated_pulls(name, text)
+    assert not unstated_pulls(name, clauses(text))
     assert not wrong_ways(name, text)
 
 
@@ -216,7 +112,7 @@ def test_a_text_is_true_to_no_other_construct(name, text):
         if other != name:
             assert (
                 foreign_regions(other, text)
-                or unstated_pulls(other, text)
+                or unstated_pulls(other, clauses(text))
                 or wrong_ways(other, text)
             ), other
 

@@ -80,15 +80,7 @@ def describe_constructs(
       intensities: [A] in [0, 1]; puts the degree of each construct before its text, as in
         "Marked: The cheeks rise ...". None gives the plain text.
     """
-    dictionary = dictionary or load_dictionary()
-    unknown = [name for name in names if name not in dictionary.constructs]
-    if unknown:
-        raise ValueError(
-            f"unknown constructs {unknown}; the constructs are {', '.join(CONSTRUCT_NAMES)}"
-        )
-    if not names:
-        return _one_of(dictionary.neutral, rng)
-    texts = [_one_of(dictionary.constructs[name], rng) for name in names]
+    texts = construct_texts(names, rng, dictionary)
     if intensities is not None:
         for place, name in enumerate(names):
             if word := degree_word(name, intensities):
@@ -96,8 +88,18 @@ def describe_constructs(
     return " ".join(texts)
 
 
-def _one_of(texts: Sequence[str], rng: np.random.Generator) -> str:
-    return texts[rng.integers(len(texts))]
+def construct_texts(
+    names: Sequence[str], rng: np.random.Generator, dictionary: Dictionary | None = None
+) -> list[str]:
+    """One random text for each construct; for none of them, one of a neutral face."""
+    dictionary = dictionary or load_dictionary()
+    unknown = [name for name in names if name not in dictionary.constructs]
+    if unknown:
+        raise ValueError(
+            f"unknown constructs {unknown}; the constructs are {', '.join(CONSTRUCT_NAMES)}"
+        )
+    choices = [dictionary.constructs[name] for name in names] or [dictionary.neutral]
+    return [texts[rng.integers(len(texts))] for texts in choices]
 
 
 def _checked(labels) -> np.ndarray:
