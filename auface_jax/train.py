@@ -20,7 +20,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from auface_jax import checkpoints, pictures, presets, sharding
-from auface_jax.data import build, pipeline, population, tokenizer
+from auface_jax.data import build, pipeline, population, texts, tokenizer
 from auface_jax.facs import load_dictionary
 from auface_jax.interrupts import Interrupted, StopSignal
 from auface_jax.log import MetricsLog, Progress, read_lines, say, table
@@ -52,32 +52,38 @@ def train(config: Config, workdir: pathlib.Path) -> dict[str, float]:
     data_dir = pathlib.Path(config.data.dir)
     text_tokenizer = tokenizer.load_tokenizer(config.data.tokenizer)
     skipped = pipeline.SkippedRecords(say) if config.data.skip_corrupt else None
-    reading = {
-        "tokenizer": text_tokenizer,
-        "buckets": tuple(config.data.buckets),
-        "dictionary": load_dictionary(config.data.dictionary or None),
-        "degrees": config.data.degrees,
-        "skipped": skipped,
+    reading = {"tokenizer": text_tokenizer, "buckets": tuple(config.data.buckets)}
+    stream = {
+        "batch_size": config.batch_size // jax.process_count(),
+        "seed": config.seed,
+        "process_index": jax.process_index(),
+        "process_count": jax.process_count(),
     }
-    people = population.chosen_people(data_dir, config.get("people"))
+    if "texts" in config:  # descriptions alone
+        read = functools.partial(texts.load_split, data_dir, **reading)
+        iterator = texts.training_iterator(data_dir, **reading, **stream, **config.texts)
+    else:
+        reading |= {
+            "dictionary": load_dictionary(config.data.dictionary or None),
+            "degrees": config.data.degrees,
+            "skipped": skipped,
+        }
+        people = population.chosen_people(data_dir, config.get("people"))
 
-    def read(split: str, limit: int) -> dict:
-        return pipeline.load_split(
-            data_dir, split, limit=limit, people=people.get(split), **reading
+        def read(split: str, limit: int) -> dict:
+            return pipeline.load_split(
+                data_dir, split, limit=limit, people=people.get(split), **reading
+            )
+
+        iterator = pipeline.training_iterator(
+            data_dir,
+            **reading,
+            **stream,
+            people=people.get("train"),
+            redescribe=config.data.redescribe,
+            flip=config.data.flip,
+            size=config.data.size,
         )
-
-    iterator = pipeline.training_iterator(
-        data_dir,
-        batch_size=config.batch_size // jax.process_count(),
-        seed=config.seed,
-        **reading,
-        people=people.get("train"),
-        redescribe=config.data.redescribe,
-        flip=config.data.flip,
-        size=config.data.size,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-    )
 
     # --- Task, mesh, state: shapes first, then arrays where they belong ---------------------------
     task = make_task(config, config.num_steps)
@@ -182,7 +188,7 @@ def final_figures(workdir: pathlib.Path) -> dict[str, float]:
 def model_inputs(batch: dict[str, Any]) -> dict[str, np.ndarray]:
     """The numeric fields of a batch, those that a compiled step takes."""
     names = ("image", "reference", "labels", "text_tokens", "text_mask")
-    return {name: batch[name] for name in names}
+    return {name: batch[name] for name in names if name in batch}
 
 
 def check_finite(step: int, metrics: dict[str, jax.Array]) -> dict[str, float]:

@@ -120,6 +120,15 @@ def au_image_config(preset: str = "quickstart", *, data: str = "") -> ConfigDict
     return config
 
 
+def au_text_config(preset: str = "quickstart", *, data: str = "") -> ConfigDict:
+    """The text recogniser at `stage2_config`'s width."""
+    config = _config("au_text", data)
+    config.model.text_encoder.update(TEXT_FIELDS)
+    config.model.width = 16
+    config.data.buckets = (64, 128)
+    return config
+
+
 def write_config_files(folder: Path, data: Path) -> Path:
     """Writes tiny twins of the files in `configs/` to `folder`, for the command line."""
     folder.mkdir()

@@ -1,8 +1,8 @@
 """The text side: action units, their interactions, and the descriptions made from them.
 
 Pure numpy, without JAX. In reading order: `action_units`, `interactions`, `degrees`,
-`descriptions`, `processor`; then `lexicon`, `synonyms`, `sayings` and `paraphrase`, for reading other
-words.
+`descriptions`, `processor`; then `lexicon`, `synonyms`, `sayings` and `paraphrase`, for reading
+other words.
 """
 
 from auface_jax.facs.action_units import (

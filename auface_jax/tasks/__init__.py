@@ -12,7 +12,7 @@ import dataclasses
 import ml_collections
 from PIL import Image
 
-TASKS = ("vqgan", "maskgit", "au_probe", "au_image")
+TASKS = ("vqgan", "maskgit", "au_probe", "au_image", "au_text")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,4 +52,8 @@ def make_task(config: ml_collections.ConfigDict, num_steps: int):
         from auface_jax.tasks.au_image import AUImageTask
 
         return AUImageTask(config, num_steps)
+    if config.task == "au_text":
+        from auface_jax.tasks.au_text import AUTextTask
+
+        return AUTextTask(config, num_steps)
     raise ValueError(f"config.task={config.task!r} is not one of {', '.join(TASKS)}")

@@ -1,0 +1,158 @@
+"""From a data set's label rows to batches of descriptions, without any image.
+
+    distinct label rows -> descriptions of each -> shuffle, repeat -> paraphrase -> batch, tokenise
+
+A label row counts once however many images have it, and a unit that its source does not code is
+described, and labelled, as absent: the text is the truth here. Seeds, processes and resuming are as
+in `pipeline`.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import grain
+import numpy as np
+from jaxtyping import Int8
+
+from auface_jax import facs
+from auface_jax.data.pipeline import _READ_OPTIONS
+from auface_jax.data.samples import stable_seed
+from auface_jax.data.shards import ShardReader, split_names
+from auface_jax.facs.paraphrase import paraphrase
+from auface_jax.facs.processor import construct_texts
+
+
+def label_rows(directory: str | Path, split: str) -> Int8[np.ndarray, "M A"]:
+    """The distinct label rows of a split, sorted.
+
+    Raises:
+      DatasetError: No data set there, a damaged one, or no such split.
+    """
+    split_names(directory, split)
+    records = ShardReader(directory, split)
+    labels = np.stack([records[index].labels for index in range(len(records))])
+    return np.unique(np.maximum(labels, 0), axis=0)
+
+
+def training_iterator(
+    directory: str | Path,
+    batch_size: int,
+    seed: int,
+    tokenizer,
+    buckets: Sequence[int],
+    *,
+    per_row: int,
+    paraphrased: float,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> grain.DatasetIterator:
+    """Endless batches of descriptions of the training split's label rows.
+
+    Args:
+      directory: A folder made by `data.build`.
+      batch_size: Descriptions a batch of this process.
+      seed: Of the order, the descriptions and the paraphrases.
+      tokenizer: As in `pipeline.training_iterator`.
+      buckets: As there.
+      per_row: Descriptions drawn of each label row, once and for all.
+      paraphrased: Share of the draws that are paraphrased, differently each time.
+      process_index: Which of the processes this is.
+      process_count: How many there are.
+
+    Returns:
+      An iterator with `get_state()` and `set_state()`, over dicts of arrays: labels int8 [B, A],
+      text_tokens int32 [B, L], text_mask bool [B, L].
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}, expected 1 or more")
+    if per_row < 1 or not 0.0 <= paraphrased <= 1.0:
+        raise ValueError(
+            f"texts.per_row is {per_row} and texts.paraphrased {paraphrased}; expected 1 or more, "
+            "and a share from 0 to 1"
+        )
+    dataset = (
+        grain.MapDataset.source(_Descriptions(label_rows(directory, "train"), per_row, seed))
+        .seed(seed)
+        .shuffle()
+        .repeat()
+        .random_map(_Paraphrase(paraphrased))
+    )
+    dataset = dataset[process_index::process_count].batch(
+        batch_size, drop_remainder=True, batch_fn=_Collate(tokenizer, buckets)
+    )
+    return iter(dataset.to_iter_dataset(_READ_OPTIONS))
+
+
+def load_split(
+    directory: str | Path,
+    split: str,
+    tokenizer,
+    buckets: Sequence[int],
+    limit: int | None = None,
+    paraphrased: float = 0.0,
+) -> dict:
+    """One description of each distinct label row of a split, or of `limit` of them.
+
+    Args:
+      directory: A folder made by `data.build`.
+      split: train, val or test.
+      tokenizer: As in `pipeline.training_iterator`.
+      buckets: As there; all texts are padded to one length.
+      limit: Take at most so many rows, a seeded draw.
+      paraphrased: Share of the descriptions that are paraphrased.
+
+    Returns:
+      The arrays of `training_iterator` for all rows, and the list `texts`.
+    """
+    rows = label_rows(directory, split)
+    rng = np.random.default_rng(stable_seed(split, "texts"))
+    if limit is not None and limit < len(rows):
+        rows = rows[np.sort(rng.choice(len(rows), limit, replace=False))]
+    change = _Paraphrase(paraphrased)
+    described = [change.random_map(example, rng) for example in _Descriptions(rows, 1, 0)]
+    arrays = _Collate(tokenizer, buckets)(described)
+    return arrays | {"texts": [example["text"] for example in described]}
+
+
+class _Descriptions:
+    """`per_row` descriptions of each label row; a Grain data source."""
+
+    def __init__(self, rows: Int8[np.ndarray, "M A"], per_row: int, seed: int):
+        self._rows, self._per_row, self._seed = rows, per_row, seed
+
+    def __len__(self) -> int:
+        return len(self._rows) * self._per_row
+
+    def __getitem__(self, index: int) -> dict:
+        if not 0 <= index < len(self):
+            raise IndexError(f"description {index} of {len(self)}")
+        labels = self._rows[index // self._per_row]
+        rng = np.random.default_rng(
+            stable_seed(self._seed, labels.tobytes().hex(), index % self._per_row)
+        )
+        return {"labels": labels, "texts": construct_texts(facs.constructs(labels), rng)}
+
+
+class _Paraphrase(grain.transforms.RandomMap):
+    """A description as it is, or in other words."""
+
+    def __init__(self, share: float):
+        self._share = share
+
+    def random_map(self, element: dict, rng: np.random.Generator) -> dict:
+        labels, texts = element["labels"], element["texts"]
+        changed = rng.random() < self._share
+        text = paraphrase(labels, texts, rng) if changed else " ".join(texts)
+        return {"labels": labels, "text": text}
+
+
+class _Collate:
+    """Descriptions -> the arrays of a batch."""
+
+    def __init__(self, tokenizer, buckets: Sequence[int]):
+        self._tokenizer, self._buckets = tokenizer, tuple(buckets)
+
+    def __call__(self, examples: Sequence[dict]) -> dict[str, np.ndarray]:
+        tokens, mask = self._tokenizer.encode_batch([e["text"] for e in examples], self._buckets)
+        labels = np.stack([e["labels"] for e in examples])
+        return {"labels": labels, "text_tokens": tokens, "text_mask": mask}

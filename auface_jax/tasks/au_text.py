@@ -1,0 +1,262 @@
+"""The text AU recogniser: trains `models.au_text_recognizer` on descriptions of label rows.
+
+Binary cross-entropy on five random descriptions of every label row in the data (paper, AAAD), most
+of them paraphrased anew each time: it is to read anatomy, not to know our sentences. It is judged
+on rows of people never trained on, and on `facs.other_words`, which neither training nor thresholds
+see.
+"""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import optax
+from jaxtyping import Array, Float
+
+from auface_jax import checkpoints, losses
+from auface_jax.batching import map_batches
+from auface_jax.data import texts
+from auface_jax.data.tokenizer import Tokenizer, load_tokenizer
+from auface_jax.facs import AU_NUMBERS
+from auface_jax.facs.other_words import STYLES, load_other_words
+from auface_jax.metrics.units import best_thresholds, f1_scores
+from auface_jax.models.au_text_recognizer import AUTextHead, AUTextRecognizer
+from auface_jax.pretrained import convert
+from auface_jax.pretrained.t5 import T5Encoder
+from auface_jax.state import TrainState, optimizer, update_ema
+from auface_jax.tasks import Evaluation
+
+Batch = dict[str, Array]
+PyTree = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class AUTextTask:
+    """See `auface_jax.tasks` for the interface."""
+
+    config: ml_collections.ConfigDict
+    num_steps: int
+
+    evaluation_splits = ("test",)
+    progress_metrics = ("loss", "f1")
+
+    @functools.cached_property
+    def text_tokenizer(self) -> Tokenizer:
+        return load_tokenizer(self.config.data.tokenizer)
+
+    @property
+    def recognizer(self) -> AUTextRecognizer:
+        c = self.config.model
+        fields = c.text_encoder.to_dict()
+        if "vocab_size" not in fields:  # else a published encoder's
+            fields["vocab_size"] = self.text_tokenizer.vocab_size
+        dtype = jnp.dtype(c.dtype)
+        return AUTextRecognizer(
+            encoder=T5Encoder(**fields, dtype=dtype), head=AUTextHead(width=c.width, dtype=dtype)
+        )
+
+    @property
+    def init_examples(self) -> int:
+        return 1
+
+    @property
+    def optimizer(self) -> optax.GradientTransformation:
+        return optimizer(self.config.optimizer, self.num_steps)
+
+    def load_frozen(self) -> PyTree:
+        """The published encoder's weights, where the config names some; else nothing.
+
+        Raises:
+          ConversionError: they are not converted yet, or of another network or size.
+        """
+        folder = self.config.model.text_weights
+        if not folder:
+            return {}
+        fields = self.config.model.text_encoder.to_dict()
+        return {"encoder": convert.load(folder, "t5", **fields).variables["params"]}
+
+    def init(self, rng: jax.Array, batch: Batch) -> TrainState:
+        """Random weights: of all, or of the perceptron alone where the encoder is published."""
+        params = self.recognizer.init(rng, batch["text_tokens"][:1], batch["text_mask"][:1])
+        params = params["params"]
+        if self.config.model.text_weights:
+            params = {"head": params["head"]}
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            opt_state=self.optimizer.init(params),
+            ema_params=params,
+            variables={},
+        )
+
+    def step(
+        self, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
+    ) -> tuple[TrainState, dict[str, Array]]:
+        """One update by binary cross-entropy."""
+        del rng  # the texts were drawn with the batch
+
+        def loss_fn(params):
+            logits = self.recognizer.apply(
+                {"params": {**frozen, **params}}, batch["text_tokens"], batch["text_mask"]
+            )
+            return losses.unit_cross_entropy(logits, batch["labels"]), logits
+
+        (loss, logits), gradients = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+        updates, opt_state = self.optimizer.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        said, present = logits > 0, batch["labels"] == 1
+        f1 = 2 * (said & present).sum() / jnp.maximum(said.sum() + present.sum(), 1)
+        state = state.replace(
+            step=state.step + 1,
+            params=params,
+            opt_state=opt_state,
+            ema_params=update_ema(state.ema_params, params, self.config.ema_decay, state.step),
+        )
+        return state, {"loss": loss, "f1": f1, "grad_norm": optax.tree.norm(gradients)}
+
+    def export(self, state: TrainState) -> PyTree:
+        """The averaged parameters, and the thresholds of the units that the val split gives.
+
+        A published encoder's weights are not copied: whoever reads loads them again.
+        """
+        weights = {"params": state.ema_params}
+        val = self._read("val", limit=self.config.eval_images, paraphrased=0.5)
+        probabilities = self.predict(weights, val["text_tokens"], val["text_mask"])
+        return weights | {"thresholds": best_thresholds(probabilities, val["labels"])}
+
+    def sample(self, state: TrainState, frozen: PyTree, splits: dict[str, Batch]) -> dict:
+        """No pictures: the recogniser makes none."""
+        return {}
+
+    def predict(
+        self, weights: PyTree, text_tokens: np.ndarray, text_mask: np.ndarray
+    ) -> Float[np.ndarray, "M A"]:
+        """Tokens and mask [M, L] -> probabilities of the units, float32."""
+
+        @jax.jit
+        def probabilities(params, tokens, mask):
+            return jax.nn.sigmoid(self.recognizer.apply({"params": params}, tokens, mask))
+
+        params = {**self._frozen, **weights["params"]}
+        return map_batches(
+            probabilities, params, text_tokens, text_mask, batch_size=self.config.batch_size
+        )
+
+    def read(self, weights: PyTree, sentences: Sequence[str]) -> Float[np.ndarray, "M A"]:
+        """Texts of any wording -> probabilities of the units, float32."""
+        if not sentences:
+            return np.zeros((0, len(AU_NUMBERS)), np.float32)
+        buckets = tuple(self.config.data.buckets)
+        return self.predict(weights, *self.text_tokenizer.encode_batch(sentences, buckets))
+
+    def evaluate(self, state: TrainState, frozen: PyTree, splits: dict[str, Batch]) -> Evaluation:
+        """F1 on label rows of people never trained on, in our words, in others, and in theirs.
+
+        `new_rows` are those that no training person shows; `paraphrased` the same rows as `test`;
+        `other_words` the file of that name, in all and in each of its styles.
+        """
+        del frozen
+        weights = self.export(state)
+
+        def scores(probabilities, labels, rows=slice(None)):
+            predicted = (probabilities >= weights["thresholds"]).astype(np.int8)
+            return f1_scores(predicted[rows], labels[rows])
+
+        def macro(*arguments):
+            f1 = scores(*arguments)
+            return float(np.nanmean(f1)) if np.isfinite(f1).any() else float("nan")
+
+        test, other = splits["test"], load_other_words()
+        ours = self.predict(weights, test["text_tokens"], test["text_mask"])
+        changed = self._read("test", limit=self.config.eval_images, paraphrased=1.0)
+        known = {row.tobytes() for row in texts.label_rows(self.config.data.dir, "train")}
+        new = np.array([row.tobytes() not in known for row in test["labels"]])
+        theirs = self.read(weights, other.texts)
+        figures = {
+            "f1": macro(ours, test["labels"]),
+            "f1_new_rows": macro(ours, test["labels"], new),
+            "f1_paraphrased": macro(
+                self.predict(weights, changed["text_tokens"], changed["text_mask"]),
+                changed["labels"],
+            ),
+            "f1_other_words": macro(theirs, other.labels),
+        }
+        styles = np.array(other.styles)
+        for style in STYLES:
+            name = style.replace(" ", "_")
+            figures[f"f1_other_words_{name}"] = macro(theirs, other.labels, styles == style)
+        for name, found, labels in (
+            ("f1", ours, test["labels"]),
+            ("f1_other_words", theirs, other.labels),
+        ):
+            of_units = zip(AU_NUMBERS, scores(found, labels), strict=True)
+            figures |= {f"{name}_AU{unit}": float(score) for unit, score in of_units}
+        notes = {
+            "texts": f"{len(test['labels'])} label rows, {int(new.sum())} of them new; "
+            f"{len(other.texts)} descriptions in other words"
+        }
+        return Evaluation(figures, {}, notes)
+
+    @functools.cached_property
+    def _frozen(self) -> PyTree:
+        return self.load_frozen()
+
+    def _read(self, split: str, *, limit: int, paraphrased: float) -> Batch:
+        return texts.load_split(
+            self.config.data.dir,
+            split,
+            tokenizer=self.text_tokenizer,
+            buckets=tuple(self.config.data.buckets),
+            limit=limit,
+            paraphrased=paraphrased,
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TextReader:
+    """A finished run, ready to read.
+
+    Attributes:
+      task: what it was trained as.
+      weights: parameters and thresholds.
+    """
+
+    task: AUTextTask
+    weights: PyTree
+
+    def probabilities(self, sentences: Sequence[str]) -> Float[np.ndarray, "M A"]:
+        """Probability of each unit in each text, float32 in [0, 1]; any wording, any length."""
+        return self.task.read(self.weights, sentences)
+
+    @property
+    def thresholds(self) -> Float[np.ndarray, " A"]:
+        """From which probability on a unit counts as stated; chosen on the run's val split."""
+        return self.weights["thresholds"]
+
+
+def load_text_reader(run: pathlib.Path) -> TextReader:
+    """The text recogniser of a finished run.
+
+    Raises:
+      CheckpointError: no finished run of this task there, or its tokenizer has changed since.
+    """
+    config = checkpoints.load_config(run)
+    if config.task != "au_text":
+        raise checkpoints.CheckpointError(
+            f"{run} is a run of the task {config.task!r}, not 'au_text'; train a text recogniser: "
+            "python -m auface_jax.train --config configs/au_text.py"
+        )
+    task = AUTextTask(config, num_steps=1)
+    found, wanted = task.text_tokenizer.fingerprint, checkpoints.load_meta(run)["text_tokenizer"]
+    if found != wanted:
+        raise checkpoints.CheckpointError(
+            f"{run} was trained with the tokenizer {wanted[:12]}, and data.tokenizer="
+            f"{config.data.tokenizer!r} is now {found[:12]}; give it the tokenizer it knows"
+        )
+    return TextReader(task, checkpoints.load_export(run))
