@@ -6,6 +6,7 @@ Running the same command again resumes a run that was stopped or killed, from it
 and bit for bit; SIGTERM or Ctrl-C saves first.
 """
 
+import functools
 import importlib.util
 import json
 import pathlib

@@ -78,6 +78,6 @@ def test_that_recogniser_would_find_a_leak(frames):
     seen = seen.copy()
     column = int(np.flatnonzero(seen.std(0) > 0)[0])
     unit = facs.AU_NUMBERS.index(15)
-    seen[:, column] += 0.5 * seen[:, column].std() * labels[:, unit]
+    seen[:, column] += 0.75 * seen[:, column].std() * labels[:, unit]
     found = readable(seen, labels)
     assert found[unit] > 5 and found.argmax() == unit
