@@ -1,6 +1,8 @@
 """What Stage II's network may see, in both token layouts."""
 
 import functools
+import json
+import types
 
 import jax
 import jax.numpy as jnp
@@ -9,12 +11,13 @@ import numpy as np
 import pytest
 import tiny
 
+from auface_jax.facs import CONSTRUCT_NAMES, constructs, labels_from_units
 from auface_jax.held_out import different_partners
 from auface_jax.masking import LAYOUTS
 from auface_jax.models.au_attention import AUCrossAttention
 from auface_jax.models.maskgit import Context, MaskGIT
 from auface_jax.models.vq_auface import VQAUFace
-from auface_jax.tasks.maskgit import context_dropout
+from auface_jax.tasks.maskgit import SHOWN_SETS, MaskGITTask, context_dropout
 
 B, N, Q, K, L = 3, 16, 3, 8, 6
 VOCABULARY = 50
@@ -252,3 +255,33 @@ def test_without_fields_the_text_acts_through_the_blocks_alone():
     init = functools.partial(model.init, jax.random.key(0), codes, masked)
     shapes = jax.eval_shape(lambda: init(**example_inputs()))
     assert not {"text_fields", "field_weights"} & set(shapes["params"]["maskgit"])
+
+
+def test_the_sheet_of_unit_sets_is_in_the_words_of_the_runs_dictionary(tmp_path):
+    words = {
+        "schema_version": 1,
+        "language": "xx",
+        "neutral": [f"nothing {i}" for i in range(5)],
+        "constructs": {name: [f"{name} word {i}" for i in range(5)] for name in CONSTRUCT_NAMES},
+    }
+    (tmp_path / "words.json").write_text(json.dumps(words))
+    said = []
+
+    class Task:
+        config = ml_collections.ConfigDict(
+            {"data": {"dictionary": str(tmp_path / "words.json"), "buckets": (8,)}}
+        )
+        vqgan = types.SimpleNamespace(image_size=16)
+        text_tokenizer = types.SimpleNamespace(
+            encode_batch=lambda texts, buckets: said.append(texts) or (None, None)
+        )
+
+        def generate(self, weights, frozen, records, seed):
+            return records["reference"]
+
+    test = {"subjects": ["a", "b"], "reference": np.zeros((2, 16, 16, 3), np.uint8)}
+    MaskGITTask.unit_set_sheet(Task(), None, None, test)
+    assert len(said) == len(SHOWN_SETS)
+    for units, texts in zip(SHOWN_SETS, said, strict=True):
+        names = constructs(labels_from_units(units))
+        assert len(texts) == 2 and all(f"{name} word" in texts[0] for name in names)

@@ -22,7 +22,7 @@ from auface_jax import checkpoints, losses, masking, pictures
 from auface_jax.batching import map_batches
 from auface_jax.data.tokenizer import Tokenizer, load_tokenizer
 from auface_jax.decode import DecodeOptions
-from auface_jax.facs import AU_NUMBERS, describe, labels_from_units
+from auface_jax.facs import AU_NUMBERS, describe, labels_from_units, load_dictionary
 from auface_jax.held_out import (
     comparison_sheet,
     different_partners,
@@ -289,9 +289,10 @@ class MaskGITTask:
         firsts = [test["subjects"].index(subject) for subject in subjects]
         references = test["reference"][firsts]
         rng = np.random.default_rng(0)
+        dictionary = load_dictionary(self.config.data.dictionary or None)
         columns = [references]
         for units in SHOWN_SETS:
-            text = describe(labels_from_units(units), rng)
+            text = describe(labels_from_units(units), rng, dictionary)
             tokens, mask = self.text_tokenizer.encode_batch(
                 [text] * len(subjects), tuple(self.config.data.buckets)[-1:]
             )
