@@ -1,7 +1,9 @@
 """Every face comes to one place, with the same bytes each time, and its expression is its own."""
 
 import json
+import struct
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -158,6 +160,32 @@ def test_every_kind_of_8_bit_file_is_read_alike(tmp_path):
     upright.convert("L").save(tmp_path / "grey.png")
     grey = read_rgb(tmp_path / "grey.png")
     np.testing.assert_array_equal(grey, np.array(upright.convert("L"))[..., None].repeat(3, -1))
+
+
+def test_sixteen_bits_give_their_upper_eight_or_a_clear_error(tmp_path):
+    """Colours are read by their upper byte; greys come in so many scales that they are refused."""
+    rng = np.random.default_rng(0)
+    deep = rng.integers(0, 2**16, (20, 24, 3)).astype(np.uint16)
+    write_png(tmp_path / "colour.png", deep, colour_type=2)
+    np.testing.assert_array_equal(read_rgb(tmp_path / "colour.png"), deep >> 8)
+    write_png(tmp_path / "grey.png", deep[..., :1], colour_type=0)
+    Image.fromarray(deep[..., 0]).save(tmp_path / "grey.tif")
+    for name in ("grey.png", "grey.tif"):
+        with pytest.raises(SourceError, match=f"{name}: .*I;16.*save it with 8 bits a channel"):
+            read_rgb(tmp_path / name)
+
+
+def write_png(path, pixels, colour_type):
+    """A PNG of 16 bits a channel, which Pillow does not write in colour."""
+    height, width = pixels.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    data = b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks
+    )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + data)
 
 
 def test_what_is_transparent_is_grey_whatever_colour_hides_there(tmp_path):
