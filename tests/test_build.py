@@ -15,6 +15,7 @@ from small_dataset import COLUMNS, read_table, write_folder, write_table
 
 from auface_jax import facs
 from auface_jax.data import build as build_module
+from auface_jax.data import local_build
 from auface_jax.data import partial as partial_module
 from auface_jax.data.build import build, build_if_absent
 from auface_jax.data.folder import FolderFaces
@@ -73,7 +74,8 @@ def test_every_image_is_a_target_or_a_reference_of_one_split(table, tmp_path):
     assert len(info["shards"]["train"]) == 4
     on_disk = {path.name for path in (tmp_path / "set").iterdir()}
     named = {shard["file"] for shards in info["shards"].values() for shard in shards}
-    assert on_disk == named | {"dataset.json", "test_list.json"}
+    described = {"dataset_info.json", "features.json", "LICENSE"}  # for TensorFlow Datasets
+    assert on_disk == named | {"dataset.json", "test_list.json"} | described
 
 
 def test_the_number_of_processes_does_not_matter_and_the_seed_does(table, tmp_path):
@@ -143,7 +145,7 @@ def test_a_build_that_failed_goes_on_and_one_of_something_else_starts_anew(
 
     for _ in range(2):  # each gets two shards further
         with monkeypatch.context() as patch:
-            patch.setattr(build_module, "write_shard", failing(after=2))
+            patch.setattr(local_build, "write_shard", failing(after=2))
             with pytest.raises(OSError, match="disk full"):
                 build_folder(table, out, shard_records=4)
     assert len(list(partial.glob("*.array_record.json"))) == 4 and not out.exists()
@@ -154,7 +156,7 @@ def test_a_build_that_failed_goes_on_and_one_of_something_else_starts_anew(
     assert_same_sets(out, tmp_path / "whole")
 
     with monkeypatch.context() as patch:
-        patch.setattr(build_module, "write_shard", failing(after=2))
+        patch.setattr(local_build, "write_shard", failing(after=2))
         with pytest.raises(OSError, match="disk full"):
             build_folder(table, tmp_path / "other", shard_records=4, seed=1)
     shutil.move(tmp_path / ".other.partial", partial)

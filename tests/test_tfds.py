@@ -1,5 +1,7 @@
 """TensorFlow Datasets opens a built set, without TensorFlow and as our own reader does."""
 
+import importlib.util
+import shutil
 import subprocess
 import sys
 
@@ -25,7 +27,6 @@ def directory(tmp_path_factory):
     labels = write_folder(folder / "faces", size=SIZE)
     options = {"source": "folder", "labels": str(labels), "size": SIZE, "shard_records": 5}
     build(folder / "built", **options, processes=1, progress=False)
-    tfds_dataset.main([str(folder / "built")])
     return (folder / "built").rename(folder / "set")  # a set may move
 
 
@@ -89,6 +90,25 @@ print(len(source))
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip() == str(len(ShardReader(directory, "train")))
+
+
+def test_the_command_describes_a_set_that_was_built_without(directory, builder, tmp_path, capsys):
+    files = ("dataset_info.json", "features.json", "LICENSE")
+    bare = shutil.copytree(directory, tmp_path / "bare", ignore=shutil.ignore_patterns(*files))
+    assert not (bare / files[0]).exists()
+    tfds_dataset.main([str(bare)])
+    assert f"train {builder.info.splits['train'].num_examples}" in capsys.readouterr().out
+    for name in files:
+        assert (bare / name).read_bytes() == (directory / name).read_bytes(), name
+
+
+def test_a_build_without_tensorflow_datasets_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    labels = write_folder(tmp_path / "faces", size=SIZE)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    options = {"source": "folder", "labels": str(labels), "size": SIZE, "processes": 1}
+    build(tmp_path / "set", **options, progress=False)
+    assert f"auface_jax.data.tfds_dataset {tmp_path / 'set'}" in capsys.readouterr().out
+    assert not (tmp_path / "set" / "dataset_info.json").exists()
 
 
 def test_what_cannot_be_read_is_refused(builder, directory, tmp_path):

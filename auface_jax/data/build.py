@@ -11,35 +11,31 @@
 3. Each target gets its constructs and the seed of its one text.
 4. Shards are written beside DIR, which comes into being when all are done: it is complete or
    absent. The command can be repeated: what was finished before a kill is not done again.
+5. What TensorFlow Datasets needs to open the shards is written beside them.
 
 `--held-out-rows` and `--novel-rows` make splits of label rows that training never sees (see
-`unseen`). Pieces of people are worked on in parallel, here or by a Beam runner (`--runner`, see
-`beam_build`); the result depends on the options alone. The processes are
-spawned, so a script that calls `build` needs `if __name__ == "__main__":`.
+`unseen`). Pieces of people are worked on in parallel, here (`local_build`) or by a Beam runner
+(`--runner`, `beam_build`); the result depends on the options alone. The processes are spawned, so
+a script that calls `build` needs `if __name__ == "__main__":`.
 """
 
 import argparse
 import functools
-import itertools
+import importlib.util
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import tqdm
-
+from auface_jax.data import local_build
 from auface_jax.data.align import ALIGNMENTS
-from auface_jax.data.finish import finish
-from auface_jax.data.partial import partial_folder, read_note, remove, tidy, write_shard
-from auface_jax.data.people import SPLIT_MODES, choose_reference
+from auface_jax.data.partial import partial_folder, remove, tidy
+from auface_jax.data.people import SPLIT_MODES
 from auface_jax.data.photographs import UNCODED_UNITS
-from auface_jax.data.pieces import Made, Piece, RecordMaker
-from auface_jax.data.plan import settle
 from auface_jax.data.records import IMAGE_FORMATS
-from auface_jax.data.samples import Source
 from auface_jax.data.shards import INFO_NAME, DatasetError, read_info
 from auface_jax.data.sources import SOURCES, open_source
-from auface_jax.data.workers import available_processes, each
+from auface_jax.data.workers import available_processes
 
 # Open faces as many as BP4D-AUText: people of BP4D (41) and BP4D+ (140), and the number of images
 # of each that brings those with an active unit nearest to its 302,169.
@@ -162,13 +158,15 @@ def build(
             return found
         try:
             if runner is None:
-                processes = processes or available_processes()
-                info = _build_here(partial, faces, options, processes, progress)
+                info = local_build.run(
+                    partial, faces, options, processes or available_processes(), progress
+                )
             else:
                 info = beam_build.run(partial, opener, options, runner, runner_arguments)
         except ValueError:  # of what was asked for: repeating it would not go further
             remove(partial)
             raise
+        _describe_for_tfds(partial, out)
         if out.is_dir():
             out.rmdir()  # empty: `_already_built` refuses any other
         partial.rename(out)
@@ -176,40 +174,18 @@ def build(
     return info
 
 
-def _build_here(
-    partial: Path, source: Source, options: dict, processes: int, progress: bool
-) -> dict:
-    """The steps of a build, by processes of this machine."""
-    maker = RecordMaker(source=source, seed=options["seed"], image_format=options["image_format"])
-    choose = functools.partial(choose_reference, source, seed=options["seed"])
-    # Of an exact source it is known without a look that every image can be had.
-    chosen = each(choose, source.subjects, 1 if source.exact else processes)
-    plan = settle(chosen, maker, options)
+def _describe_for_tfds(partial: Path, out: Path) -> None:
+    """Lets TensorFlow Datasets open the set. It is no part of Beam's environment."""
+    if importlib.util.find_spec("tensorflow_datasets") is None:
+        print(
+            "TensorFlow Datasets is not installed here; where it is, it can open the set after "
+            f"python -m auface_jax.data.tfds_dataset {out}",
+            flush=True,
+        )
+        return
+    from auface_jax.data.tfds_dataset import write_description  # takes a second
 
-    notes = [read_note(partial, shard) for shard in plan.shards]
-    missing = [shard for shard, note in zip(plan.shards, notes, strict=True) if note is None]
-    with tqdm.tqdm(
-        total=sum(shard.images for shard in plan.shards),
-        initial=sum(s.images for s, note in zip(plan.shards, notes, strict=True) if note),
-        desc=f"building {partial.name.strip('.').removesuffix('.partial')}",
-        unit="image",
-        disable=not progress,
-        # A log file needs a line now and then, not a bar that moves.
-        mininterval=0.1 if sys.stderr.isatty() else 15,
-    ) as bar:
-        pieces = [piece for shard in missing for piece in shard.pieces]
-        results = _counted(each(maker, pieces, processes), pieces, bar)
-        for place, shard in enumerate(plan.shards):
-            if notes[place] is None:
-                of_shard = itertools.islice(results, len(shard.pieces))
-                notes[place] = write_shard(partial, shard, of_shard)
-    return finish(partial, plan, notes, source, options)
-
-
-def _counted(results: Iterable[Made], pieces: list[Piece], bar: tqdm.tqdm) -> Iterator[Made]:
-    for piece, made in zip(pieces, results, strict=True):
-        bar.update(len(piece.numbers))
-        yield made
+    write_description(partial)
 
 
 def _check(

@@ -1,17 +1,17 @@
 """A built data set as TensorFlow Datasets reads it: the same shards, and a description beside them.
 
-    python -m auface_jax.data.tfds_dataset DIR
-
-writes `dataset_info.json`, `features.json` and `LICENSE` into a folder made by `build`. After that
+`build` ends with it. It writes `dataset_info.json`, `features.json` and `LICENSE`, by which
 
     import tensorflow_datasets as tfds
     tfds.builder_from_directory(DIR).as_data_source("train")
 
-opens it, without TensorFlow and without a second copy of the images. TFDS keeps examples as
+opens the folder, without TensorFlow and without a second copy of the images. TFDS keeps examples as
 tf.Example messages as a rule; `features.json` names `FaceRecord` below instead, which decodes our
 records, so there is one format and one reader for Grain and for TFDS. A tf.Example of the same
 fields takes TFDS four times as long to unpack as a record takes. Whoever reads a set so needs this
-package installed beside TFDS.
+package installed beside TFDS. A folder that was built where there is no TFDS gets the files by
+
+    python -m auface_jax.data.tfds_dataset DIR
 """
 
 import argparse
