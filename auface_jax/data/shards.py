@@ -160,16 +160,13 @@ class ShardReader(Sequence[Record]):
             return None
 
     def _read(self, indices: Sequence[int]) -> list[bytes]:
-        # Not by array_record's own data source, which starts threads for every call.
-        wanted: dict[int, list[int]] = {}  # shard -> places in `indices`
-        for place, index in enumerate(indices):
-            wanted.setdefault(self._shard(index), []).append(place)
-        found = [b""] * len(indices)
-        for shard, places in wanted.items():
+        # One by one: of several, array_record makes work for its own threads, which costs as much
+        # again and waits for its turn where all cores are busy.
+        found = []
+        for index in indices:
+            shard = self._shard(index)
             start = self._ends[shard - 1] if shard else 0
-            records = self._reader(shard).read([indices[place] - start for place in places])
-            for place, data in zip(places, records, strict=True):
-                found[place] = data
+            found += self._reader(shard).read([index - start])
         return found
 
     def _reader(self, shard: int) -> array_record_module.ArrayRecordReader:
@@ -179,7 +176,7 @@ class ShardReader(Sequence[Record]):
                 # Read at random: what lies ahead in the file is of no use.
                 self._readers[shard] = array_record_module.ArrayRecordReader(
                     str(self._paths[shard]),
-                    options="readahead_buffer_size:0",
+                    options="readahead_buffer_size:0,max_parallelism:0",
                     file_reader_buffer_size=32768,
                 )
             return self._readers[shard]
