@@ -123,12 +123,16 @@ def train(config: Config, workdir: pathlib.Path) -> dict[str, float]:
             say(f"initialised in {time.monotonic() - began:.0f} s")
         del examples, rng, init_rng
 
-        step_fn = jax.jit(
-            task.step,
-            in_shardings=(shardings, frozen_shardings, sharding.batch_sharding(mesh), None),
-            out_shardings=(shardings, sharding.replicated(mesh)),
-            donate_argnums=0,
-        )
+        step_name = getattr(task, "step_name", lambda number: "step")
+
+        @functools.cache
+        def compiled(name: str):
+            return jax.jit(
+                getattr(task, name),
+                in_shardings=(shardings, frozen_shardings, sharding.batch_sharding(mesh), None),
+                out_shardings=(shardings, sharding.replicated(mesh)),
+                donate_argnums=0,
+            )
 
         # --- Loop ---------------------------------------------------------------------------------
         splits = {name: read(name, limit=config.eval_images) for name in task.evaluation_splits}
@@ -138,6 +142,7 @@ def train(config: Config, workdir: pathlib.Path) -> dict[str, float]:
         with StopSignal() as stop:
             for step in range(start_step + 1, config.num_steps + 1):
                 batch = sharding.put_batch(model_inputs(next(iterator)), mesh)
+                step_fn = compiled(step_name(step))
                 state, metrics = step_fn(state, frozen, batch, jax.random.fold_in(step_rng, step))
                 last = step == config.num_steps
                 stopping = stop.received  # read once: a signal may come anywhere below

@@ -107,10 +107,12 @@ def test_two_stages_learn_one_after_the_other_what_can_be_seen():
     task = tiny_task(num_steps=160, stage1_steps=80)
     task.config.learning_rates.update({"stage1": 5e-3, "stage2": 5e-3})
     batch = bright_corners()
-    step, states, seen = jax.jit(task.step), [], []
+    steps = {name: jax.jit(getattr(task, name)) for name in ("stage1_step", "stage2_step")}
+    states, seen = [], []
     state = jax.jit(task.init)(jax.random.key(0), batch)
     for number in range(160):
         states.append(state)
+        step = steps[task.step_name(number + 1)]
         state, metrics = step(state, FROZEN, batch, jax.random.key(number))
         seen.append(jax.device_get(metrics))
     # Stage 1 trains all but the edges' part; stage 2 goes on from it.
@@ -125,6 +127,13 @@ def test_two_stages_learn_one_after_the_other_what_can_be_seen():
     assert evaluation.figures["au_f1_AU1"] == 1 and evaluation.figures["au_f1_AU4"] == 1
     assert evaluation.figures["au_f1"] == 1  # units that never occur do not count
     assert evaluation.figures["au_f1_always"] == pytest.approx(2 / 3)
+
+
+def test_steps_are_those_of_the_stage_whose_turn_it_is():
+    for stage1_steps, expected in ((3, [1, 1, 1, 2, 2, 2]), (0, [2] * 6), (6, [1] * 6)):
+        task = tiny_task(stage1_steps=stage1_steps)
+        names = [task.step_name(number) for number in range(1, 7)]
+        assert names == [f"stage{stage}_step" for stage in expected]
 
 
 def test_each_stage_has_a_schedule_of_its_own():
@@ -143,7 +152,8 @@ def test_one_stage_alone_has_only_its_own_parameters(stage1_steps, last):
     state = jax.eval_shape(task.init, jax.random.key(0), batch)
     assert ("nearest_graph" in state.params) == (last == 1)
     assert ("edge_features" in state.params) == (last == 2)
-    after = jax.eval_shape(task.step, state, FROZEN, batch, jax.random.key(0))[0]
+    step = getattr(task, task.step_name(1))
+    after = jax.eval_shape(step, state, FROZEN, batch, jax.random.key(0))[0]
     shapes = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), s) for s in (state, after)]
     assert shapes[0] == shapes[1]
     assert set(task.export(state)["params"]) == set(state.params)
@@ -155,12 +165,12 @@ def test_batch_statistics_are_a_leaf_of_the_state_over_the_global_batch():
     batch = {name: batch[name] for name in ("image", "labels")}
     rng = jax.random.key(1)
     state = jax.jit(task.init)(jax.random.key(0), batch)
-    one, _ = jax.jit(task.step)(state, FROZEN, batch, rng)
+    one, _ = jax.jit(task.stage2_step)(state, FROZEN, batch, rng)
     mesh = sharding.make_mesh(ml_collections.ConfigDict({"fsdp": 1}))
     assert mesh.shape["data"] == 2
     with jax.set_mesh(mesh):
         shardings = sharding.state_shardings(state, mesh)
-        step = jax.jit(task.step, out_shardings=(shardings, None))
+        step = jax.jit(task.stage2_step, out_shardings=(shardings, None))
         placed = jax.device_put(state, shardings)
         two, _ = step(placed, FROZEN, sharding.put_batch(batch, mesh), rng)
     before, *after = (jax.tree.leaves(s.variables["batch_stats"]) for s in (state, one, two))
@@ -291,6 +301,37 @@ def test_a_run_trains_on_its_people_and_exports_its_role(dataset, tmp_path):
     exported = checkpoints.load_config(tmp_path / "run")
     assert exported.role == "score" and exported.people.test == test
     assert make_task(exported, exported.num_steps).stages == (1, 2)
+
+
+@pytest.fixture(scope="module")
+def whole(dataset, tmp_path_factory):
+    """A run that nothing interrupted."""
+    workdir = tmp_path_factory.mktemp("runs") / "whole"
+    return workdir, train.train(tiny.au_image_config(data=str(dataset)), workdir)
+
+
+@pytest.mark.parametrize("killed_at", [3, 5])  # the checkpoint before is of stage 1, of stage 2
+def test_a_killed_run_goes_on_bit_for_bit_in_either_stage(
+    killed_at, dataset, whole, tmp_path, monkeypatch
+):
+    config = tiny.au_image_config(data=str(dataset))
+    assert config.stage1_steps == 3 and config.checkpoint_every == 2
+
+    class Killed(Exception):
+        pass
+
+    def die(self, step, values):
+        if step == killed_at:
+            raise Killed
+        return {}
+
+    with monkeypatch.context() as patched:
+        patched.setattr(train.Progress, "report", die)
+        with pytest.raises(Killed):
+            train.train(config, tmp_path)
+    np.testing.assert_equal(train.train(config, tmp_path), whole[1])
+    runs = (checkpoints.load_export(workdir) for workdir in (tmp_path, whole[0]))
+    jax.tree.map(np.testing.assert_array_equal, *runs)
 
 
 def test_the_recogniser_for_losses_differs_in_seed_people_and_backbone():

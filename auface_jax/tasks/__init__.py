@@ -3,6 +3,8 @@
 init(rng, batch) -> TrainState                        from a batch of `init_examples` records
 load_frozen() -> PyTree                               weights that the step reads and never changes
 step(state, frozen, batch, rng) -> (state, metrics)   one update; metrics are scalars
+step_name(number) -> str                              only where steps differ: which function of
+                                                      `step`'s form is that of step 1, 2, …
 evaluate(state, frozen, splits) -> Evaluation         held-out figures and pictures
 export(state) -> PyTree                               the weights that generation needs
 """

@@ -11,7 +11,6 @@ have other seeds, backbones and halves of the training people (`configs/`), and
 """
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
@@ -109,51 +108,37 @@ class AUImageTask:
         labels = population.training_labels(self.config, limit=_WEIGHING_RECORDS)
         return {"unit_weights": losses.unit_weights(labels)}
 
-    def step(
+    def step_name(self, number: int) -> str:
+        """The function of step `number`, counted from 1: that of the stage whose turn it is.
+
+        Two programs and not one with a condition: XLA's convolutions on a CPU are about ten times
+        slower inside a conditional.
+        """
+        return "stage1_step" if number <= self.config.stage1_steps else "stage2_step"
+
+    def stage1_step(
         self, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
     ) -> tuple[TrainState, dict[str, Array]]:
-        """One update of the stage whose turn it is."""
+        """One update of the nearest nodes' network."""
+        return self._update(1, state, frozen, batch, rng)
+
+    def stage2_step(
+        self, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
+    ) -> tuple[TrainState, dict[str, Array]]:
+        """One update of the edges' network."""
+        return self._update(2, state, frozen, batch, rng)
+
+    def _update(
+        self, stage: int, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
+    ) -> tuple[TrainState, dict[str, Array]]:
         augment_key, drop_key = jax.random.split(rng)
         image = pictures.to_float(batch["image"])
         image = augment(augment_key, image, self.config.model.crop, self.config.augment)
-        inputs = (state.params, state.variables["batch_stats"], frozen, image, batch["labels"])
-        inputs = (*inputs, drop_key)
-        if len(self.stages) == 1:
-            (loss, aux), gradients = self._gradients(*self.stages, *inputs)
-        else:
-            (loss, aux), gradients = jax.lax.cond(
-                state.step < self.config.stage1_steps,
-                functools.partial(self._gradients, 1),
-                functools.partial(self._gradients, 2),
-                *inputs,
-            )
-        metrics, batch_stats = aux
-        updates, opt_state = self.optimizer.update(gradients, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        state = state.replace(
-            step=state.step + 1,
-            params=params,
-            opt_state=opt_state,
-            ema_params=update_ema(state.ema_params, params, self.config.ema_decay, state.step),
-            variables={"batch_stats": batch_stats},
-        )
-        return state, {"loss": loss, **metrics, "grad_norm": optax.tree.norm(gradients)}
-
-    def _gradients(
-        self,
-        stage: int,
-        params: PyTree,
-        batch_stats: PyTree,
-        frozen: PyTree,
-        image: Float[Array, "B S S 3"],
-        labels: Int8[Array, "B A"],
-        drop_key: jax.Array,
-    ) -> tuple[tuple[Float[Array, ""], tuple[dict, PyTree]], PyTree]:
-        """Loss, (its parts, new batch statistics) and gradients; 0 for what the stage lacks."""
+        labels = batch["labels"]
 
         def loss_fn(params):
             found, updated = self.recognizer(stage).apply(
-                {"params": params, "batch_stats": batch_stats},
+                {"params": params, **state.variables},
                 image,
                 train=True,
                 mutable=["batch_stats"],
@@ -165,9 +150,21 @@ class AUImageTask:
                 edges = losses.edge_cross_entropy(found.edges, labels)
             f1 = batch_f1(found.probabilities, labels)
             metrics = {"units_loss": units, "edges_loss": edges, "f1": f1}
-            return units + self.config.edge_weight * edges, (metrics, updated["batch_stats"])
+            return units + self.config.edge_weight * edges, (metrics, updated)
 
-        return jax.value_and_grad(loss_fn, has_aux=True)(params)
+        (loss, (metrics, variables)), gradients = jax.value_and_grad(loss_fn, has_aux=True)(
+            state.params
+        )
+        updates, opt_state = self.optimizer.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        state = state.replace(
+            step=state.step + 1,
+            params=params,
+            opt_state=opt_state,
+            ema_params=update_ema(state.ema_params, params, self.config.ema_decay, state.step),
+            variables=variables,
+        )
+        return state, {"loss": loss, **metrics, "grad_norm": optax.tree.norm(gradients)}
 
     def export(self, state: TrainState) -> PyTree:
         """Averaged parameters and batch statistics of the last stage's network alone."""
