@@ -1,9 +1,13 @@
-"""Reads the twelve action units from faces in pictures, animations and videos.
+"""Reads the twelve action units from faces in pictures, animations and videos, or from texts.
 
     python -m auface_jax.recognize IMAGES... --out table.csv [--overlay FOLDER] [--run RUN]
+    python -m auface_jax.recognize --texts FILE --out table.csv [--run RUN]
 
 IMAGES are files and folders, of faces framed as those that the recogniser was trained on. The table
 has a row a frame: path, frame and the probability of each unit.
+
+FILE has a text a line; - is standard input. The table has a row a text: the line's number, the
+probability of each unit, the units that the text states, and the text.
 """
 
 import argparse
@@ -30,11 +34,15 @@ from auface_jax.facs import ACTION_UNITS, AU_NUMBERS
 from auface_jax.models.au_recognizer import AURecognizer
 from auface_jax.pretrained import convert, me_graphau
 from auface_jax.tasks.au_image import ROLES, THRESHOLD, build_recognizer, centre_crop
+from auface_jax.tasks.au_text import load_text_reader
 
 PyTree = Any
 
-# Runs that are looked for when none is named, the best first.
-DEFAULT_RUNS = tuple(f"runs/au_image-{preset}" for preset in ("paper", "open", "quickstart"))
+# Runs of a task that are looked for when none is named, the best first.
+DEFAULT_RUNS = {
+    task: tuple(f"runs/{task}-{preset}" for preset in ("paper", "open", "quickstart"))
+    for task in ("au_image", "au_text")
+}
 BATCH_SIZE = 32
 
 
@@ -140,17 +148,18 @@ def weights_fingerprint(variables: PyTree) -> str:
     return digest.hexdigest()
 
 
-def find_run(run: str) -> str:
-    """`run`, or the best of `DEFAULT_RUNS` that is finished.
+def find_run(run: str, task: str = "au_image") -> str:
+    """`run`, or the best of the task's `DEFAULT_RUNS` that is finished.
 
     Raises:
       checkpoints.CheckpointError: none is named and none is finished.
     """
-    found = [default for default in DEFAULT_RUNS if checkpoints.has_export(pathlib.Path(default))]
+    defaults = DEFAULT_RUNS[task]
+    found = [default for default in defaults if checkpoints.has_export(pathlib.Path(default))]
     if not run and not found:
         raise checkpoints.CheckpointError(
-            f"no recogniser here: none of {', '.join(DEFAULT_RUNS)} is a finished run. Train one "
-            "(python -m auface_jax.train --config configs/au_image.py) or name one with --run"
+            f"no recogniser here: none of {', '.join(defaults)} is a finished run. Train one "
+            f"(python -m auface_jax.train --config configs/{task}.py) or name one with --run"
         )
     return run or found[0]
 
@@ -215,32 +224,88 @@ def overlay_path(folder: pathlib.Path, frame: frames.Frame, names: dict) -> path
     return folder / f"{frame.path.stem}{twin}{number}.png"
 
 
+def read_texts(file: str) -> dict[int, str]:
+    """Lines of a file by number, from 1; empty ones are left out.
+
+    Args:
+      file: UTF-8; "-" is standard input.
+
+    Raises:
+      OSError: there is no such file.
+      ValueError: it is not UTF-8, or has no text.
+    """
+    content = sys.stdin.buffer.read() if file == "-" else pathlib.Path(file).read_bytes()
+    try:
+        lines = content.decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: not UTF-8 ({error}); save it as UTF-8 text") from error
+    found = {number: line.strip() for number, line in enumerate(lines, 1) if line.strip()}
+    if not found:
+        raise ValueError(f"{file}: no text in it; write one a line")
+    return found
+
+
+def write_text_table(run: str, sentences: dict[int, str], out: pathlib.Path) -> None:
+    """Reads the numbered texts with the text recogniser of a run and writes the table.
+
+    Raises:
+      checkpoints.CheckpointError: `run` is no finished text recogniser.
+    """
+    reader = load_text_reader(pathlib.Path(run))
+    probabilities = reader.probabilities(list(sentences.values()))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with out.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["line", *(f"AU{number}" for number in AU_NUMBERS), "units", "text"])
+        for (number, text), found in zip(sentences.items(), probabilities, strict=True):
+            stated = np.flatnonzero(found >= reader.thresholds)
+            units = "+".join(str(AU_NUMBERS[unit]) for unit in stated)
+            table.writerow([number, *(f"{value:.4f}" for value in found), units, text])
+    print(f"{out}: {len(sentences)} texts, read by {run}")
+    if cut := reader.task.text_tokenizer.truncated:
+        longest = max(reader.task.config.data.buckets)
+        print(f"{cut} of them are longer than the {longest} tokens that it reads, and were cut")
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m auface_jax.recognize",
-        description="Reads the twelve action units from faces in pictures and videos.",
+        description="Reads the twelve action units from faces in pictures and videos, or from "
+        "texts.",
     )
-    parser.add_argument("images", nargs="+", help="pictures, animations, videos, or their folders")
+    parser.add_argument("images", nargs="*", help="pictures, animations, videos, or their folders")
+    parser.add_argument(
+        "--texts", metavar="FILE", help="read texts instead, one a line of FILE; - is stdin"
+    )
     parser.add_argument("--out", required=True, help="the table to write, a CSV file")
     parser.add_argument("--overlay", metavar="FOLDER", help="annotated pictures, one a frame")
     parser.add_argument(
         "--run",
         default="",
         help="a finished run of au_image or a folder of converted ME-GraphAU weights "
-        f"(default: the first of {', '.join(DEFAULT_RUNS)})",
+        f"(default: the first of {', '.join(DEFAULT_RUNS['au_image'])}); with --texts a finished "
+        "run of au_text",
     )
     parser.add_argument(
         "--every", type=int, default=1, metavar="N", help="each N-th frame of animations and videos"
     )
     options = parser.parse_args(arguments)
+    if bool(options.images) == bool(options.texts):
+        parser.error("give either IMAGES or --texts FILE")
+    if options.texts and (options.overlay or options.every != 1):
+        parser.error("--overlay and --every are for pictures, not for --texts")
     if options.every < 1:
         parser.error(f"--every {options.every}: at least 1")
+    out = pathlib.Path(options.out)
     try:
+        if options.texts:
+            sentences = read_texts(options.texts)
+            write_text_table(find_run(options.run, "au_text"), sentences, out)
+            return
         files = frames.find_files(options.images)
         recognizer = load_recognizer(find_run(options.run))
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    out = pathlib.Path(options.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     faults, rows = [], 0
     moving = {path: path.suffix.lower() not in (".jpg", ".jpeg", ".png", ".bmp") for path in files}

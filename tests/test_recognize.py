@@ -1,6 +1,8 @@
 """Recognition from files: frames, the table, annotated pictures, roles, and errors that help."""
 
 import csv
+import io
+import sys
 
 import jax
 import numpy as np
@@ -12,6 +14,7 @@ from auface_jax import checkpoints, frames, recognize
 from auface_jax.facs import AU_NUMBERS
 from auface_jax.recognize import load_recognizer
 from auface_jax.tasks.au_image import AUImageTask
+from auface_jax.tasks.au_text import AUTextTask, load_text_reader
 
 
 def write_run(folder, *, role="score", seed=0, task="au_image"):
@@ -159,6 +162,74 @@ def test_larger_faces_are_reduced_to_the_size_that_is_read(run):
     small = tiny.images(3)
     large = small.repeat(4, axis=1).repeat(4, axis=2)
     np.testing.assert_allclose(recognizer(large), recognizer(small), atol=0.1)
+
+
+# --- Texts ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def text_run(tmp_path_factory):
+    """A finished text recogniser without training, whose thresholds divide the units."""
+    folder = tmp_path_factory.mktemp("runs") / "text"
+    config = tiny.au_text_config()
+    task = AUTextTask(config, config.num_steps)
+    params = jax.jit(task.init)(jax.random.key(0), tiny.records(1)).params
+    thresholds = np.array([0.0, 1.0] * 6, np.float32)  # every other unit is always stated
+    meta = {"text_tokenizer": task.text_tokenizer.fingerprint}
+    checkpoints.save_export(folder, {"params": params, "thresholds": thresholds}, config, meta)
+    return folder
+
+
+TEXTS = 'The chin is up.\n\n  Your cheeks, "raised".\r\n眉\n'
+
+
+def test_texts_give_a_row_each_with_the_number_of_their_line(text_run, tmp_path, capsys):
+    out, file = tmp_path / "new" / "table.csv", tmp_path / "texts.txt"
+    file.write_bytes(TEXTS.encode())
+    recognize.main(["--texts", str(file), "--out", str(out), "--run", str(text_run)])
+    rows = read_table(out)
+    texts = ["The chin is up.", 'Your cheeks, "raised".', "眉"]
+    assert [row["text"] for row in rows] == texts
+    assert [row["line"] for row in rows] == ["1", "3", "4"]
+    values = np.array([[float(row[f"AU{number}"]) for number in AU_NUMBERS] for row in rows])
+    np.testing.assert_allclose(values, load_text_reader(text_run).probabilities(texts), atol=6e-5)
+    assert {row["units"] for row in rows} == {"1+4+7+12+15+23"}  # those of threshold 0
+    said = capsys.readouterr().out
+    assert "3 texts" in said and "cut" not in said
+
+
+def test_texts_come_through_a_pipe_and_long_ones_are_counted(
+    text_run, tmp_path, capsys, monkeypatch
+):
+    piped = io.TextIOWrapper(io.BytesIO((TEXTS + "and the chin " * 200).encode()))
+    monkeypatch.setattr(sys, "stdin", piped)
+    out = tmp_path / "table.csv"
+    recognize.main(["--texts", "-", "--out", str(out), "--run", str(text_run)])
+    assert len(read_table(out)) == 4
+    assert "1 of them are longer than the 128 tokens" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "message"),
+    [
+        (b"  \n\n", [], "no text in it; write one a line"),
+        ("Lèvres.".encode("latin-1"), [], "not UTF-8"),
+        (None, [], "No such file"),
+        (b"Chin up.", ["face.png"], "either IMAGES or --texts"),
+        (b"Chin up.", ["--overlay", "there"], "--overlay and --every are for pictures"),
+        (b"Chin up.", [], "no recogniser here: none of runs/au_text-paper"),
+    ],
+)
+def test_texts_that_cannot_be_read_leave_no_table(
+    content, arguments, message, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        (tmp_path / "texts.txt").write_bytes(content)
+    with pytest.raises(SystemExit) as stop:
+        recognize.main(["--texts", "texts.txt", "--out", "table.csv", *arguments])
+    assert stop.value.code == 2 and message in capsys.readouterr().err
+    assert not (tmp_path / "table.csv").exists()
 
 
 # --- Roles ---------------------------------------------------------------------------------------
