@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auface_jax.facs import AU_NUMBERS, labels_from_units
+from auface_jax.metrics import degradation
 from auface_jax.metrics.aaad import aaad, calibrate, cosines, derangement, floors, summary
 from auface_jax.metrics.degradation import (
     SHARES,
     degrade,
     fall,
+    fall_of_readings,
     main,
     sample_labels,
     unsure,
@@ -181,6 +183,23 @@ def test_both_scores_fall_as_labels_are_degraded(noisy):
         assert scores[-1] - 0.03 < floor.aaad < scores[0]
 
 
+def test_read_by_networks_it_is_the_text_that_departs(monkeypatch):
+    class Reader:
+        def probabilities(self, sentences):
+            return np.array([list(map(float, text)) for text in sentences])
+
+    monkeypatch.setattr(degradation, "describe", lambda row, rng: "".join(map(str, row)))
+    images = LABELS.astype(np.uint8)
+    found = fall_of_readings(images, LABELS, lambda images: images.astype(float), Reader())
+    start = found.agreements[0]
+    assert start.aaad == pytest.approx(1.0) and start.chance == pytest.approx(1.0)
+    for last, text in ((0, LABELS), (-1, degrade(LABELS, 1.0, 0))):
+        by_hand = aaad(LABELS, text, found.calibration)
+        assert found.agreements[last].aaad == by_hand.aaad
+    scores = [agreement.chance for agreement in found.agreements]
+    assert all(after < before for before, after in itertools.pairwise(scores))
+
+
 def test_a_larger_share_takes_what_a_smaller_one_does_and_more():
     shown = [degrade(LABELS, share, 4) for share in SHARES]
     np.testing.assert_array_equal(shown[0], LABELS)
@@ -270,3 +289,6 @@ def test_the_degradation_is_plotted_and_tabled(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["--out", str(path), "--rows", "1"])
     assert "expected 2 or more" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["--out", str(path), "--data", "datasets/none"])
+    assert "give all three or none" in capsys.readouterr().err

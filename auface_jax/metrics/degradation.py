@@ -6,19 +6,25 @@ Label rows are drawn at the rates of the open faces (which follow BP4D's). A gro
 units that each "picture" shows is taken from another row, until it shows that row alone. No picture
 is drawn and no network run: what is plotted is the measure itself, once with the labels as they are
 and once with the probabilities of readers that are unsure and sometimes wrong.
+
+With --data, --image-run and --text-run, a third panel has real pictures of that data set's test
+people and texts of ever less of their labels, both read by trained recognisers.
 """
 
 import argparse
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int8
+from jaxtyping import Float, Int8, UInt8
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from auface_jax.data.records import decode_image
+from auface_jax.data.shards import ShardReader, read_info
 from auface_jax.faces.sampler import PRESENT, sample_intensities
-from auface_jax.facs import AU_NUMBERS
+from auface_jax.facs import AU_NUMBERS, describe
 from auface_jax.metrics.aaad import (
     Agreement,
     Calibration,
@@ -28,6 +34,8 @@ from auface_jax.metrics.aaad import (
     floors,
     summary,
 )
+from auface_jax.recognize import Recognizer, load_recognizer
+from auface_jax.tasks.au_text import TextReader, load_text_reader
 
 SHARES = np.linspace(0.0, 1.0, 11)
 
@@ -102,11 +110,40 @@ def fall(labels: Int8[np.ndarray, "M A"], *, noisy: bool, seed: int = 0) -> Fall
     # One reader with one noise: what a share changes is what is shown.
     shown = [degrade(labels, share, seed) for share in SHARES]
     image = [unsure(rows, seed + 2) if noisy else rows for rows in shown]
-    calibration = calibrate(image[0], text, seed=seed)
+    return _fall(image, [text] * len(SHARES), seed)
+
+
+def fall_of_readings(
+    images: UInt8[np.ndarray, "M S S 3"],
+    labels: Int8[np.ndarray, "M A"],
+    recognizer: Recognizer,
+    reader: TextReader,
+    *,
+    seed: int = 0,
+) -> Fall:
+    """The same of real pictures as they are and texts of degraded labels, both read by networks.
+
+    Args:
+      images, labels: real faces and theirs.
+      recognizer, reader: of pictures and of texts.
+      seed: of every draw.
+    """
+    rng = np.random.default_rng(seed)
+    text = [
+        reader.probabilities([describe(row, rng) for row in degrade(labels, share, seed)])
+        for share in SHARES
+    ]
+    return _fall([recognizer(images)] * len(SHARES), text, seed)
+
+
+def _fall(image: Sequence[np.ndarray], text: Sequence[np.ndarray], seed: int) -> Fall:
+    calibration = calibrate(image[0], text[0], seed=seed)
     return Fall(
         calibration=calibration,
-        agreements=tuple(aaad(rows, text, calibration, seed=seed) for rows in image),
-        floors=floors(image[0], text, calibration, seed=seed),
+        agreements=tuple(
+            aaad(*pair, calibration, seed=seed) for pair in zip(image, text, strict=True)
+        ),
+        floors=floors(image[0], text[0], calibration, seed=seed),
     )
 
 
@@ -147,7 +184,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", required=True, metavar="FILE", help="the PNG to write")
     parser.add_argument("--rows", type=int, default=2_000, help="label rows (default 2000)")
     parser.add_argument("--seed", type=int, default=0, help="of every draw (default 0)")
+    parser.add_argument("--data", metavar="FOLDER", help="a data set for a third panel")
+    parser.add_argument("--image-run", metavar="RUN", help="a finished run of au_image")
+    parser.add_argument("--text-run", metavar="RUN", help="a finished run of au_text")
     options = parser.parse_args(arguments)
+    outside = (options.data, options.image_run, options.text_run)
+    if any(outside) and not all(outside):
+        parser.error("--data, --image-run and --text-run: give all three or none")
     if options.rows < 2 or options.seed < 0:
         parser.error(f"--rows {options.rows} --seed {options.seed}: expected 2 or more, 0 or more")
     labels = sample_labels(options.rows, options.seed)
@@ -157,6 +200,21 @@ def main(arguments: list[str] | None = None) -> None:
         "labels themselves": fall(labels, noisy=False, seed=options.seed),
         "unsure readers of both sides": fall(labels, noisy=True, seed=options.seed),
     }
+    if options.data:
+        try:
+            recognizer = load_recognizer(options.image_run)
+            reader = load_text_reader(Path(options.text_run))
+            size = read_info(options.data)["size"]
+            records = [r for r in ShardReader(options.data, "test") if (r.labels == 1).any()]
+        except (ValueError, OSError) as error:
+            parser.error(str(error))
+        falls["real pictures and texts, read by networks"] = fall_of_readings(
+            np.stack([decode_image(record, size) for record in records]),
+            np.stack([np.maximum(record.labels, 0) for record in records]),
+            recognizer,
+            reader,
+            seed=options.seed,
+        )
     for title, found in falls.items():
         print(f"\n{title}: {found.table}")
     plot(falls, Path(options.out))
