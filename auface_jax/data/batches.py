@@ -6,7 +6,7 @@ us to decode, so what happens around it is counted in microseconds.
 
 import functools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import UInt8
@@ -17,7 +17,7 @@ from auface_jax.data.shards import ShardReader
 # References are kept decoded, in both directions, up to so many bytes.
 _REFERENCE_BYTES = 512 * 2**20
 # A split whose pictures take less than so many bytes is decoded only once.
-_SPLIT_BYTES = 128 * 2**20
+_SPLIT_BYTES = 512 * 2**20
 
 # Place of an example in its batch, and its record -> mirrored or not, and the text.
 Choose = Callable[[int, Record], tuple[bool, str]]
@@ -121,44 +121,60 @@ class BatchMaker:
         A record that is left out is missing from all three. With `replace` the next one of the
         split that can be read stands in its place.
         """
+        try:
+            return self._make(indices, choose)
+        except RecordError:
+            if self._skipped is None:
+                raise
+        found = [self._readable(index, replace) for index in indices]
+        readable = [index for index in found if index is not None]
+        if not readable:
+            raise RecordError(f"{self._records.directory}: none of the records can be read")
+        return self._make(readable, choose)
+
+    def _make(
+        self, indices: Sequence[int], choose: Choose
+    ) -> tuple[dict[str, np.ndarray], list[Record], list[str]]:
+        # Step by step, each for all examples: one step's code and tables stay in the caches of the
+        # processor, where a picture in between would push them out.
+        records = self._read(indices)
+        choices = [choose(place, record) for place, record in enumerate(records)]
+        examples = [
+            (index, record, mirrored)
+            for index, record, (mirrored, _) in zip(indices, records, choices, strict=True)
+        ]
         shape = (len(indices), self._size, self._size, 3)
-        image, reference = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
-        records, texts = [], []
+        arrays = {"reference": np.empty(shape, np.uint8)}
+        for place, example in enumerate(examples):
+            arrays["reference"][place] = self._reference(*example)
+        if all(record.image is not None for record in records):
+            arrays["image"] = np.empty(shape, np.uint8)
+            for place, example in enumerate(examples):
+                arrays["image"][place] = self._image(*example)
+        texts = [text for _, text in choices]
+        tokens, mask = self._tokenizer.encode_batch(texts, self._buckets)
+        arrays["labels"] = np.stack([record.labels for record in records])
+        return arrays | {"text_tokens": tokens, "text_mask": mask}, records, texts
+
+    def _read(self, indices: Sequence[int]) -> list[Record]:
         unread = [index for index in indices if index not in self._kept_records]
         encoded = dict(zip(unread, self._records.read(unread) or (), strict=False))
-        for place, index in enumerate(indices):
-            for candidate in self._candidates(index, replace):
-                try:
-                    record = self._record(candidate, encoded.get(candidate))
-                    mirrored, text = choose(place, record)
-                    reference[len(records)] = self._reference(candidate, record, mirrored)
-                    if record.image is not None:
-                        image[len(records)] = self._image(candidate, record, mirrored)
-                except RecordError as error:
-                    if self._skipped is None:
-                        raise
-                    self._skipped.add(self._records.where(candidate), error)
-                else:
-                    records.append(record)
-                    texts.append(text)
-                    break
-        if not records:
-            raise RecordError(f"{self._records.directory}: none of the records can be read")
-        tokens, mask = self._tokenizer.encode_batch(texts, self._buckets)
-        arrays = {
-            "image": image[: len(records)],
-            "reference": reference[: len(records)],
-            "labels": np.stack([record.labels for record in records]),
-            "text_tokens": tokens,
-            "text_mask": mask,
-        }
-        if any(record.image is None for record in records):
-            del arrays["image"]
-        return arrays, records, texts
+        return [self._record(index, encoded.get(index)) for index in indices]
 
-    def _candidates(self, index: int, replace: bool) -> Iterator[int]:
+    def _readable(self, index: int, replace: bool) -> int | None:
+        """The record `index` if all of it can be read; else the first after it, or None."""
         number = len(self._records)
-        return ((index + step) % number for step in range(number if replace else 1))
+        for step in range(number if replace else 1):
+            candidate = (index + step) % number
+            try:
+                record = self._record(candidate, None)
+                self._reference(candidate, record, False)
+                if record.image is not None:
+                    self._image(candidate, record, False)
+                return candidate
+            except RecordError as error:
+                self._skipped.add(self._records.where(candidate), error)
+        return None
 
     def _record(self, index: int, data: bytes | None) -> Record:
         record = self._kept_records.get(index)
