@@ -1,0 +1,53 @@
+"""Finished runs that were never trained, for the tests of evaluation: quick, and all different."""
+
+import jax
+import numpy as np
+import tiny
+from small_dataset import write_folder
+
+from auface_jax import checkpoints
+from auface_jax.data import build, pipeline
+from auface_jax.data.tokenizer import load_tokenizer
+from auface_jax.tasks import make_task
+
+
+def build_data(folder, **options):
+    """A data set of eight people, of whom three are in test; real pictures differ."""
+    labels = write_folder(folder.with_name(folder.name + "-images"), people=8, size=16)
+    rows = {"held_out_rows": 0.3, "novel_rows": 4} | options
+    build.build(
+        folder,
+        source="folder",
+        labels=str(labels),
+        size=16,
+        fractions=(0.5, 0.125, 0.375),
+        processes=1,
+        progress=False,
+        **rows,
+    )
+    return folder
+
+
+def write_run(folder, config, *, seed=0):
+    """What `train` exports, at the initial weights of a config."""
+    task, tokenizer = make_task(config, config.num_steps), load_tokenizer("")
+    batch = pipeline.load_split(config.data.dir, "train", tokenizer, (64,))
+    batch = {name: value for name, value in batch.items() if isinstance(value, np.ndarray)}
+    state = jax.jit(task.init)(jax.random.key(seed), batch)
+    meta = {"text_tokenizer": tokenizer.fingerprint}
+    checkpoints.save_export(folder, task.export(state), config, meta)
+    return folder
+
+
+def write_runs(folder, data):
+    """Runs of every task in `folder`, by their names."""
+    data, runs = str(data), {}
+    for name in ("stage1", "au_probe", "au_image", "au_text", "stage2"):
+        config = getattr(tiny, f"{name}_config")(data=data)
+        if name == "au_image":
+            config.people.half = ""
+        if name == "stage2":
+            config.requires.stage1.run = str(runs["stage1"])
+            config.requires.au_probe.run = str(runs["au_probe"])
+        runs[name] = write_run(folder / name, config)
+    return runs
