@@ -16,7 +16,8 @@ from auface_jax.data.shards import ShardReader
 
 # References are kept decoded, in both directions, up to so many bytes.
 _REFERENCE_BYTES = 512 * 2**20
-# A split whose pictures take less than so many bytes is decoded only once.
+# A split whose pictures take less than so many bytes in both directions is decoded only once:
+# to mirror a picture by strides takes as long as to decode it.
 _SPLIT_BYTES = 512 * 2**20
 
 # Place of an example in its batch, and its record -> mirrored or not, and the text.
@@ -109,9 +110,9 @@ class BatchMaker:
         self._tokenizer, self._buckets = tokenizer, tuple(buckets)
         self._skipped = skipped
         self._size = records.info["size"]
-        self._keep = keep and len(records) * 3 * self._size**2 <= _SPLIT_BYTES
+        self._keep = keep and 2 * len(records) * 3 * self._size**2 <= _SPLIT_BYTES
         self._kept_records: dict[int, Record] = {}
-        self._kept_images: dict[int, UInt8[np.ndarray, "S S 3"]] = {}
+        self._kept_images: dict[tuple[int, bool], UInt8[np.ndarray, "S S 3"]] = {}
 
     def make(
         self, indices: Sequence[int], choose: Choose, *, replace: bool = False
@@ -191,14 +192,12 @@ class BatchMaker:
             raise RecordError(f"{self._records.where(index)}: {error}") from error
 
     def _image(self, index: int, record: Record, mirrored: bool) -> UInt8[np.ndarray, "S S 3"]:
-        image = self._kept_images.get(index)
-        if image is not None:
-            return image[:, ::-1] if mirrored else image
-        try:
-            image = decode_image(record, self._size, mirrored=mirrored and not self._keep)
-        except RecordError as error:
-            raise RecordError(f"{self._records.where(index)}: {error}") from error
-        if not self._keep:
-            return image
-        self._kept_images[index] = image
-        return self._image(index, record, mirrored)
+        image = self._kept_images.get((index, mirrored))
+        if image is None:
+            try:
+                image = decode_image(record, self._size, mirrored=mirrored)
+            except RecordError as error:
+                raise RecordError(f"{self._records.where(index)}: {error}") from error
+            if self._keep:
+                self._kept_images[index, mirrored] = image
+        return image
