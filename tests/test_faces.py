@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from auface_jax import facs
-from auface_jax.faces import muscles, render, sampler
+from auface_jax.faces import muscles, render, sampler, skin
 from auface_jax.faces.builtin import face_model
 from auface_jax.faces.face_model import MATERIALS, PULLS
 from auface_jax.faces.muscles import contractions, displaced
 from auface_jax.faces.person import Scene
 from auface_jax.faces.sheet import unit_sheet
+from auface_jax.faces.visibility import visibility
 
 
 def units(**intensities):
@@ -178,6 +179,19 @@ def changed(model, person, scene, intensities, size=64):
 def test_each_unit_is_visible_at_64_pixels(model, people, number):
     shares = [changed(model, person, Scene(), units(**{f"AU{number}": 1.0})) for person in people]
     assert np.mean(shares) >= 0.01
+
+
+def test_no_unit_shows_by_its_wrinkles_alone(model):
+    full, smooth, half, smooth_half = visibility(model, people=4, size=64).T
+    assert (full > 0.01).all()
+    assert (smooth > 0.5 * full).all() and (smooth_half > 0.5 * half).all()
+
+
+def test_hair_is_painted_on_no_sculpted_neck(people):
+    long, bald = (skin.paint(people[0], style, sculpted=True) for style in ("long", "bald"))
+    neck = skin.texel_grid()[1] < -4.5
+    np.testing.assert_array_equal(long[neck], bald[neck])
+    assert (long != bald).any()
 
 
 def test_expression_shows_more_the_stronger_it_is(model, people):

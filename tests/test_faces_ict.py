@@ -15,6 +15,8 @@ from auface_jax import facs
 from auface_jax.data.build import build
 from auface_jax.data.shards import ShardReader
 from auface_jax.faces import ict_files, models, muscles, render, sampler
+from auface_jax.faces.face_model import HAIR, SKIN
+from auface_jax.faces.lashes import lashes
 from auface_jax.faces.muscles import displaced
 from auface_jax.faces.person import Scene
 from auface_jax.faces.visibility import visibility
@@ -193,10 +195,28 @@ def test_lids_and_lips_never_cross(model, people):
 
 @needs_facekit
 def test_each_unit_shows_and_not_by_its_wrinkles_alone(model):
-    full, half, smooth = visibility(model, people=6, size=128).T
+    full, smooth, half, smooth_half = visibility(model, people=6, size=128).T
     assert (full > 0.01).all()
     assert (half < full).all()
-    assert (smooth > 0.5 * full).all()
+    assert (smooth > 0.5 * full).all() and (smooth_half > 0.5 * half).all()
+
+
+@needs_facekit
+def test_lashes_stand_on_the_upper_lids(model, mean_face):
+    roots = lashes(model).grown(mean_face).reshape(3, -1, 3)[:2].mean(0)
+    for edge in ("left_upper_lid", "right_upper_lid"):
+        for point in mean_face[model.regions[edge]]:
+            assert np.linalg.norm(roots - point, axis=1).min() < 0.1
+    for lower in mean_face[model.regions["left_lower_lid"]]:
+        assert np.linalg.norm(roots - lower, axis=1).min() > 0.5
+
+
+@needs_facekit
+def test_hair_that_a_style_lacks_is_inside_of_the_skull(model):
+    hair = np.unique(model.triangles[model.materials == HAIR])
+    skin = model.vertices[np.unique(model.triangles[model.materials == SKIN])]
+    bald = (model.vertices + model.hair[0])[hair]
+    assert (bald.max(0) < skin.max(0)).all() and (bald.min(0) > skin.min(0)).all()
 
 
 @needs_facekit

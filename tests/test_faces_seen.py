@@ -69,6 +69,26 @@ def test_the_reading_test_hides_and_scores(model, tmp_path, monkeypatch, capsys)
             reading_test.read_table(tmp_path / "answers.csv", "answer")
 
 
+def test_a_recogniser_takes_the_reading_test(tmp_path, monkeypatch, capsys):
+    key, table = tmp_path / "key.csv", tmp_path / "table.csv"
+    key.write_text("picture,unit\n000.png,1\n001.png,24\n")
+    units = ",".join(f"AU{n}" for n in facs.AU_NUMBERS)
+    of_1, of_17 = "0.9" + ",0.1" * 11, "0.1," * 9 + "0.2,0.1,0.1"
+    table.write_text(f"path,frame,{units}\nd/000.png,0,{of_1}\nd/001.png,0,{of_17}\n")
+    assert reading_test.read_probabilities(table) == {"000.png": 1, "001.png": 17}
+    command = ["reading_test", "score", "--key", str(key), "--table", str(table)]
+    monkeypatch.setattr("sys.argv", command)
+    reading_test.main()
+    assert "1 of 2 pictures right; 1 of 12 units told" in capsys.readouterr().out
+    for text, message in (
+        (f"path,frame,AU1\nd/000.png,0,{of_1}\n", "line 2: expected path and numbers for AU1, AU2"),
+        (f"path,frame,{units}\nd/0.png,0,{of_1}\ne/0.png,0,{of_1}\n", "0.png is there twice"),
+    ):
+        table.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            reading_test.read_probabilities(table)
+
+
 def test_the_preset_is_as_large_as_bp4d_autext(monkeypatch):
     asked = []
 

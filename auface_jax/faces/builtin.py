@@ -193,6 +193,10 @@ def face_model() -> FaceModel:
     triangles = np.concatenate(mesh.triangles).astype(np.int32)
     materials = np.concatenate(mesh.materials).astype(np.uint8)
     skin = mesh.regions["head"][points[mesh.regions["head"], 2] > 2.5]
+    # The edge of a lid is where its skin meets the rim that turns inwards to the ball.
+    mesh.regions["lash_line"] = np.intersect1d(
+        triangles[materials == SKIN], triangles[materials == LASH]
+    )
     return FaceModel(
         name="builtin",
         vertices=points.astype(np.float32),

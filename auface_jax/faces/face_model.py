@@ -13,12 +13,13 @@ import dataclasses
 import numpy as np
 
 # What a triangle is made of; the renderer shades each in its own way.
-SKIN, MOUTH, TEETH, EYE, HAIR, CLOTH, LASH, FRAME, BRISTLE = range(9)
+SKIN, MOUTH, TEETH, EYE, HAIR, CLOTH, LASH, FRAME, BRISTLE, GUM = range(10)
 MATERIALS = (
     "skin", "mouth", "teeth", "eye", "hair", "cloth",
     "lash",  # the rim of a lid
     "frame",  # of glasses
     "bristle",  # a hair of the lashes
+    "gum",
 )  # fmt: skip
 
 # The contractions that move a face. A unit drives one or several of them; see `muscles.py`.
@@ -62,12 +63,14 @@ class FaceModel:
         lids: two int32 arrays, the vertices that must stay outside of the left and right eyeball.
         crease: float32 [V, 2], unit direction (in uv) across the wrinkles that can form here.
         landmarks: int32 [M], vertex of each of the 68 points of the usual mark-up.
-        regions: dict of name -> int32 vertices.
+        regions: dict of name -> int32 vertices; on those of lash_line lashes stand.
         light_reach: float32 [V], share of the light from all around that reaches a vertex at
             rest.
         lips_apart: float32 [V, 3], displacement that parts the lips by a centimetre, by which lips
             that meet push each other away; None where no pull brings them across each other.
         least_opening: share of the resting opening of the eyes that tightened lids leave.
+        sculpted: whether nostrils, the hollows beside them and a neck are in the mesh, so that
+            none of their shade need be painted, and hair that hangs is not painted on a neck.
         fold_rounds: how often the compression of skin is averaged with that of its neighbours,
             more for a fine mesh of uneven triangles.
     """
@@ -91,6 +94,7 @@ class FaceModel:
     light_reach: np.ndarray
     lips_apart: np.ndarray | None = None
     least_opening: float = 0.0
+    sculpted: bool = False
     fold_rounds: int = 0
 
     def __post_init__(self):

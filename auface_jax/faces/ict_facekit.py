@@ -19,7 +19,7 @@ from scipy.spatial import cKDTree
 from . import builtin, hair_shape
 from . import head_shape as shape
 from .builtin_fields import crease_directions
-from .face_model import EYE, HAIR, LASH, MOUTH, PULLS, SKIN, TEETH, FaceModel
+from .face_model import EYE, GUM, HAIR, LASH, MOUTH, PULLS, SKIN, TEETH, FaceModel
 from .ict_files import FacekitError, read_facekit
 from .occlusion import ambient_light
 
@@ -30,7 +30,7 @@ _PARTS = {
     "left_eyeball": (21451, 22221), "right_eyeball": (23021, 23791),
 }  # fmt: skip
 _MATERIAL = {
-    "face": SKIN, "back_head": SKIN, "mouth_socket": MOUTH, "eye_sockets": LASH, "gums": MOUTH,
+    "face": SKIN, "back_head": SKIN, "mouth_socket": MOUTH, "eye_sockets": LASH, "gums": GUM,
     "teeth": TEETH, "left_eyeball": EYE, "right_eyeball": EYE,
 }  # fmt: skip
 # Each pull as a sum of expressions (both sides of a shape with sides), found by looking at each.
@@ -68,7 +68,8 @@ _SEALED = ("cheek_up", "corner_tuck", "chin_up", "lips_roll", "lips_press", "mou
 _NOD = np.radians(4.0)  # by which the scans look up
 _MIDDLE = np.array([0.0, 4.5, 1.0])  # of the skull, from which hair is fitted
 
-_EAR = 7.55  # what lies further from the middle than this is an ear
+_LID_RINGS = 2  # from a socket to the edge of its lids, on which the landmarks lie
+_EAR, _SHOULDER = 7.55, -6.0  # what is further from the middle, and higher than this, is an ear
 
 
 @functools.lru_cache(maxsize=2)
@@ -116,6 +117,7 @@ def face_model(path: str | Path, cache: str | Path | None = None) -> FaceModel:
         light_reach=reach,
         lips_apart=padded(scan.lips_apart[None])[0],
         least_opening=0.42,
+        sculpted=True,
         fold_rounds=6,
     )
 
@@ -193,8 +195,8 @@ def _light_reach(scan):
     dome = ambient_light(scan.resting.astype(np.float32), outside)
     reach = np.ones(len(dome), np.float32)
     reach[scan.skin] = np.clip(0.16 + 0.92 * dome[scan.skin], 0.25, 1.0)
-    reach[scan.is_part["teeth"]] = 0.75
-    reach[scan.is_part["mouth_socket"] | scan.is_part["gums"]] = 0.35
+    reach[scan.is_part["teeth"] | scan.is_part["gums"]] = 0.75
+    reach[scan.is_part["mouth_socket"]] = 0.35
     return reach
 
 
@@ -261,7 +263,27 @@ def _regions(scan):
     regions = {name: scan.landmarks[points] for name, points in at.items()}
     for name, inside in scan.is_part.items():
         regions[name] = np.flatnonzero(inside).astype(np.int32)
+    regions["lash_line"] = _lash_line(scan)
     return regions
+
+
+def _lash_line(scan):
+    """The edges of the upper lids, a few rings out from where skin is sewn to a socket.
+
+    Lashes of the lower lids are finer than a pixel of the usual sizes: they would be loose dots.
+    """
+    skin = scan.triangles[scan.materials == SKIN]
+    ring = inside = np.intersect1d(skin, scan.triangles[scan.materials == LASH])
+    for _ in range(_LID_RINGS):
+        ring = np.setdiff1d(skin[np.isin(skin, inside).any(1)], inside)
+        inside = np.union1d(inside, ring)
+    upper = np.zeros(len(ring), bool)
+    for first, end in ((36, 39), (42, 45)):  # the corners of an eye, from left to right
+        a, b = scan.resting[scan.landmarks[[first, end]]]
+        here = (scan.resting[ring, 0] > a[0]) & (scan.resting[ring, 0] < b[0])
+        share = (scan.resting[ring, 0] - a[0]) / (b[0] - a[0])
+        upper |= here & (scan.resting[ring, 1] > a[1] + share * (b[1] - a[1]))
+    return ring[upper].astype(np.int32)
 
 
 def _near_skin(points, skin, wanted, count=24):
@@ -295,7 +317,10 @@ def _hair(resting, skin):
     skull = resting[skin & (resting[:, 1] > -1.5) & (np.abs(resting[:, 0]) < _EAR)]
     ratio = _distance(skull, _directions(held)) / np.linalg.norm(held - _MIDDLE, axis=1)
     fitted = points + (ratio - 1.0)[:, None] * (held - _MIDDLE)
-    return fitted, triangles, uv, hair_shape.style_offsets(uv)
+    offsets = hair_shape.style_offsets(uv)
+    # What a style does not have goes into the skull: behind this neck it would be seen.
+    absent = shape.ramp(-offsets[..., 2:], 2.2, 3.5)
+    return fitted, triangles, uv, offsets + absent * (_MIDDLE - fitted - offsets)
 
 
 def _unrolled(points, skin, landmarks):
@@ -326,7 +351,7 @@ def _unrolled(points, skin, landmarks):
         kernel="thin_plate_spline", smoothing=1e-3,
     )  # fmt: skip
     moved = plane + warp(plane)
-    ears = np.abs(points[:, 0]) > _EAR
+    ears = (np.abs(points[:, 0]) > _EAR) & (points[:, 1] > _SHOULDER)
     moved[ears] = np.sign(points[ears, :1]) * [5.0, 0.0] + [0.0, 2.0]  # plain skin of the cheek
     # Rounded, so that no picture depends on how a library sums.
     return np.where(skin[:, None], np.round(moved, 3), 0.0)

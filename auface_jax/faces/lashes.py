@@ -7,7 +7,7 @@ import functools
 
 import numpy as np
 
-from .face_model import LASH, SKIN, FaceModel
+from .face_model import FaceModel
 
 _UPPER, _LOWER = 19, 11  # tufts of a lid
 _LENGTH = {"upper": 0.62, "lower": 0.22}  # centimetres
@@ -69,17 +69,17 @@ def lashes(model: FaceModel) -> Lashes:
 
 
 def _edges(model, outer, inner):
-    """("upper", vertices) and ("lower", vertices) of one eye's lids, from outer to inner corner.
+    """("upper", vertices) and ("lower", vertices), from outer to inner corner, of one eye's lids.
 
-    The edge of a lid is where its skin meets the rim that turns inwards to the ball.
+    A lid whose edge is not in the model's lash line has no lashes.
     """
-    edge = np.intersect1d(
-        model.triangles[model.materials == SKIN], model.triangles[model.materials == LASH]
-    )
+    edge = model.regions["lash_line"]
     at, first, last = model.vertices[edge], model.vertices[outer], model.vertices[inner]
     share = (at[:, 0] - first[0]) / (last[0] - first[0])
     over = at[:, 1] - (first[1] + share * (last[1] - first[1]))
     here = (share > 0.0) & (share < 1.0)
     for lid, side in (("upper", here & (over > 0)), ("lower", here & (over < 0))):
+        if not side.any():
+            continue
         order = np.argsort(share[side])
         yield lid, np.concatenate([[outer], edge[side][order], [inner]])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from .face_model import BRISTLE, CLOTH, EYE, FRAME, HAIR, LASH, MOUTH, TEETH
+from .face_model import BRISTLE, CLOTH, EYE, FRAME, GUM, HAIR, LASH, MOUTH, TEETH
 
 _jit = numba.njit(cache=True, error_model="numpy")
 
@@ -262,6 +262,10 @@ def shade(
             elif material == MOUTH:
                 for k in range(3):
                     base[k] = colours[3, k] * 0.28
+            elif material == GUM:
+                for k in range(3):
+                    base[k] = colours[3, k] * (0.95, 0.75, 0.72)[k]
+                gloss, power = 0.08, 30.0
             elif material == HAIR:
                 strand = (
                     np.sin(38 * s + phase + 0.4 * t)
@@ -296,8 +300,9 @@ def shade(
                     for k in range(3):
                         base[k] *= dark
                 _sample(relief, x, y, fine)
-                nx -= detail * fine[0]
-                ny -= detail * fine[1]
+                if y >= 0.0:  # below, on a neck, the last row of the texture would be drawn out
+                    nx -= detail * fine[0]
+                    ny -= detail * fine[1]
                 gloss, power = (0.04 + 0.10 * shine) * fine[2], 14.0
             n = np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9
             nx, ny, nz = nx / n, ny / n, nz / n

@@ -2,12 +2,15 @@
 
     python -m auface_jax.faces.reading_test draw --out DIR --key KEY.csv [--source ict ...]
     python -m auface_jax.faces.reading_test score --key KEY.csv --answers answers.csv
+    python -m auface_jax.recognize DIR --out table.csv
+    python -m auface_jax.faces.reading_test score --key KEY.csv --table table.csv
 
 `draw` writes pictures of one unit each, alone, in random order and in files whose names say
 nothing. Everyone in them is another person, so that no picture explains another. The key is
 written where `--key` says, away from the pictures; who answers does not open it. Answers are a
 CSV of `picture,answer`, the answer the number of a unit. `score` prints the matrix and how many
 units were told: a unit counts as told when more than half of its pictures were named right.
+A recogniser takes the same test with its table of probabilities: its answer is the likeliest unit.
 """
 
 from __future__ import annotations
@@ -78,6 +81,29 @@ def read_table(path: pathlib.Path, column: str) -> dict[str, int]:
     return table
 
 
+def read_probabilities(path: pathlib.Path) -> dict[str, int]:
+    """picture -> likeliest unit, from a table of `auface_jax.recognize`.
+
+    Raises:
+        ValueError: a column is missing, a probability is no number, or a picture is there twice.
+    """
+    columns = [f"AU{number}" for number in AU_NUMBERS]
+    table = {}
+    with open(path, newline="") as file:
+        for line, row in enumerate(csv.DictReader(file), 2):
+            try:
+                picture = pathlib.Path(row["path"]).name
+                read = np.array([float(row[column]) for column in columns])
+            except (KeyError, TypeError, ValueError) as error:
+                raise ValueError(
+                    f"{path}, line {line}: expected path and numbers for {', '.join(columns)}"
+                ) from error
+            if picture in table:
+                raise ValueError(f"{path}, line {line}: {picture} is there twice")
+            table[picture] = AU_NUMBERS[int(read.argmax())]
+    return table
+
+
 def confusion(key: dict[str, int], answers: dict[str, int]) -> np.ndarray:
     """int [12, 12]: pictures of the unit of the row that were called the unit of the column.
 
@@ -123,7 +149,9 @@ def main() -> None:
     drawing.add_argument("--seed", type=int, default=0, help="who they are, and the order")
     scoring = commands.add_parser("score", help="compare answers with the key")
     scoring.add_argument("--key", type=pathlib.Path, required=True)
-    scoring.add_argument("--answers", type=pathlib.Path, required=True)
+    given = scoring.add_mutually_exclusive_group(required=True)
+    given.add_argument("--answers", type=pathlib.Path, help="CSV of picture,answer")
+    given.add_argument("--table", type=pathlib.Path, help="what auface_jax.recognize made of DIR")
     args = parser.parse_args()
     try:
         if args.command == "draw":
@@ -131,8 +159,10 @@ def main() -> None:
             draw(model, args.out, args.key, args.each, args.size, args.seed)
             print(f"{args.each * len(AU_NUMBERS)} pictures -> {args.out}")
         else:
-            key, answers = read_table(args.key, "unit"), read_table(args.answers, "answer")
-            print(report(confusion(key, answers)))
+            answers = (
+                read_probabilities(args.table) if args.table else read_table(args.answers, "answer")
+            )
+            print(report(confusion(read_table(args.key, "unit"), answers)))
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
 

@@ -76,7 +76,7 @@ def _prepare(model: FaceModel, person: Person) -> _Prepared:
     is_skin[skin_triangles] = True
     return _Prepared(
         neutral=neutral,
-        texture=skin.paint(person, model.hair_names[person.hair_style]),
+        texture=skin.paint(person, model.hair_names[person.hair_style], model.sculpted),
         relief=skin.fine_relief(person),
         centre=0.5 * (marks[36:48].mean(0) + marks[48:60].mean(0)) * [0, 1, 0] + [0, 0.55, 5.0],
         skin_triangles=skin_triangles,

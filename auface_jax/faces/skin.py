@@ -101,7 +101,7 @@ def _lip_mask(ax, y):
 
 
 @functools.cache
-def _shadows():
+def _shadows(sculpted):
     """Light that never reaches hollows of a resting face: factor [T, T] up to 1."""
     x, y = texel_grid()
     ax = np.abs(x)
@@ -109,9 +109,10 @@ def _shadows():
     shade -= 0.22 * hill(ax, y, 1.75, 3.75, 0.55, 0.8)
     shade -= 0.14 * hill(ax, y, 3.0, 4.6, 1.3, 0.4)
     shade -= 0.10 * hill(ax, y, 3.1, 2.4, 1.2, 0.35)
-    shade -= 0.70 * hill(ax, y, 0.60, -1.12, 0.27, 0.14)  # nostrils
-    shade -= 0.22 * hill(ax, y, 0.0, -1.35, 1.1, 0.25)
-    shade -= 0.25 * hill(ax, y, 1.85, -0.75, 0.16, 0.5)
+    if not sculpted:
+        shade -= 0.70 * hill(ax, y, 0.60, -1.12, 0.27, 0.14)  # nostrils
+        shade -= 0.22 * hill(ax, y, 0.0, -1.35, 1.1, 0.25)
+        shade -= 0.25 * hill(ax, y, 1.85, -0.75, 0.16, 0.5)
     shade -= 0.16 * hill(ax, y, 0.0, -4.95, 1.2, 0.28)
     shade -= 0.28 * hill(ax, y, MOUTH_HALF + 0.05, MOUTH_Y, 0.22, 0.22)
     shade -= 0.12 * ramp(-y, 6.8, 8.2)
@@ -169,12 +170,13 @@ def _mottle(rng, cells):
     return (noise / coarse.std()).astype(np.float32)
 
 
-def paint(person: Person, hair_style: str) -> np.ndarray:
+def paint(person: Person, hair_style: str, sculpted: bool = False) -> np.ndarray:
     """The person's skin: linear RGB, float32 [T, T, 3].
 
     Args:
         person: who.
         hair_style: name of the style, for the short hair at its edge.
+        sculpted: see `FaceModel`.
     """
     rng = np.random.default_rng(person.paint_seed)
     x, y = texel_grid()
@@ -206,8 +208,11 @@ def paint(person: Person, hair_style: str) -> np.ndarray:
     beard = cover(person.beard, x, y, ragged=0.12 * strands)
     mix(0.90 * beard, (0.85 * hair + 0.05 * skin) * (1.0 + 0.28 * strands[..., None]))
     mix(0.88 * _lip_mask(ax, y), person.lips)
-    colour = colour * _shadows()[..., None]
-    mix(0.92 * scalp_cover(hair_style, x, y), person.hair_colour)
+    colour = colour * _shadows(sculpted)[..., None]
+    scalp = scalp_cover(hair_style, x, y)
+    if sculpted:
+        scalp = scalp * ramp(y, -4.5, -2.5)
+    mix(0.92 * scalp, person.hair_colour)
     mix(_brows(person, ax, y, rng), person.brow_colour)
     return np.ascontiguousarray(colour, np.float32)
 

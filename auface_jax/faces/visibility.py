@@ -4,8 +4,8 @@
     python -m auface_jax.faces.visibility --source ict --facekit CLONE
 
 A pixel has changed when a channel differs by more than 20 of 255 from the neutral face of the same
-person in the same scene. The last column draws the unit at full intensity on a skin that forms no
-wrinkles: a unit that showed in its wrinkles alone would be a stamp, not a movement.
+person in the same scene. A smooth skin moves as the other does and forms no wrinkles: a unit that
+showed in its wrinkles alone would be a stamp, not a movement.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def visibility(model: FaceModel, people: int = 20, size: int = 128, seed: int = 
         seed: who they are.
 
     Returns:
-        float64 [12, 3]: at intensity 1, at 0.5, and at 1 without wrinkles.
+        float64 [12, 4]: at intensity 1, at 1 without wrinkles, at 0.5, at 0.5 without wrinkles.
     """
-    shares = np.zeros((people, len(AU_NUMBERS), 3))
+    shares = np.zeros((people, len(AU_NUMBERS), 4))
     for index in range(people):
         person = sample_person(np.random.default_rng([seed, index, 0]), model)
         smooth = dataclasses.replace(person, wrinkle_depth=0.0)
@@ -46,7 +46,7 @@ def visibility(model: FaceModel, people: int = 20, size: int = 128, seed: int = 
         for k, number in enumerate(AU_NUMBERS):
             unit = labels_from_units([number]).astype(np.float32)
             for case, (who, what) in enumerate(
-                ((person, unit), (person, 0.5 * unit), (smooth, unit))
+                ((person, unit), (smooth, unit), (person, 0.5 * unit), (smooth, 0.5 * unit))
             ):
                 image, _ = render(model, who, what, scene, size)
                 changed = np.abs(image.astype(int) - rest).max(-1) > _LEAST
@@ -68,10 +68,10 @@ def main() -> None:
         model = load_model(args.source, args.facekit)
     except ValueError as error:
         sys.exit(f"error: {error}")
-    print("| unit | at 1 | at 0.5 | at 1, no wrinkles |\n|---|---|---|---|")
+    print("| unit | at 1 | smooth | at 0.5 | smooth |\n|---|---|---|---|---|")
     rows = visibility(model, args.people, args.size, args.seed)
-    for number, (full, half, smooth) in zip(AU_NUMBERS, rows, strict=True):
-        print(f"| AU{number} | {full:.1%} | {half:.1%} | {smooth:.1%} |")
+    for number, shares in zip(AU_NUMBERS, rows, strict=True):
+        print(f"| AU{number} | " + " | ".join(f"{share:.1%}" for share in shares) + " |")
 
 
 if __name__ == "__main__":
