@@ -16,6 +16,8 @@ Reading order, which is the order data flows in:
     tasks         one file a training task: pure init, step and evaluate functions
     train         the story from configuration to saved run
     generate      faces from a finished run
+    evaluation, evaluate
+                  what a system's pictures are worth: this one's runs, or any other's
     recognize     pictures and videos -> probabilities of the units; `frames` reads them
     cross_validate
                   a recogniser once a fold of people

@@ -1,0 +1,51 @@
+"""Readings of real pictures and references, kept from one evaluation to the next.
+
+They depend on the records and on the network that read them, and on nothing of the system that is
+judged. A file is named for both fingerprints, so that a data set or a network that changed is read
+anew; a damaged file is too.
+"""
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+
+FORMAT_VERSION = 1  # raised when another thing is read, or read otherwise
+Arrays = tuple[np.ndarray, ...]
+
+
+def cache_folder() -> Path:
+    """Where such files are: auface_jax/readings in the user's cache."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return home / "auface_jax" / "readings"
+
+
+def kept(compute: Callable[[], Arrays], *what: str, folder: Path | None) -> Arrays:
+    """`compute()`, or what it gave before for the same `what`.
+
+    Args:
+      compute: gives arrays.
+      what: all that they depend on, such as fingerprints.
+      folder: of the files, from `cache_folder`; None keeps nothing.
+    """
+    if folder is None:
+        return compute()
+    key = hashlib.sha256(
+        "\n".join((str(FORMAT_VERSION), jax.__version__, *what)).encode()
+    ).hexdigest()
+    path = folder / f"{key[:32]}.npz"
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return tuple(stored[name] for name in sorted(stored.files))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        pass
+    arrays = compute()
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.stem}.{os.getpid()}.npz")
+    np.savez(temporary, **{f"{number:02d}": array for number, array in enumerate(arrays)})
+    temporary.rename(path)
+    return arrays
