@@ -18,9 +18,11 @@ help:
 	@echo "make clean        remove .venv and the caches; runs/ and datasets/ stay"
 
 # Huge pages spare XLA a page fault for every 4 KiB of every temporary buffer it allocates; a C
-# library that does not know the setting ignores it.
+# library that does not know the setting ignores it. Small convolutions run about 15 % faster through
+# Eigen than through YNNPACK, XLA's choice on a CPU.
 quickstart: $(SETUP)
-	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(PY) -m auface_jax.train \
+	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 \
+		XLA_FLAGS="--xla_cpu_experimental_ynn_fusion_type= $$XLA_FLAGS" $(PY) -m auface_jax.train \
 		--config configs/stage2.py:quickstart $(ARGS)
 
 test: $(SETUP)

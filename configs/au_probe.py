@@ -23,10 +23,11 @@ def get_config(preset: str = "") -> ConfigDict:
             "data": presets.data_config(preset),
             "mesh": {"fsdp": 1},
             "seed": 1,
-            "num_steps": 700,
+            "num_steps": 400,
             "batch_size": 32,
             "model": {"patch": 4, "channels": (48, 96), "dtype": "float32"},
             "optimizer": {
+                "muon": 1.0,  # see configs/stage1.py
                 "learning_rate": 2e-3,
                 "warmup": 50,
                 "decay": 0.5,
@@ -45,6 +46,7 @@ def get_config(preset: str = "") -> ConfigDict:
     )
     if preset != "quickstart":
         config.model.update({"channels": (64, 128, 256), "dtype": "bfloat16"})
+        config.optimizer.muon = 0.0
         config.update({"num_steps": 10_000, "batch_size": 128, "eval_images": 2_000})
         config.update({"checkpoint_every": 2_000, "log_every": 200})
     return config.lock()

@@ -24,7 +24,7 @@ def get_config(preset: str = "") -> ConfigDict:
             "data": presets.data_config(preset),
             "mesh": {"fsdp": 1},  # devices that share one copy of the parameters
             "seed": 0,
-            "num_steps": 2_200,
+            "num_steps": 1_080,
             "batch_size": 16,
             "init_examples": 384,  # records for principal components and k-means
             "model": {
@@ -44,6 +44,7 @@ def get_config(preset: str = "") -> ConfigDict:
             "gan": {"weight": 0.0, "start_step": 0},
             "discriminator": {"channels": 32, "num_layers": 2},
             "optimizer": {
+                "muon": 2.0,  # times the rate, for hidden layers' kernels; 0: AdamW for all
                 "learning_rate": 1.5e-3,
                 "warmup": 50,  # steps
                 "decay": 0.5,  # share of the steps over which the rate falls to zero, at the end
@@ -65,7 +66,7 @@ def get_config(preset: str = "") -> ConfigDict:
             "log_every": 50,
             "checkpoint_every": 200,
             "keep_checkpoints": 2,
-            "sample_every": 1_100,
+            "sample_every": 600,
             "eval_images": 256,  # held-out records, spread evenly over the held-out people
         }
     )
@@ -76,6 +77,7 @@ def get_config(preset: str = "") -> ConfigDict:
         config.model.update({"attention": True, "dtype": "bfloat16"})
         config.update({"num_steps": 60_000, "batch_size": 64, "init_examples": 2_048})
         config.update({"log_every": 200, "checkpoint_every": 2_000, "sample_every": 5_000})
+        config.optimizer.muon = 0.0
         config.gan.update({"weight": 0.1, "start_step": 20_000})
         config.discriminator.update({"channels": 64, "num_layers": 3})
         config.update({"ema_decay": 0.999, "eval_images": 2_000})
@@ -89,7 +91,7 @@ def get_config(preset: str = "") -> ConfigDict:
         config.gan.update({"weight": 0.1, "start_step": 20_000})
         config.discriminator.update({"channels": 64, "num_layers": 3})
         config.update({"num_steps": 150_000, "batch_size": 240, "init_examples": 240})
-        config.optimizer.update({"learning_rate": 3e-4, "decay": 0.0, "b2": 0.999})
+        config.optimizer.update({"muon": 0.0, "learning_rate": 3e-4, "decay": 0.0, "b2": 0.999})
         config.discriminator_optimizer.update({"learning_rate": 3e-4, "decay": 0.0})
         config.codebook.decay = 0.99
         config.update({"log_every": 200, "checkpoint_every": 5_000, "sample_every": 5_000})

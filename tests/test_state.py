@@ -1,10 +1,18 @@
 """Learning rates, optimisers and running means."""
 
+import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
+import optax
 
-from auface_jax.state import learning_rate, optimizer, parameter_count, update_ema
+from auface_jax.state import (
+    learning_rate,
+    muon_dimensions,
+    optimizer,
+    parameter_count,
+    update_ema,
+)
 
 CONFIG = {
     "learning_rate": 0.5,
@@ -46,6 +54,52 @@ def test_an_update_does_not_grow_with_the_gradient():
     small, _ = tx.update(gradient, state, params)
     large, _ = tx.update({"w": 1e6 * gradient["w"]}, state, params)
     np.testing.assert_allclose(small["w"], large["w"], rtol=1e-3)
+
+
+PARAMS = {
+    "conv_in": {"kernel": jnp.ones((3, 3, 4, 8))},
+    "block": {"kernel": jnp.ones((3, 3, 8, 8)), "bias": jnp.ones(8)},
+    "dense": {"kernel": jnp.ones((8, 16))},
+    "embedding": jnp.ones((32, 8)),
+}
+
+
+def test_muon_takes_the_kernels_of_hidden_layers_and_nothing_else():
+    dimensions = muon_dimensions(PARAMS)
+    assert dimensions["block"]["kernel"] == ((0, 1, 2), 3)
+    assert dimensions["dense"]["kernel"] == ((0,), 1)
+    others = (dimensions["conv_in"]["kernel"], dimensions["block"]["bias"], dimensions["embedding"])
+    assert others == (None, None, None)
+
+
+def updates_of(gradient, **changes):
+    config = ml_collections.ConfigDict(CONFIG | {"warmup": 1, "decay": 0.0} | changes)
+    tx = optimizer(config, 100)
+    return tx.update(gradient, tx.init(PARAMS), PARAMS)[0]
+
+
+def test_muon_moves_a_matrix_in_every_direction_alike():
+    """A gradient of one strong and many weak directions becomes an update of even ones."""
+    rows, columns = np.linalg.qr(np.random.default_rng(0).normal(size=(16, 8)))[0], np.eye(8)
+    strengths = np.linspace(1.0, 0.1, 8)
+    gradient = jax.tree.map(jnp.ones_like, PARAMS)
+    gradient["dense"]["kernel"] = jnp.asarray((rows * strengths @ columns).T, jnp.float32)
+    spread = lambda update: np.ptp(np.log(np.linalg.svd(update["dense"]["kernel"])[1]))  # noqa: E731
+    assert spread(updates_of(gradient, muon=1.0)) < 0.5 * spread(gradient)
+
+
+def test_muon_leaves_the_other_parameters_to_adam():
+    keys = jax.random.split(jax.random.key(0), 5)
+    leaves, tree = jax.tree.flatten(PARAMS)
+    drawn = [jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)]
+    gradient = jax.tree.unflatten(tree, drawn)
+    muon = updates_of(gradient, muon=2.0)
+    tx = optax.chain(optax.clip_by_global_norm(1.0), optax.nadamw(0.5, 0.9, 0.99, weight_decay=0.0))
+    adam, _ = tx.update(gradient, tx.init(PARAMS), PARAMS)
+    np.testing.assert_allclose(muon["conv_in"]["kernel"], adam["conv_in"]["kernel"], rtol=1e-5)
+    np.testing.assert_allclose(muon["embedding"], adam["embedding"], rtol=1e-5)
+    np.testing.assert_allclose(muon["block"]["bias"], adam["block"]["bias"], rtol=1e-5)
+    assert not np.allclose(muon["block"]["kernel"], adam["block"]["kernel"], rtol=0.1)
 
 
 def test_a_running_mean_is_young_first_and_slow_later():
