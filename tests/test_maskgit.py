@@ -281,7 +281,9 @@ def test_the_sheet_of_unit_sets_is_in_the_words_of_the_runs_dictionary(tmp_path)
 
     test = {"subjects": ["a", "b"], "reference": np.zeros((2, 16, 16, 3), np.uint8)}
     MaskGITTask.unit_set_sheet(Task(), None, None, test)
-    assert len(said) == len(SHOWN_SETS)
-    for units, texts in zip(SHOWN_SETS, said, strict=True):
+    [texts] = said  # one person after the other, set by set
+    assert len(texts) == 2 * len(SHOWN_SETS)
+    for number, units in enumerate(SHOWN_SETS):
+        first, second = texts[2 * number : 2 * number + 2]
         names = constructs(labels_from_units(units))
-        assert len(texts) == 2 and all(f"{name} word" in texts[0] for name in names)
+        assert first == second and all(f"{name} word" in first for name in names)

@@ -290,14 +290,18 @@ class MaskGITTask:
         references = test["reference"][firsts]
         rng = np.random.default_rng(0)
         dictionary = load_dictionary(self.config.data.dictionary or None)
-        columns = [references]
-        for units in SHOWN_SETS:
-            text = describe(labels_from_units(units), rng, dictionary)
-            tokens, mask = self.text_tokenizer.encode_batch(
-                [text] * len(subjects), tuple(self.config.data.buckets)[-1:]
-            )
-            records = {"reference": references, "text_tokens": tokens, "text_mask": mask}
-            columns.append(self.generate(weights, frozen, records, seed=1))
+        texts = [describe(labels_from_units(units), rng, dictionary) for units in SHOWN_SETS]
+        tokens, mask = self.text_tokenizer.encode_batch(
+            [text for text in texts for _ in subjects], tuple(self.config.data.buckets)[-1:]
+        )
+        # All in one go: each call of `generate` fills up its last batch.
+        records = {
+            "reference": np.concatenate([references] * len(texts)),
+            "text_tokens": tokens,
+            "text_mask": mask,
+        }
+        made = self.generate(weights, frozen, records, seed=1)
+        columns = [references, *np.split(made, len(texts))]
         titles = ["reference", *("AU" + "+".join(map(str, units)) for units in SHOWN_SETS)]
         scale = max(1, 128 // self.vqgan.image_size)
         return pictures.sheet(columns, titles, list(subjects), scale=scale)
