@@ -44,6 +44,26 @@ def commitment(
     return jnp.square(z[None] - jax.lax.stop_gradient(partial_sums)).mean()
 
 
+def perceptual(
+    features: Float[Array, "B *rest"], of_reconstruction: Float[Array, "B *rest"]
+) -> Float[Array, ""]:
+    """|VGG16(I) - VGG16(Î)|² (paper, Stage I), the mean over the features and not their sum.
+
+    Features are the second 4096-wide ones, or those of a substitute: `loss_networks.py`.
+    """
+    return jnp.square(features - of_reconstruction).mean()
+
+
+def anatomical(
+    nodes: Float[Array, "B A D"], of_reconstruction: Float[Array, "B A D"]
+) -> Float[Array, ""]:
+    """|MEF(I) - MEF(Î)|² (paper, Stage I), the mean over units and their entries.
+
+    MEF is ME-GraphAU without its classifier: `models.au_recognizer.Recognition.nodes`.
+    """
+    return jnp.square(nodes - of_reconstruction).mean()
+
+
 def adversarial_generator(fake_logits: Float[Array, "*batch"]) -> Float[Array, ""]:
     """-E[D(Î)] (paper, Stage I)."""
     return -fake_logits.mean()

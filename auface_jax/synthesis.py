@@ -33,6 +33,16 @@ def load_vqgan(path: pathlib.Path) -> tuple[VQGAN, PyTree]:
     return VQGAN(**fields | {"channels": tuple(fields["channels"])}), weights
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def level_previews(
+    vqgan: VQGAN, stage1: PyTree, image: UInt8[Array, "B H W 3"]
+) -> UInt8[Array, "B Q H W 3"]:
+    """Images through their codes: by the first level alone, the first two, and so on to all."""
+    codes = vqgan.encode(stage1, pictures.to_float(image))
+    made = [vqgan.decode(stage1, codes, levels) for levels in range(1, vqgan.levels + 1)]
+    return pictures.to_uint8(jnp.stack(made, axis=1))
+
+
 def build_model(config: ml_collections.ConfigDict, vqgan: VQGAN, vocab_size: int) -> VQAUFace:
     """The network of a Stage II config; sizes that Stage I and the tokenizer fix come from them."""
     c = config.model.to_dict()

@@ -111,6 +111,7 @@ def train(config: Config, workdir: pathlib.Path) -> dict[str, float]:
             "batch_size": config.batch_size,
             "process_count": jax.process_count(),
             "text_tokenizer": text_tokenizer.fingerprint,
+            **getattr(task, "built_on", dict)(),
         }
         start_step = saver.latest_step or 0
         if start_step:

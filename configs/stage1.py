@@ -40,7 +40,24 @@ def get_config(preset: str = "") -> ConfigDict:
                 "dtype": "float32",
             },
             "codebook": {"decay": 0.97, "restart_below": 0.03},  # the second: share of mean use
-            "loss": {"recon": 1.0, "l2": 10.0, "gradient": 0.1, "commit": 0.25},
+            "loss": {
+                "recon": 1.0,
+                "l2": 10.0,
+                "gradient": 0.1,
+                "commit": 0.25,
+                "perceptual": 0.0,
+                "anatomical": 0.0,
+            },
+            # Converted weights of VGG16, or a run of configs/au_image_loss.py in its place.
+            "perceptual": {"network": ""},
+            "anatomical": {
+                "run": "",  # of configs/au_image_loss.py
+                # The loss counts once the running mean of L_recon is below the threshold, and not
+                # before the start step.
+                "threshold": 0.15,
+                "start_step": 0,
+                "decay": 0.99,
+            },
             "gan": {"weight": 0.0, "start_step": 0},
             "discriminator": {"channels": 32, "num_layers": 2},
             "optimizer": {
@@ -87,7 +104,9 @@ def get_config(preset: str = "") -> ConfigDict:
         )
         config.model.update({"channels": (128, 128, 256, 256, 512), "attention": True})
         config.model.update({"patch_skip": False, "dtype": "bfloat16"})
-        config.loss.update({"l2": 0.0, "gradient": 0.0})
+        config.loss.update({"l2": 0.0, "gradient": 0.0, "perceptual": 1.0, "anatomical": 1.0})
+        config.perceptual.network = "weights/vgg16"
+        config.anatomical.run = "runs/au_image_loss-paper"
         config.gan.update({"weight": 0.1, "start_step": 20_000})
         config.discriminator.update({"channels": 64, "num_layers": 3})
         config.update({"num_steps": 150_000, "batch_size": 240, "init_examples": 240})

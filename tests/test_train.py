@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 import tiny
 
-from auface_jax import checkpoints, log, presets, sharding, train
+from auface_jax import checkpoints, log, loss_networks, presets, sharding, train
 from auface_jax.data.tokenizer import load_tokenizer
 from auface_jax.log import read_lines
 from auface_jax.models.vqgan import VQGAN
+from auface_jax.pretrained import convert, vgg
+from auface_jax.recognize import Recognizer
 from auface_jax.state import parameter_count
 from auface_jax.synthesis import build_model
 from auface_jax.tasks import make_task
@@ -219,9 +221,45 @@ def test_data_folders_tell_data_apart():
     assert folders[4] == Path("my/records")
 
 
+@pytest.fixture
+def abstract_loss_networks(tmp_path, monkeypatch):
+    """The networks of the paper's losses, as shapes without values."""
+    config = train.load_config_file(tiny.CONFIGS / "au_image_loss.py", "paper")
+    size, crop = config.data.size, config.model.crop
+    mef, vgg16 = make_task(config, config.num_steps).recognizer(2), vgg.VGG16()
+
+    def variables(module, side):
+        return jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, side, side, 3)))
+
+    recognizer = Recognizer("run", mef, variables(mef, crop), size, crop, "loss", "")
+    monkeypatch.setattr(loss_networks, "load_recognizer", lambda run, role: recognizer)
+    converted = convert.Pretrained("vgg16", vgg16, variables(vgg16, 32), "")
+    monkeypatch.setattr(convert, "load", lambda folder, name: converted)
+    monkeypatch.chdir(tmp_path)
+    Path("weights/vgg16").mkdir(parents=True)
+    Path("weights/vgg16", convert.DESCRIPTION).touch()
+
+
+def test_the_papers_stage1_has_its_sizes_and_all_of_its_losses():
+    config = train.load_config_file(tiny.CONFIGS / "stage1.py", "paper")
+    vqgan = VQGAN(**config.model)
+    assert (vqgan.grid**2, vqgan.levels, vqgan.codes) == (256, 8, 8192)
+    assert vqgan.grid**2 * vqgan.levels == 2048 and vqgan.levels * vqgan.codes == 65_536
+    assert all(config.loss[name] > 0 for name in ("recon", "commit", "perceptual", "anatomical"))
+    assert config.gan.weight > 0 and not config.model.patch_skip
+    assert (config.batch_size, config.num_steps) == (240, 150_000)
+    assert config.optimizer.learning_rate == 3e-4
+
+    def parameters(module, *shape):
+        return parameter_count(jax.eval_shape(module.init, jax.random.key(0), jnp.zeros(shape)))
+
+    assert parameters(vqgan.encoder, 1, 256, 256, 3) == 19_799_936
+    assert parameters(vqgan.decoder, 1, 16, 16, 256) == 19_798_915
+
+
 @pytest.mark.parametrize("preset", presets.PRESETS)
 @pytest.mark.parametrize("name", ["stage1", "au_probe"])
-def test_every_preset_has_a_state_and_a_step(name, preset):
+def test_every_preset_has_a_state_and_a_step(name, preset, abstract_loss_networks):
     config = train.load_config_file(tiny.CONFIGS / f"{name}.py", preset)
     task, size = make_task(config, config.num_steps), config.data.size
     if name == "stage1":
@@ -235,7 +273,8 @@ def test_every_preset_has_a_state_and_a_step(name, preset):
     key = jax.eval_shape(lambda: jax.random.key(0))
     state = jax.eval_shape(task.init, key, batch(task.init_examples))
     assert parameter_count(state.params) > 10_000
-    after, metrics = jax.eval_shape(task.step, state, {}, batch(config.batch_size), key)
+    frozen = task.load_frozen()
+    after, metrics = jax.eval_shape(task.step, state, frozen, batch(config.batch_size), key)
     assert jax.tree.structure(after) == jax.tree.structure(state)
     jax.tree.map(
         lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype) or pytest.fail(f"{a} {b}"),

@@ -5,6 +5,9 @@ load_frozen() -> PyTree                               weights that the step read
 step(state, frozen, batch, rng) -> (state, metrics)   one update; metrics are scalars
 step_name(number) -> str                              only where steps differ: which function of
                                                       `step`'s form is that of step 1, 2, …
+built_on() -> dict[str, str]                          only where other networks train this one:
+                                                      their fingerprints, kept in checkpoints and
+                                                      export, so that none is swapped on resuming
 evaluate(state, frozen, splits) -> Evaluation         held-out figures and pictures
 export(state) -> PyTree                               the weights that generation needs
 """

@@ -1,13 +1,17 @@
 """Stage I: trains the residual VQGAN (paper, Stage I; Esser et al. 2021 for the adversarial part).
 
-    L = recon·L_recon + l2·L2 + gradient·L_grad + commit·L_commit + adversarial·λ·L_adv
+    L = recon·L_recon + l2·L2 + gradient·L_grad + commit·L_commit
+        + perceptual·L_perc + anatomical·L_anat + adversarial·λ·L_adv
 
-The last term is on from `gan.start_step`; λ is VQGAN's adaptive weight (eq. 7 there): the gradient
-norm of the reconstruction losses over that of L_adv, both at the decoder's last convolution.
-Generator and discriminator are updated in one step from one forward pass of encoder and decoder.
+L_anat counts once its gate has opened (`gate.py`), L_adv from `gan.start_step` on; λ is VQGAN's
+adaptive weight (eq. 7 there): the gradient norm of the losses between image and reconstruction over
+that of L_adv, both at the decoder's last convolution. Generator and discriminator are updated in
+one step from one forward pass of encoder and decoder. A loss of weight 0 is not computed, and its
+network not loaded.
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -20,10 +24,13 @@ from PIL import Image
 
 from auface_jax import losses, pictures
 from auface_jax.batching import map_batches
+from auface_jax.gate import Gate
+from auface_jax.loss_networks import LossNetwork, load_anatomical, load_perceptual
 from auface_jax.models import quantizer
 from auface_jax.models.discriminator import PatchDiscriminator
 from auface_jax.models.vqgan import VQGAN, principal_components
 from auface_jax.state import TrainState, optimizer, update_ema
+from auface_jax.synthesis import level_previews
 from auface_jax.tasks import Evaluation
 
 Batch = dict[str, Array]
@@ -86,23 +93,39 @@ class VQGANTask:
         generator = {"encoder": encoder, "decoder": decoder}
         discriminator = self.discriminator.init(discriminator_key, image[:1])["params"]
         params = {"generator": generator, "discriminator": discriminator}
+        variables = {"codebooks": codebooks}
+        if self.config.loss.anatomical:
+            variables["anatomical_gate"] = Gate.closed()
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             params=params,
             opt_state={name: self.optimizers[name].init(params[name]) for name in params},
             ema_params=generator,
-            variables={"codebooks": codebooks},
+            variables=variables,
         )
 
+    @functools.cached_property
+    def loss_networks(self) -> dict[str, LossNetwork]:
+        """The networks of the losses whose weight is not 0, by the loss's name."""
+        c, networks = self.config, {}
+        if c.loss.perceptual:
+            networks["perceptual"] = load_perceptual(c.perceptual.network)
+        if c.loss.anatomical:
+            networks["anatomical"] = load_anatomical(c.anatomical.run)
+        return networks
+
     def load_frozen(self) -> PyTree:
-        """Nothing: this stage reads no other network."""
-        return {}
+        """The variables of `loss_networks`."""
+        return {name: network.variables for name, network in self.loss_networks.items()}
+
+    def built_on(self) -> dict[str, str]:
+        """Fingerprints of `loss_networks`."""
+        return {f"{name}_network": n.fingerprint for name, n in self.loss_networks.items()}
 
     def step(
         self, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
     ) -> tuple[TrainState, dict[str, Array]]:
         """One update of encoder, decoder, codebooks and, once it has started, discriminator."""
-        del frozen
         c, vqgan = self.config, self.vqgan
         image = pictures.to_float(batch["image"])
         codebooks = state.variables["codebooks"]
@@ -117,16 +140,35 @@ class VQGANTask:
             }
             return sum(c.loss[name] * value for name, value in parts.items()), parts
 
+        def feature_losses(reconstruction):
+            """Weighted sum of the losses between features, and each of them.
+
+            A closed gate multiplies by 0 and spares nothing: XLA's convolutions on a CPU are about
+            ten times slower inside a conditional.
+            """
+            parts, total = {}, 0.0
+            for name, network in self.loss_networks.items():
+                of_image, of_reconstruction = (
+                    network.features(frozen[name], pixels) for pixels in (image, reconstruction)
+                )
+                parts[name] = getattr(losses, name)(of_image, of_reconstruction)
+                weight = c.loss[name]
+                if name == "anatomical":
+                    weight *= state.variables["anatomical_gate"].open
+                total += weight * parts[name]
+            return total, (total, parts)
+
         def adversarial_loss(reconstruction):
             logits = self.discriminator.apply(
                 {"params": state.params["discriminator"]}, reconstruction
             )
             return losses.adversarial_generator(logits)
 
-        def adversarial_pull(reconstruction, features, params):
+        def adversarial_pull(reconstruction, features, params, pulls):
             """L_adv, and λ times its gradient at the image: one pass through the discriminator."""
             value, at_image = jax.value_and_grad(adversarial_loss)(reconstruction)
             pixels_at_image = jax.grad(lambda r: pixel_losses(r)[0])(reconstruction)
+            pixels_at_image = sum(pulls, start=pixels_at_image)
 
             def head(conv_out):
                 weights = {"params": {**params["decoder"], "conv_out": conv_out}}
@@ -139,7 +181,7 @@ class VQGANTask:
             adaptive = jnp.clip(norm_pixels / (norm_adversarial + 1e-4), 0.0, 1e4)
             return value, c.gan.weight * adaptive, c.gan.weight * adaptive * at_image
 
-        def no_pull(reconstruction, features, params):
+        def no_pull(reconstruction, features, params, pulls):
             return jnp.zeros(()), jnp.zeros(()), jnp.zeros_like(reconstruction)
 
         def generator_loss(params):
@@ -153,20 +195,29 @@ class VQGANTask:
             loss, parts = pixel_losses(reconstruction)
             parts["commit"] = losses.commitment(z, partial_sums)
             loss += c.loss.commit * parts["commit"]
+            of_features, pulls = 0.0, []
+            if self.loss_networks:
+                # The gradient at the image serves the update and λ: one pass through each network.
+                at_image, (of_features, feature_parts) = jax.grad(feature_losses, has_aux=True)(
+                    jax.lax.stop_gradient(reconstruction)
+                )
+                loss += jnp.vdot(at_image, reconstruction)
+                parts |= feature_parts
+                pulls.append(at_image)
             adversarial, weight, pull = jax.lax.cond(
                 adversarial_on,
                 adversarial_pull,
                 no_pull,
-                *jax.lax.stop_gradient((reconstruction, features, params)),
+                *jax.lax.stop_gradient((reconstruction, features, params, pulls)),
             )
-            # Its value is not L_adv; its gradient is λ times L_adv's.
+            # Its value is not L_adv, as above; its gradient is λ times L_adv's.
             loss += jnp.vdot(pull, reconstruction)
             parts |= {"adversarial": adversarial, "adversarial_weight": weight}
-            return loss, (parts, z, ids, reconstruction)
+            return loss, (parts, of_features, z, ids, reconstruction)
 
-        gradients, (parts, z, ids, reconstruction) = jax.grad(generator_loss, has_aux=True)(
-            state.params["generator"]
-        )
+        gradients, (parts, of_features, z, ids, reconstruction) = jax.grad(
+            generator_loss, has_aux=True
+        )(state.params["generator"])
         updates, generator_opt = self.optimizers["generator"].update(
             gradients, state.opt_state["generator"], state.params["generator"]
         )
@@ -207,6 +258,14 @@ class VQGANTask:
             codebooks, z, ids, rng, decay=c.codebook.decay, restart_below=c.codebook.restart_below
         )
         weighted = sum(c.loss[name] * parts[name] for name in ("recon", "l2", "gradient", "commit"))
+        variables = {"codebooks": new_codebooks}
+        if "anatomical_gate" in state.variables:
+            gate = state.variables["anatomical_gate"]
+            parts["anatomical_gate"] = gate.open.astype(jnp.float32)
+            opening = {name: c.anatomical[name] for name in ("threshold", "start_step", "decay")}
+            variables["anatomical_gate"] = gate.update(parts["recon"], state.step, **opening)
+        if self.loss_networks:
+            weighted += of_features
         metrics = {
             "loss": weighted + parts["adversarial_weight"] * parts["adversarial"],
             **{f"loss/{name}": value for name, value in (parts | discriminator_parts).items()},
@@ -218,7 +277,7 @@ class VQGANTask:
             params={"generator": generator, "discriminator": discriminator},
             opt_state={"generator": generator_opt, "discriminator": discriminator_opt},
             ema_params=update_ema(state.ema_params, generator, c.ema_decay, state.step),
-            variables={"codebooks": new_codebooks},
+            variables=variables,
         )
         return state, metrics
 
@@ -258,20 +317,12 @@ class VQGANTask:
         for level in range(vqgan.levels):
             figures[f"usage_level{level}"] = float(usage[level])
             figures[f"perplexity_level{level}"] = float(perplexity[level])
-        return Evaluation(figures, self.sample(state, frozen, splits))
+        notes = {f"{name}_network": network.name for name, network in self.loss_networks.items()}
+        return Evaluation(figures, self.sample(state, frozen, splits), notes)
 
     def _level_sheet(self, weights: PyTree, image: np.ndarray) -> Image.Image:
         vqgan = self.vqgan
-
-        @jax.jit
-        def previews(weights, image):
-            codes = vqgan.encode(weights, pictures.to_float(image))
-            return [
-                pictures.to_uint8(vqgan.decode(weights, codes, q))
-                for q in range(1, vqgan.levels + 1)
-            ]
-
-        columns = [np.asarray(column) for column in previews(weights, image)]
+        columns = np.asarray(level_previews(vqgan, weights, image)).swapaxes(0, 1)
         quality = pictures.psnr(pictures.to_float(image), pictures.to_float(columns[-1]))
         return pictures.sheet(
             [image, *columns],

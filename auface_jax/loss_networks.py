@@ -1,0 +1,112 @@
+"""The frozen networks through which Stage I's losses compare a picture with its reconstruction.
+
+Each is read from a folder, runs in inference mode, and its variables are an argument of the
+training step. No gradient goes to them: the step differentiates with respect to pixels alone.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+from jaxtyping import Array, Float
+
+from auface_jax import checkpoints
+from auface_jax.pretrained import convert, vgg
+from auface_jax.recognize import Recognizer, load_recognizer, recognizer_input
+
+PyTree = Any
+Features = Callable[[PyTree, Float[Array, "B H W 3"]], Float[Array, "B ..."]]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LossNetwork:
+    """A frozen network and which of its features are compared.
+
+    Attributes:
+      name: what they are, in words; a substitute for the paper's network says so.
+      features: (variables, images in [-1, 1]) -> float32 [B, ...]; a pure function.
+      variables: the network's, as arrays.
+      fingerprint: hex sha256 of what the variables were read from.
+    """
+
+    name: str
+    features: Features
+    variables: PyTree
+    fingerprint: str
+
+
+def load_perceptual(folder: str) -> LossNetwork:
+    """The perceptual loss's network: VGG16, or what stands in for it where its weights are not.
+
+    Args:
+      folder: converted weights of VGG16, whose second 4096-wide features are compared, as in the
+        paper; or a finished run of `au_image` for losses, whose map of the whole picture, before
+        the units part, is a substitute that knows faces and needs no outside weights.
+
+    Raises:
+      checkpoints.CheckpointError: no folder is named, or it is neither; or the run's role is to
+        score.
+      convert.ConversionError: converted weights of another network, or damaged ones.
+    """
+    cure = (
+        "convert torchvision's VGG16 (python -m auface_jax.pretrained.convert vgg16 SOURCE "
+        "weights/vgg16), or train a recogniser for losses as its substitute (python -m "
+        "auface_jax.train --config configs/au_image_loss.py), and name its folder with "
+        "--config.perceptual.network=FOLDER"
+    )
+    if not folder:
+        raise checkpoints.CheckpointError(
+            f"loss.perceptual is above 0 and perceptual.network is empty: {cure}"
+        )
+    path = pathlib.Path(folder)
+    if (path / convert.DESCRIPTION).is_file():
+        loaded = convert.load(path, "vgg16")
+
+        def features(variables, image):
+            return loaded.module.apply(variables, vgg.normalize(image))["fc2"]
+
+        name = "VGG16, second 4096-wide features"
+        return LossNetwork(name, features, loaded.variables, loaded.fingerprint)
+    if not checkpoints.has_export(path):
+        raise checkpoints.CheckpointError(
+            f"perceptual.network={folder} holds neither converted weights nor a finished run: "
+            f"{cure}"
+        )
+    recognizer = load_recognizer(path, role="loss")
+
+    def picture_map(variables, image):
+        seen = recognizer_input(image, recognizer.size, recognizer.crop)
+        return recognizer.module.apply(variables, seen, method="unit_maps")[0].astype("float32")
+
+    return _of_recognizer(recognizer, "substitute: picture map of the recogniser", picture_map)
+
+
+def load_anatomical(run: str) -> LossNetwork:
+    """MEF of the anatomical loss: the units' vectors after a recogniser's graph network.
+
+    Args:
+      run: a finished run of `au_image` for losses.
+
+    Raises:
+      checkpoints.CheckpointError: none is named; it is not finished; or its role is to score.
+    """
+    if not run:
+        raise checkpoints.CheckpointError(
+            "loss.anatomical is above 0 and anatomical.run is empty: train a recogniser for losses "
+            "(python -m auface_jax.train --config configs/au_image_loss.py) and name its run with "
+            "--config.anatomical.run=RUN"
+        )
+    recognizer = load_recognizer(run, role="loss")
+
+    def nodes(variables, image):
+        seen = recognizer_input(image, recognizer.size, recognizer.crop)
+        return recognizer.module.apply(variables, seen).nodes
+
+    return _of_recognizer(recognizer, "unit nodes of the recogniser", nodes)
+
+
+def _of_recognizer(recognizer: Recognizer, name: str, features: Features) -> LossNetwork:
+    return LossNetwork(
+        f"{name} {recognizer.name}", features, recognizer.variables, recognizer.fingerprint
+    )

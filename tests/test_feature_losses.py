@@ -1,0 +1,277 @@
+"""Stage I's losses through frozen networks: what is compared, what is learned, when, from whom."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import tiny
+from test_recognize import write_run
+
+from auface_jax import checkpoints, losses, pictures, train
+from auface_jax.gate import WORST, Gate
+from auface_jax.loss_networks import load_anatomical, load_perceptual
+from auface_jax.models import quantizer
+from auface_jax.pretrained import convert, vgg
+from auface_jax.recognize import load_recognizer
+from auface_jax.tasks import vqgan as vqgan_task
+from auface_jax.tasks.vqgan import VQGANTask
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    """A recogniser for losses."""
+    return write_run(tmp_path_factory.mktemp("runs") / "teacher", role="loss")
+
+
+@pytest.fixture(scope="module")
+def judge(tmp_path_factory):
+    """A recogniser for scores."""
+    return write_run(tmp_path_factory.mktemp("runs") / "judge", role="score")
+
+
+def config_of(teacher, *, data="", perceptual=0.5, anatomical=2.0, **gate):
+    config = tiny.stage1_config(data=data)
+    config.loss.update({"perceptual": perceptual, "anatomical": anatomical})
+    config.perceptual.network = config.anatomical.run = str(teacher)
+    config.anatomical.update(gate)
+    return config
+
+
+# --- The losses ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", [losses.perceptual, losses.anatomical])
+def test_losses_of_features_are_mean_squares(loss):
+    one, other = np.random.default_rng(0).normal(size=(2, 3, 12, 5)).astype(np.float32)
+    assert loss(one, other) == pytest.approx(np.mean((one - other) ** 2), rel=1e-5)
+    assert loss(one, one) == 0 and loss(one, other) == loss(other, one)
+
+
+# --- The networks --------------------------------------------------------------------------------
+
+
+def test_the_anatomical_features_are_the_units_nodes(teacher):
+    network, recognizer = load_anatomical(str(teacher)), load_recognizer(teacher)
+    image = pictures.to_float(tiny.images(3))
+    nodes = network.features(network.variables, image)
+    want = recognizer.module.apply(recognizer.variables, image)
+    np.testing.assert_array_equal(nodes, want.nodes)
+    assert nodes.shape[:2] == (3, 12) and network.fingerprint == recognizer.fingerprint
+    # Statistics are those of training, not of this batch: rows do not see each other.
+    alone = network.features(network.variables, image[:1])
+    np.testing.assert_allclose(alone, nodes[:1], atol=1e-5)
+
+
+def test_a_substitute_says_that_it_is_one_and_compares_the_whole_picture(teacher):
+    network = load_perceptual(str(teacher))
+    assert "substitute" in network.name and str(teacher) in network.name
+    features = network.features(network.variables, pictures.to_float(tiny.images(2)))
+    assert features.shape[0] == 2 and features.ndim == 3 and features.dtype == jnp.float32
+
+
+def test_vgg_is_compared_at_its_second_wide_layer_normalised(monkeypatch, tmp_path):
+    module = vgg.VGG16()
+    shapes = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+    seen = {}
+
+    class Narrow:  # 134 million weights would take longer to draw than all of these tests
+        def apply(self, variables, image):
+            seen["image"] = image
+            return {"relu5_3": image, "fc1": image + 1.0, "fc2": variables * image.mean((1, 2))}
+
+    (tmp_path / convert.DESCRIPTION).write_text("{}")
+    monkeypatch.setattr(
+        convert, "load", lambda path, name: convert.Pretrained(name, Narrow(), 2.0, "print")
+    )
+    network = load_perceptual(str(tmp_path))
+    image = pictures.to_float(tiny.images(2))
+    found = network.features(network.variables, image)
+    np.testing.assert_allclose(seen["image"], vgg.normalize(image))
+    np.testing.assert_allclose(found, 2.0 * vgg.normalize(image).mean((1, 2)), rtol=1e-5)
+    assert network.fingerprint == "print" and "VGG16" in network.name
+    # Of the network itself: the width of that layer, and that the step's call leaves dropout out.
+    out = jax.eval_shape(module.apply, shapes, jnp.zeros((2, 64, 64, 3)))
+    assert out["fc2"].shape == (2, 4096)
+
+
+def test_networks_that_cannot_be_had_say_how_to_get_them(teacher, judge, tmp_path):
+    loaders = {"perceptual.network": load_perceptual, "anatomical.run": load_anatomical}
+    for option, load in loaders.items():
+        with pytest.raises(checkpoints.CheckpointError, match=f"{option} is empty.*au_image_loss"):
+            load("")
+        with pytest.raises(checkpoints.CheckpointError, match="'score'.*configs/au_image_loss.py"):
+            load(str(judge))
+    with pytest.raises(checkpoints.CheckpointError, match="neither converted weights nor a finish"):
+        load_perceptual(str(tmp_path))
+    with pytest.raises(checkpoints.CheckpointError, match="train it first"):
+        load_anatomical(str(tmp_path / "none"))
+    (tmp_path / convert.DESCRIPTION).write_text('{"format_version": 1, "network": "alexnet"}')
+    with pytest.raises(convert.ConversionError, match="'alexnet', not 'vgg16'"):
+        load_perceptual(str(tmp_path))
+
+
+# --- The step ------------------------------------------------------------------------------------
+
+
+def test_weights_of_zero_load_and_keep_nothing():
+    config = tiny.stage1_config()
+    assert config.loss.perceptual == config.loss.anatomical == 0
+    config.perceptual.network = config.anatomical.run = "nowhere"
+    task = VQGANTask(config, 10)
+    assert task.load_frozen() == {} and task.built_on() == {}
+    state = jax.eval_shape(task.init, jax.random.key(0), tiny.records(20))
+    assert state.variables.keys() == {"codebooks"}
+
+
+@functools.cache
+def gradients_of(teacher, gate_open):
+    """What a step descends on, with an optimiser that moves nothing, and the task and state."""
+    with pytest.MonkeyPatch.context() as patched:
+        keep = lambda *_: optax.chain(optax.trace(0.0), optax.scale(0.0))  # noqa: E731
+        patched.setattr(vqgan_task, "optimizer", keep)
+        config = config_of(teacher)
+        config.gan.update({"weight": 0.5, "start_step": 0})
+        task = VQGANTask(config, 10)
+        state = jax.jit(task.init)(jax.random.key(0), tiny.records(20))
+        generator = jax.tree.map(
+            lambda p: p + 0.05 * jax.random.normal(jax.random.key(p.size), p.shape),
+            state.params["generator"],
+        )
+        variables = state.variables | {"anatomical_gate": Gate(jnp.float32(1), jnp.bool(gate_open))}
+        state = state.replace(params=state.params | {"generator": generator}, variables=variables)
+        frozen = task.load_frozen()
+        after, metrics = jax.jit(task.step)(state, frozen, tiny.records(8), jax.random.key(1))
+    return task, state, frozen, after.opt_state["generator"][0].trace, metrics
+
+
+@pytest.mark.parametrize("gate_open", [True, False])
+def test_the_generator_descends_on_the_weighted_sum_of_all_losses(teacher, gate_open):
+    task, state, frozen, found, metrics = gradients_of(teacher, gate_open)
+    image, c = pictures.to_float(tiny.images(8)), task.config.loss
+    networks = task.loss_networks
+
+    def made_of(params):
+        z = task.vqgan.encoder.apply({"params": params["encoder"]}, image)
+        _, partial = quantizer.quantize(state.variables["codebooks"], z)
+        z_q = quantizer.straight_through(z, partial[-1])
+        return task.vqgan.decoder.apply({"params": params["decoder"]}, z_q), z, partial
+
+    def through(name, made):
+        features = functools.partial(networks[name].features, frozen[name])
+        return jnp.square(features(image) - features(made)).mean()
+
+    def between(made):
+        return (
+            c.recon * jnp.abs(image - made).mean()
+            + c.l2 * jnp.square(image - made).mean()
+            + c.gradient * losses.image_gradient(image, made)
+            + c.perceptual * through("perceptual", made)
+            + gate_open * c.anatomical * through("anatomical", made)
+        )
+
+    def adversarial(made):
+        logits = task.discriminator.apply({"params": state.params["discriminator"]}, made)
+        return -logits.mean()
+
+    def total(params, weight):
+        made, z, partial = made_of(params)
+        commit = c.commit * losses.commitment(z, partial)
+        return between(made) + commit + weight * adversarial(made)
+
+    weight = metrics["loss/adversarial_weight"]
+    params = state.params["generator"]
+    wanted, ours, theirs, parts = jax.jit(
+        lambda p, w: (
+            jax.grad(total)(p, w),
+            jax.grad(lambda p: between(made_of(p)[0]))(p),
+            jax.grad(lambda p: adversarial(made_of(p)[0]))(p),
+            {name: through(name, made_of(p)[0]) for name in networks},
+        )
+    )(params, weight)
+    size = float(optax.tree.norm(wanted))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5 * size), found, wanted)
+    norms = [float(optax.tree.norm(g["decoder"]["conv_out"])) for g in (ours, theirs)]
+    assert weight == pytest.approx(0.5 * norms[0] / (norms[1] + 1e-4), rel=1e-3)
+    for name, value in parts.items():
+        assert value > 0 and metrics[f"loss/{name}"] == pytest.approx(float(value), rel=1e-4)
+    assert metrics["loss/anatomical_gate"] == gate_open
+
+
+def test_an_open_gate_changes_what_is_learned(teacher):
+    opened, closed = (gradients_of(teacher, gate_open)[3] for gate_open in (True, False))
+    difference = optax.tree.norm(jax.tree.map(jnp.subtract, opened, closed))
+    assert difference > 1e-3 * optax.tree.norm(closed)
+
+
+# --- The gate ------------------------------------------------------------------------------------
+
+
+def pass_through(values, **options):
+    options = {"threshold": 0.1, "start_step": 0, "decay": 0.9} | options
+    gate, states = Gate.closed(), []
+    for step, value in enumerate(values):
+        gate = gate.update(jnp.float32(value), jnp.int32(step), **options)
+        states.append(bool(gate.open))
+    return gate, states
+
+
+def test_the_gate_opens_when_the_running_mean_is_low_and_stays_open():
+    good, bad = [0.05] * 40, [1.5] * 40
+    assert not any(pass_through(bad)[1])
+    gate, states = pass_through(bad + good + bad)
+    first = states.index(True)
+    assert 41 < first < 80, "a mean, not a single step"
+    assert all(states[first:]) and float(gate.running_recon) > 0.1
+    # One lucky step is no structure.
+    assert not any(pass_through([1.5] * 40 + [0.0] + [1.5] * 20)[1])
+
+
+def test_the_gate_waits_for_its_start_step():
+    states = pass_through([0.01] * 30, start_step=20)[1]
+    assert states == [False] * 19 + [True] * 11
+    assert WORST == 2.0 and not pass_through([0.01], threshold=0.1)[1][0]
+
+
+def test_the_gate_survives_resuming(teacher, tmp_path, monkeypatch):
+    data = str(tiny.build_data(tmp_path / "data"))
+    # Opened by a threshold that everything is under, once four steps are done.
+    config = config_of(teacher, data=data, threshold=10.0, start_step=4)
+    whole = tmp_path / "whole"
+    train.train(config, whole)
+    lines = [line for line in train.read_lines(whole / "metrics.jsonl") if "loss" in line]
+    assert [line["loss/anatomical_gate"] for line in lines] == [0, 0, 0, 0, 1, 1]
+    assert train.read_lines(whole / "metrics.jsonl")[-1]["perceptual_network"].startswith("subst")
+
+    class Killed(Exception):
+        pass
+
+    def die(self, step, values):
+        if step == 5:
+            raise Killed
+        return {}
+
+    with monkeypatch.context() as patched:
+        patched.setattr(train.Progress, "report", die)
+        with pytest.raises(Killed):
+            train.train(config, tmp_path / "killed")
+    train.train(config, tmp_path / "killed")
+    runs = (checkpoints.load_export(tmp_path / name) for name in ("killed", "whole"))
+    jax.tree.map(np.testing.assert_array_equal, *runs)
+    fingerprint = load_recognizer(teacher).fingerprint
+    assert checkpoints.load_meta(whole)["anatomical_network"] == fingerprint
+
+
+def test_a_run_does_not_go_on_with_another_teacher(tmp_path, monkeypatch):
+    data = str(tiny.build_data(tmp_path / "data"))
+    teacher = write_run(tmp_path / "teacher", role="loss")
+    config = config_of(teacher, data=data, perceptual=0.0)
+    config.num_steps = 2
+    monkeypatch.setattr(checkpoints, "save_export", lambda *_: None)  # killed before it
+    train.train(config, tmp_path / "run")
+    monkeypatch.undo()
+    write_run(tmp_path / "teacher", role="loss", seed=1)
+    with pytest.raises(checkpoints.CheckpointError, match="anatomical_network="):
+        train.train(config, tmp_path / "run")
