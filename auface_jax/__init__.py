@@ -7,7 +7,7 @@ Reading order, which is the order data flows in:
     models        quantiser, VQGAN, discriminator, cross-attention, MaskGIT: what is trained
     pretrained    networks with public weights
     metrics       figures by which faces are judged
-    masking, losses, decode
+    masking, losses, loss_networks, gate, decode
                   the mathematics between the networks
     sharding, state, checkpoints, interrupts, log, pictures, batching, presets
                   what a run is made of
@@ -18,6 +18,7 @@ Reading order, which is the order data flows in:
     generate      faces from a finished run
     evaluation, evaluate
                   what a system's pictures are worth: this one's runs, or any other's
+    reconstruct   pictures through Stage I's codes and back, measured
     recognize     pictures and videos -> probabilities of the units; `frames` reads them
     cross_validate
                   a recogniser once a fold of people

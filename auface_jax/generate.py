@@ -154,26 +154,43 @@ def find_reference(
     return pipeline.load_reference(data_dir, person), person
 
 
+def as_cropped(data_dir: pathlib.Path) -> bool:
+    """Whether the data set in `data_dir` was built from pictures as they were cropped."""
+    return _build_options(data_dir).get("align") == "off"
+
+
+def _build_options(data_dir: pathlib.Path) -> dict[str, Any]:
+    return read_info(data_dir)["options"] if (data_dir / "dataset.json").exists() else {}
+
+
 def frame_photograph(
-    path: str, data_dir: pathlib.Path, size: int, aligned: bool
+    path: str,
+    data_dir: pathlib.Path,
+    size: int,
+    aligned: bool,
+    *,
+    option: str = "--reference-aligned",
 ) -> UInt8[np.ndarray, "S S 3"]:
-    """A user's picture, framed as the data set in `data_dir` is; see `find_reference`."""
+    """A user's picture, framed as the data set in `data_dir` is; see `find_reference`.
+
+    Args:
+      option: the flag that says `aligned`, for the message.
+    """
     image = read_rgb(path)
     if aligned:
         return central_square(image, size)
-    options = read_info(data_dir)["options"] if (data_dir / "dataset.json").exists() else {}
-    if options.get("align") == "off":
+    if as_cropped(data_dir):
         say(
             f"{data_dir} was built from pictures as they were cropped, so the middle of {path} is "
             "taken: crop it as they are"
         )
         return central_square(image, size)
     try:
-        return align(image, size=size, margin=options.get("margin", 0.0))[0]
+        margin = _build_options(data_dir).get("margin", 0.0)
+        return align(image, size=size, margin=margin)[0]
     except (AlignmentError, NoDetectorError) as error:
         raise ValueError(
-            f"{path}: {error}; or crop it square as the training faces are and say "
-            "--reference-aligned"
+            f"{path}: {error}; or crop it square as the training faces are and say {option}"
         ) from error
 
 

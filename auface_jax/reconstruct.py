@@ -1,0 +1,216 @@
+"""Pictures -> Stage I's codes -> pictures: what the tokens keep of a face.
+
+    python -m auface_jax.reconstruct IMAGES... --run RUN --out DIR
+
+IMAGES are files and folders. DIR gets `table.csv` with a row a picture, `sheet.png` with the first
+of them by level, and every reconstruction as a PNG.
+"""
+
+import argparse
+import csv
+import pathlib
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from auface_jax import checkpoints, frames, pictures
+from auface_jax.batching import map_batches
+from auface_jax.generate import as_cropped, frame_photograph
+from auface_jax.log import say
+from auface_jax.metrics.lpips import load_lpips, paired_distances
+from auface_jax.metrics.ssim import ssim
+from auface_jax.models.vqgan import VQGAN
+from auface_jax.recognize import load_recognizer
+from auface_jax.synthesis import level_previews, load_vqgan
+
+BATCH_SIZE = 16
+SHEET_ROWS = 12
+ERROR_SCALE = 4  # of the error maps
+
+
+def read_faces(
+    files: Sequence[pathlib.Path],
+    data_dir: pathlib.Path,
+    size: int,
+    *,
+    aligned: bool,
+    faults: list[str],
+) -> tuple[list[pathlib.Path], UInt8[np.ndarray, "M S S 3"]]:
+    """The files that can be read and their faces, framed as the data set in `data_dir` is.
+
+    Args:
+      aligned: they are framed so already: the middle is taken as it is.
+      faults: gets a line for every file that cannot be read or has no face.
+    """
+    if not aligned and as_cropped(data_dir):
+        say(f"{data_dir} was built from pictures as they were cropped: the middle of each is taken")
+        aligned = True
+    read, faces = [], []
+    for path in files:
+        try:
+            faces.append(frame_photograph(str(path), data_dir, size, aligned, option="--aligned"))
+        except ValueError as error:
+            faults.append(str(error))
+        else:
+            read.append(path)
+    return read, np.stack(faces) if faces else np.empty((0, size, size, 3), np.uint8)
+
+
+def measure(
+    images: UInt8[np.ndarray, "M S S 3"], levels: UInt8[np.ndarray, "M Q S S 3"]
+) -> dict[str, Float[np.ndarray, " M"]]:
+    """PSNR in dB and SSIM of the whole reconstructions, and PSNR of each coarser one."""
+    real = pictures.to_float(images)
+    by_level = [
+        np.asarray(pictures.psnr(real, pictures.to_float(level))) for level in levels.swapaxes(0, 1)
+    ]
+    coarser = {f"psnr_{q}_levels": value for q, value in enumerate(by_level[:-1], start=1)}
+    return {"psnr": by_level[-1], "ssim": ssim(images, levels[:, -1]), **coarser}
+
+
+def agreement(
+    recognizer, images: UInt8[np.ndarray, "M S S 3"], made: UInt8[np.ndarray, "M S S 3"]
+) -> Float[np.ndarray, " M"]:
+    """Cosine between the units' probabilities, read from each picture and its reconstruction."""
+    one, other = recognizer(images), recognizer(made)
+    norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    return (one * other).sum(1) / np.maximum(norms, 1e-12)
+
+
+def reconstruction_sheet(
+    images: UInt8[np.ndarray, "R S S 3"], levels: UInt8[np.ndarray, "R Q S S 3"]
+) -> Image.Image:
+    """A row a picture: real, by one level, two and so on, and the error of the last."""
+    error = ERROR_SCALE * np.abs(images.astype(np.int32) - levels[:, -1])
+    columns = [images, *levels.swapaxes(0, 1), np.minimum(error, 255).astype(np.uint8)]
+    names = [f"{q} level{'s' if q > 1 else ''}" for q in range(1, levels.shape[1] + 1)]
+    quality = pictures.psnr(pictures.to_float(images), pictures.to_float(levels[:, -1]))
+    return pictures.sheet(
+        columns,
+        ["real", *names, f"error x {ERROR_SCALE}"],
+        [f"{value:.1f} dB" for value in quality],
+        scale=max(1, 128 // images.shape[1]),
+    )
+
+
+def unique_stems(files: Sequence[pathlib.Path]) -> list[str]:
+    """Names for results, one a file; files of one name are told apart by a number."""
+    stems, seen = [], {}
+    for path in files:
+        seen[path.stem] = number = seen.get(path.stem, 0) + 1
+        stems.append(path.stem if number == 1 else f"{path.stem}-{number}")
+    return stems
+
+
+def load_judge(folder: str, run: pathlib.Path):
+    """A recogniser for scores that no loss of `run` used.
+
+    Raises:
+      checkpoints.CheckpointError: it is none.
+    """
+    meta = checkpoints.load_meta(run)
+    for loss in ("anatomical_network", "perceptual_network"):
+        judge = load_recognizer(folder, role="score", other=meta.get(loss))
+    return judge
+
+
+def load_stage1(run: pathlib.Path) -> tuple[VQGAN, dict, pathlib.Path]:
+    """A finished Stage I run: module, weights and the folder of its data.
+
+    Raises:
+      checkpoints.CheckpointError: not finished, or of another task.
+    """
+    config = checkpoints.load_config(run)
+    if config.task != "vqgan":
+        raise checkpoints.CheckpointError(
+            f"{run} is a run of the task {config.task}; pictures are reconstructed by a run of "
+            "Stage I: python -m auface_jax.train --config configs/stage1.py"
+        )
+    return *load_vqgan(run), pathlib.Path(config.data.dir)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m auface_jax.reconstruct",
+        description="Passes pictures through the codes of Stage I and measures what is lost.",
+    )
+    parser.add_argument("images", nargs="+", help="pictures, or their folders")
+    parser.add_argument(
+        "--run", required=True, help="a finished Stage I run, runs/stage1-quickstart"
+    )
+    parser.add_argument("--out", required=True, help="the folder to write")
+    parser.add_argument(
+        "--aligned",
+        action="store_true",
+        help="the pictures are framed as the training faces are: take their middle as it is",
+    )
+    parser.add_argument(
+        "--lpips",
+        nargs=2,
+        metavar=("BACKBONE", "HEADS"),
+        help="converted folders of LPIPS' two parts, for its distance of each picture",
+    )
+    parser.add_argument(
+        "--recognizer",
+        metavar="RUN",
+        help="a finished run of au_image for scores, for the agreement of the action units",
+    )
+    options = parser.parse_args(arguments)
+    run, out, faults = pathlib.Path(options.run), pathlib.Path(options.out), []
+    try:
+        files = frames.find_files(options.images)
+        vqgan, weights, data_dir = load_stage1(run)
+        lpips = load_lpips(*options.lpips) if options.lpips else None
+        judge = load_judge(options.recognizer, run) if options.recognizer else None
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    read, images = read_faces(
+        files, data_dir, vqgan.image_size, aligned=options.aligned, faults=faults
+    )
+    if read:
+        levels = map_batches(
+            lambda fixed, rows: level_previews(vqgan, fixed, rows),
+            weights,
+            images,
+            batch_size=BATCH_SIZE,
+        )
+        figures = measure(images, levels)
+        if lpips:
+            name = f"lpips_{lpips[0].backbone}"
+            figures[name] = paired_distances(*lpips, [(levels[:, -1], images)])
+        if judge:
+            figures["au_agreement"] = agreement(judge, images, levels[:, -1])
+        write_results(out, read, images, levels, figures, run)
+        means = ", ".join(f"{name} {value.mean():.3f}" for name, value in figures.items())
+        print(f"{out}: {len(read)} pictures at {vqgan.bits_per_image:.0f} bits; means: {means}")
+    if faults:
+        sys.exit(f"{len(faults)} of {len(files)} files cannot be used:\n" + "\n".join(faults))
+
+
+def write_results(
+    out: pathlib.Path,
+    files: Sequence[pathlib.Path],
+    images: UInt8[np.ndarray, "M S S 3"],
+    levels: UInt8[np.ndarray, "M Q S S 3"],
+    figures: dict[str, Float[np.ndarray, " M"]],
+    run: pathlib.Path,
+) -> None:
+    """`table.csv`, `sheet.png`, and in `pictures/` a PNG a reconstruction."""
+    about = {"synthetic": "true", "run": run, "software": "auface_jax"}
+    for path, stem, made in zip(files, unique_stems(files), levels[:, -1], strict=True):
+        picture = Image.fromarray(made)
+        pictures.save_png(picture, out / "pictures" / f"{stem}.png", source=path, **about)
+    page = reconstruction_sheet(images[:SHEET_ROWS], levels[:SHEET_ROWS])
+    pictures.save_png(page, out / "sheet.png", **about)
+    with (out / "table.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["path", *figures])
+        for row, path in enumerate(files):
+            table.writerow([path, *(f"{value[row]:.4f}" for value in figures.values())])
+
+
+if __name__ == "__main__":
+    main()
