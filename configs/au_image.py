@@ -60,15 +60,17 @@ def get_config(preset: str = "") -> ConfigDict:
             "eval_images": 10_000,
         }
     )
+    if preset in ("open", "paper"):
+        config.model.backbone_fields = ConfigDict()  # `update` with {} would change nothing
     if preset == "open":
-        config.model.update({"backbone_fields": {}, "width": 0, "crop": 128, "dtype": "bfloat16"})
+        config.model.update({"width": 0, "crop": 128, "dtype": "bfloat16"})
         config.update({"num_steps": 30_000, "stage1_steps": 20_000, "batch_size": 64})
         config.augment.shift = 8
         config.update({"log_every": 200, "checkpoint_every": 2_000, "ema_decay": 0.999})
         config.learning_rates.update({"stage1": 1e-3, "stage2": 3e-4})
     elif preset == "paper":
         # The original's, but that it begins with weights from ImageNet: 20 epochs a stage.
-        config.model.update({"backbone": "resnet50", "backbone_fields": {}, "width": 0})
+        config.model.update({"backbone": "resnet50", "width": 0})
         config.model.update({"crop": 224, "dtype": "bfloat16"})
         config.data.flip = True
         config.update({"num_steps": 60_000, "stage1_steps": 30_000, "batch_size": 64})

@@ -12,8 +12,9 @@ from auface_jax.cross_validate import BP4D_FOLDS, read_folds, table
 from auface_jax.data import pipeline, population
 from auface_jax.data.shards import DatasetError, ShardReader, read_info
 from auface_jax.data.tokenizer import load_tokenizer
+from auface_jax.models.au_recognizer import make_recognizer
 from auface_jax.tasks import make_task
-from auface_jax.tasks.au_image import AUImageTask, augment, centre_crop
+from auface_jax.tasks.au_image import AUImageTask, augment, build_recognizer, centre_crop
 
 FROZEN = {"unit_weights": np.ones(12, np.float32)}
 
@@ -340,3 +341,12 @@ def test_the_recogniser_for_losses_differs_in_seed_people_and_backbone():
     assert score.seed != loss.seed and score.people.half != loss.people.half
     assert score.model.backbone != loss.model.backbone
     assert score.data == loss.data
+
+
+@pytest.mark.parametrize("name", ["au_image", "au_image_loss"])
+@pytest.mark.parametrize("preset", ["open", "paper"])
+def test_larger_presets_have_the_published_backbones(name, preset):
+    model = tiny.load_config(name, preset).model
+    assert not model.backbone_fields
+    published = make_recognizer(model.backbone, dtype=jnp.dtype(model.dtype))
+    assert build_recognizer(model, 2) == published
