@@ -17,7 +17,15 @@ from xml.etree import ElementTree
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT / "docs" / "evaluation.md"
 BEGIN, END = "<!-- parity table: begin -->", "<!-- parity table: end -->"
-ORIGINALS = ("torch", "torchvision", "transformers", "lpips", "pytorch-fid", "torch-fidelity")
+ORIGINALS = (
+    "torch",
+    "torchvision",
+    "transformers",
+    "open_clip_torch",
+    "lpips",
+    "pytorch-fid",
+    "torch-fidelity",
+)
 
 
 def run_tests(arguments: list[str], report: Path) -> None:

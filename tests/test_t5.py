@@ -130,13 +130,22 @@ def test_initial_scales_follow_the_widths():
         # Embedding + layers * (attention + feed-forward + two norms) + bias table + last norm.
         ("t5-large", 32128 * 1024 + 24 * (4 * 1024**2 + 2 * 1024 * 4096 + 2048) + 32 * 16 + 1024),
         ("flan-t5-small", 32128 * 512 + 8 * (4 * 512 * 384 + 3 * 512 * 1024 + 1024) + 32 * 6 + 512),
+        (
+            "t5-11b",
+            32128 * 1024 + 24 * (4 * 1024 * 128 * 128 + 2 * 1024 * 65536 + 2048) + 32 * 128 + 1024,
+        ),
+        (
+            "flan-t5-xxl",
+            32128 * 4096 + 24 * (4 * 4096**2 + 3 * 4096 * 10240 + 8192) + 32 * 64 + 4096,
+        ),
     ],
 )
 def test_parameter_counts_of_published_sizes(name, count):
     model = t5.T5Encoder(**t5.SIZES[name])
-    tokens, mask = jax.ShapeDtypeStruct((1, 8), jnp.int32), jax.ShapeDtypeStruct((1, 8), jnp.bool_)
-    variables = jax.eval_shape(model.init, jax.random.key(0), tokens, mask)
+    tokens, mask = (jax.ShapeDtypeStruct((2, 2048), dtype) for dtype in (jnp.int32, jnp.bool_))
+    output, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), tokens, mask)
     assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == count
+    assert output.shape == (2, 2048, t5.SIZES[name]["d_model"]) and output.dtype == jnp.float32
 
 
 def test_unknown_feed_forward_names_the_legal_ones():
@@ -165,7 +174,7 @@ def original(feed_forward):
 @pytest.mark.parity
 @pytest.mark.parametrize("feed_forward", t5.FEED_FORWARDS)
 @pytest.mark.parametrize(
-    ("length", "lengths"), [(1, [1, 1]), (24, [24, 5]), (700, [700, 301])], ids=str
+    ("length", "lengths"), [(1, [1, 1]), (24, [24, 5]), (2048, [2048, 301])], ids=str
 )
 def test_parity_with_torch(record_property, feed_forward, length, lengths):
     theirs, state = original(feed_forward)
@@ -182,6 +191,28 @@ def test_parity_with_torch(record_property, feed_forward, length, lengths):
         output = np.asarray(ours.apply(variables, tokens, mask))
     name = "T5" if feed_forward == "relu" else "T5 v1.1"
     assert_parity(record_property, name, f"{length} tokens", output[mask], expected[mask])
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("feed_forward", t5.FEED_FORWARDS)
+def test_parity_wherever_the_padding_stands(record_property, feed_forward):
+    theirs, state = original(feed_forward)
+    import torch
+
+    ours, variables = convert.to_variables(t5.NETWORK, weight_files.from_arrays(state))
+    tokens, mask = random_text(8, 3, 160, [160, 40, 1])
+    mask[1] = mask[1, ::-1]  # before the text
+    mask[2] = np.random.default_rng(9).random(160) < 0.5  # anywhere
+    with torch.no_grad():
+        expected = theirs(
+            input_ids=torch.from_numpy(tokens).long(), attention_mask=torch.from_numpy(mask).long()
+        ).last_hidden_state.numpy()
+    with jax.default_matmul_precision("highest"):
+        output = np.asarray(ours.apply(variables, tokens, mask))
+    name = "T5" if feed_forward == "relu" else "T5 v1.1"
+    for row, where in enumerate(("without padding", "padding before", "padding anywhere")):
+        here, there = output[row][mask[row]], expected[row][mask[row]]
+        assert_parity(record_property, name, where, here, there)
 
 
 @pytest.mark.parity

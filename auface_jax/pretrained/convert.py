@@ -67,6 +67,8 @@ WEIGHTS, DESCRIPTION = "weights.safetensors", "network.json"
 # Every network that the command converts: where its `Network` stands.
 NETWORKS: dict[str, str] = {
     "alexnet": "auface_jax.pretrained.alexnet:NETWORK",
+    "arcface": "auface_jax.pretrained.arcface:NETWORK",
+    "clip_vision": "auface_jax.pretrained.clip_vision:NETWORK",
     "inception": "auface_jax.pretrained.inception:NETWORK",
     "lpips": "auface_jax.metrics.lpips:NETWORK",
     "me_graphau": "auface_jax.pretrained.me_graphau:NETWORK",
@@ -372,7 +374,12 @@ def load(folder: str | Path, name: str | None = None, **fields: Any) -> Pretrain
     if name is not None and found != name:
         raise ConversionError(f"{folder} holds the network {found!r}, not {name!r}")
     network = find_network(found)
-    module = network.module(**{**described["fields"], **fields})
+    # JSON has lists where a module, which can be hashed, has tuples.
+    described_fields = {
+        field: tuple(value) if isinstance(value, list) else value
+        for field, value in described["fields"].items()
+    }
+    module = network.module(**{**described_fields, **fields})
     wanted, leaves = network.abstract_leaves(module), load_file(folder / WEIGHTS)
     shapes = {path: list(leaf.shape) for path, leaf in leaves.items()}
     faults = [
@@ -404,7 +411,9 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m auface_jax.pretrained.convert",
         description="Converts published weights into a folder that this package loads.",
     )
-    parser.add_argument("network", choices=sorted(NETWORKS))
+    parser.add_argument(
+        "network", type=lambda name: name.replace("-", "_"), choices=sorted(NETWORKS)
+    )
     parser.add_argument("source", help="a safetensors file, a torch checkpoint, or their folder")
     parser.add_argument("destination", help="the folder to write")
     parser.add_argument(

@@ -16,12 +16,14 @@ import ml_dtypes  # noqa: F401  (numpy and safetensors know bfloat16 once this i
 import numpy as np
 from safetensors import safe_open
 
-# What a folder is searched for, in this order.
+# What a folder is searched for, in this order. The last two are OpenCLIP's.
 FOLDER_FILES = (
     "model.safetensors",
     "model.safetensors.index.json",
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.bin",
 )
 TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 # Where training scripts put a network's tensors among the other things that they save.
@@ -41,7 +43,8 @@ class Source:
       shapes: the shape of every tensor, by its key.
       read: key -> array, in the precision of the file.
       files: what was read from; empty for tensors that came from memory.
-      config: the folder's `config.json`, {} where there is none.
+      config: the folder's `config.json`, with its `preprocessor_config.json` under "preprocessing",
+        or OpenCLIP's `open_clip_config.json`; {} where there is none.
     """
 
     name: str
@@ -97,12 +100,11 @@ def open_source(path: str | Path) -> Source:
     path = Path(path)
     config: dict[str, Any] = {}
     if path.is_dir():
-        if (path / "config.json").is_file():
-            config = json.loads((path / "config.json").read_text())
         found = [path / name for name in FOLDER_FILES if (path / name).is_file()]
         if not found:
             raise WeightFileError(f"{path} holds none of {', '.join(FOLDER_FILES)}")
         path = found[0]
+        config = _config_beside(path)
     if not path.is_file():
         raise WeightFileError(f"there is no file or folder {path}")
     files = _files_of_index(path) if path.name.endswith(".index.json") else (path,)
@@ -118,6 +120,19 @@ def open_source(path: str | Path) -> Source:
             )
     shapes = {key: shape for key, (shape, _) in tensors.items()}
     return Source(str(path), shapes, lambda key: tensors[key][1](), files, config)
+
+
+def _config_beside(weights: Path) -> dict[str, Any]:
+    """What the folder of a weights file says of its network."""
+
+    def read(name: str) -> dict[str, Any]:
+        path = weights.parent / name
+        return json.loads(path.read_text()) if path.is_file() else {}
+
+    if weights.name.startswith("open_clip_"):
+        return read("open_clip_config.json")
+    config, preprocessing = read("config.json"), read("preprocessor_config.json")
+    return {**config, "preprocessing": preprocessing} if preprocessing else config
 
 
 def _files_of_index(index: Path) -> tuple[Path, ...]:
