@@ -12,8 +12,8 @@ from flax import linen as nn
 from parity import import_torch
 from safetensors.numpy import save_file
 
-from auface_jax.pretrained import convert, weight_files
-from auface_jax.pretrained.convert import (
+from auface_jax.pretrained import convert, tables, weight_files
+from auface_jax.pretrained.tables import (
     BATCH_COUNTERS,
     Network,
     Rule,
@@ -45,7 +45,7 @@ SMALL = Network(
     rules=(
         *conv_rules("stem", "stem"),
         *batch_norm_rules("bn", "norm"),
-        Rule(r"fc\.weight", "params/head/kernel", convert.linear_over(4, 6)),
+        Rule(r"fc\.weight", "params/head/kernel", tables.linear_over(4, 6)),
         Rule(r"fc\.bias", "params/head/bias"),
     ),
     ignored=(BATCH_COUNTERS, r"aux\..*"),
@@ -99,17 +99,17 @@ def test_linear_over_reads_features_in_our_order():
     rng = np.random.default_rng(1)
     features, weight = rng.normal(size=(2, 5, 4, 6)), rng.normal(size=(3, 5 * 4 * 6))
     theirs = features.reshape(2, -1) @ weight.T
-    ours = features.transpose(0, 2, 3, 1).reshape(2, -1) @ convert.linear_over(4, 6)(weight)
+    ours = features.transpose(0, 2, 3, 1).reshape(2, -1) @ tables.linear_over(4, 6)(weight)
     np.testing.assert_allclose(ours, theirs)
 
 
 def test_linear_and_pointwise_agree():
     weight = np.random.default_rng(2).normal(size=(3, 5))
     for axes in (1, 2):
-        kernel = convert.pointwise(weight.reshape(3, 5, *(1,) * axes))
-        np.testing.assert_array_equal(kernel, convert.linear(weight))
+        kernel = tables.pointwise(weight.reshape(3, 5, *(1,) * axes))
+        np.testing.assert_array_equal(kernel, tables.linear(weight))
         np.testing.assert_array_equal(
-            kernel, convert.conv(weight.reshape(3, 5, *(1,) * axes)).squeeze()
+            kernel, tables.conv(weight.reshape(3, 5, *(1,) * axes)).squeeze()
         )
 
 

@@ -24,7 +24,8 @@ from auface_jax import pictures
 from auface_jax.metrics.distances import Score
 from auface_jax.metrics.features import PyTree, extract
 from auface_jax.pretrained import alexnet, vgg
-from auface_jax.pretrained.convert import Network, Rule, load, squeeze
+from auface_jax.pretrained.convert import load
+from auface_jax.pretrained.tables import Network, Rule, squeeze
 from auface_jax.pretrained.weight_files import Source
 
 # Channels of the five activations of each backbone.

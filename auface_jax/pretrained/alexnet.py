@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from auface_jax.pretrained.convert import Network, conv_rules
+from auface_jax.pretrained.tables import Network, conv_rules
 
 # (width, kernel size, stride, padding, whether a 3 x 3 maximum of stride 2 comes first)
 CONVOLUTIONS = (

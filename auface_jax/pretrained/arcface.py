@@ -19,7 +19,7 @@ import numpy as np
 from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Float
 
-from auface_jax.pretrained.convert import (
+from auface_jax.pretrained.tables import (
     BATCH_COUNTERS,
     Network,
     Rule,

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from auface_jax.pretrained.convert import (
+from auface_jax.pretrained.tables import (
     Network,
     Rule,
     conv_rules,

@@ -6,34 +6,7 @@ reads a torch checkpoint or safetensors (`weight_files` says which forms) and wr
 `weights.safetensors` and `network.json`. `load(folder)` then gives module and variables and needs
 neither torch nor the table.
 
-How a table is written. A network's file in this folder ends with a `Network`:
-
-    NETWORK = Network(
-        module=MyNet,                                   # the Linen module
-        inputs=(jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32),),   # what `init` is called with
-        fields=lambda source: {"width": source.shape("stem.conv.weight")[0]},
-        rules=(
-            *conv_rules(r"stem\\.conv", "stem/conv"),
-            *batch_norm_rules(r"stem\\.bn", "stem/norm"),
-            Rule(r"blocks\\.(\\d+)\\.fc\\.weight", r"params/block_\\1/dense/kernel", linear),
-        ),
-        ignored=(BATCH_COUNTERS, r"classifier\\..*"),
-    )
-
-and is entered in `NETWORKS` under the name that the command takes.
-
-- `fields` reads the module's fields off the source: its shapes, its keys, the folder's config.
-  What cannot be read off is given by `--field NAME=VALUE`.
-- A `Rule` maps source keys that its regular expression matches *in full* to the target path that
-  the template expands to: collection, modules, leaf, joined by "/". Its transform is a function of
-  the source array: `copy`, `linear`, `conv`, `pointwise`, `linear_over(h, w)`, `squeeze`, or one
-  beside the table. `conv_rules`, `linear_rules`, `norm_rules` and `batch_norm_rules` are the rules
-  of whole layers (batch statistics go to the collection `batch_stats`).
-- `ignored` lists, as full matches, source keys that have no target.
-
-A conversion fails, with every fault in one message, unless each source key is taken by exactly one
-rule or ignored, each leaf of the module's variables is filled exactly once, and all shapes agree.
-Rules that match nothing are no fault, so one table serves variants of a network.
+How such a table is written: `tables`.
 
 The file keeps the source's precision (float64 becomes float32); `load` casts to what the module
 declares, float32 for parameters.
@@ -45,7 +18,7 @@ import json
 import os
 import pkgutil
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +26,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from flax.traverse_util import flatten_dict, unflatten_dict
+from flax.traverse_util import unflatten_dict
 from safetensors.numpy import load_file, save_file
 
+from auface_jax.pretrained.tables import Network
 from auface_jax.pretrained.weight_files import Source, WeightFileError, open_source
 
 PyTree = Any
-Transform = Callable[[np.ndarray], np.ndarray]
 
 FORMAT_VERSION = 1
 WEIGHTS, DESCRIPTION = "weights.safetensors", "network.json"
@@ -76,128 +49,9 @@ NETWORKS: dict[str, str] = {
     "vgg16": "auface_jax.pretrained.vgg:NETWORK",
 }
 
-# Counts of the batches that torch's batch norms have seen: nothing depends on them.
-BATCH_COUNTERS = r"(.*\.)?num_batches_tracked"
-
 
 class ConversionError(ValueError):
     """A source and a network's table do not fit, or a converted folder and a network do not."""
-
-
-def copy(array: np.ndarray) -> np.ndarray:
-    """As it is."""
-    return array
-
-
-def linear(array: np.ndarray) -> np.ndarray:
-    """A torch linear layer [out, in] -> a Flax kernel [in, out]."""
-    return _of_rank(array, "linear", 2).T
-
-
-def conv(array: np.ndarray) -> np.ndarray:
-    """A torch convolution [out, in, H, W], or of one or three dimensions -> [H, W, in, out]."""
-    return np.moveaxis(_of_rank(array, "conv", 3, 4, 5), (0, 1), (-1, -2))
-
-
-def pointwise(array: np.ndarray) -> np.ndarray:
-    """A torch convolution of size one [out, in, 1...] -> the kernel [in, out] of a dense layer."""
-    if array.ndim < 3 or any(size != 1 for size in array.shape[2:]):
-        raise ValueError(f"pointwise needs [out, in, 1...], got {list(array.shape)}")
-    return array.reshape(array.shape[:2]).T
-
-
-def squeeze(array: np.ndarray) -> np.ndarray:
-    """Without the axes of length one."""
-    return array.squeeze()
-
-
-def linear_over(height: int, width: int) -> Transform:
-    """A linear layer on flattened features: torch flattens [C, H, W], we flatten [H, W, C]."""
-
-    def linear_over_features(array: np.ndarray) -> np.ndarray:
-        _of_rank(array, "linear_over", 2)
-        if array.shape[1] % (height * width):
-            raise ValueError(f"{array.shape[1]} inputs are not C x {height} x {width}")
-        chw = array.reshape(array.shape[0], -1, height, width)
-        return chw.transpose(2, 3, 1, 0).reshape(-1, array.shape[0])
-
-    return linear_over_features
-
-
-def _of_rank(array: np.ndarray, name: str, *ranks: int) -> np.ndarray:
-    if array.ndim not in ranks:
-        raise ValueError(
-            f"{name} needs {' or '.join(map(str, ranks))} axes, got {list(array.shape)}"
-        )
-    return array
-
-
-@dataclasses.dataclass(frozen=True)
-class Rule:
-    """Source keys that match `source` in full go to the target path that `target` expands to."""
-
-    source: str
-    target: str
-    transform: Transform = copy
-
-
-def conv_rules(source: str, target: str) -> tuple[Rule, ...]:
-    """A convolution, with or without bias: regular expression of its keys' prefix, module path."""
-    return _layer_rules(source, target, "kernel", conv)
-
-
-def linear_rules(source: str, target: str) -> tuple[Rule, ...]:
-    """A linear layer, with or without bias."""
-    return _layer_rules(source, target, "kernel", linear)
-
-
-def norm_rules(source: str, target: str) -> tuple[Rule, ...]:
-    """Scale and offset of a layer, group or RMS norm."""
-    return _layer_rules(source, target, "scale", copy)
-
-
-def batch_norm_rules(source: str, target: str) -> tuple[Rule, ...]:
-    """A batch norm; list `BATCH_COUNTERS` among the ignored keys."""
-    return (
-        *norm_rules(source, target),
-        Rule(rf"{source}\.running_mean", f"batch_stats/{target}/mean"),
-        Rule(rf"{source}\.running_var", f"batch_stats/{target}/var"),
-    )
-
-
-def _layer_rules(source: str, target: str, weight: str, transform: Transform) -> tuple[Rule, ...]:
-    return (
-        Rule(rf"{source}\.weight", f"params/{target}/{weight}", transform),
-        Rule(rf"{source}\.bias", f"params/{target}/bias"),
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class Network:
-    """A network with published weights and its table; the docstring of this file has an example.
-
-    Attributes:
-      module: the Linen module, called with fields that JSON can hold.
-      inputs: shapes and dtypes of one call of it, or a function that gives them for a module.
-      fields: source -> the module's fields; it raises a ValueError for a source that the module
-        cannot hold.
-      rules: the table.
-      ignored: regular expressions of source keys that have no target.
-      prepare: source -> the source that the table speaks of, where one leaf holds several tensors.
-    """
-
-    module: Callable[..., nn.Module]
-    inputs: tuple[PyTree, ...] | Callable[[nn.Module], tuple[PyTree, ...]]
-    fields: Callable[[Source], dict[str, Any]]
-    rules: tuple[Rule, ...]
-    ignored: tuple[str, ...] = ()
-    prepare: Callable[[Source], Source] = lambda source: source
-
-    def abstract_leaves(self, module: nn.Module) -> dict[str, jax.ShapeDtypeStruct]:
-        """Path -> shape and dtype of every leaf of the module's variables."""
-        inputs = self.inputs(module) if callable(self.inputs) else self.inputs
-        variables = jax.eval_shape(module.init, jax.random.key(0), *inputs)
-        return flatten_dict(nn.unbox(variables), sep="/")
 
 
 @dataclasses.dataclass(frozen=True)

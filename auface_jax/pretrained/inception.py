@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
-from auface_jax.pretrained.convert import (
+from auface_jax.pretrained.tables import (
     BATCH_COUNTERS,
     Network,
     Rule,

@@ -14,7 +14,7 @@ import numpy as np
 
 from auface_jax.models import resnet, swin
 from auface_jax.models.au_recognizer import make_recognizer
-from auface_jax.pretrained.convert import (
+from auface_jax.pretrained.tables import (
     BATCH_COUNTERS,
     Network,
     Rule,

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from auface_jax.models.layers import RMSNorm
-from auface_jax.pretrained.convert import Network, Rule, linear_rules, norm_rules
+from auface_jax.pretrained.tables import Network, Rule, linear_rules, norm_rules
 from auface_jax.pretrained.weight_files import Source
 
 FEED_FORWARDS = ("relu", "gated-gelu")

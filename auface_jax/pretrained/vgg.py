@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from auface_jax.pretrained.convert import Network, Rule, conv_rules, linear_over, linear_rules
+from auface_jax.pretrained.tables import Network, Rule, conv_rules, linear_over, linear_rules
 
 # Widths of the convolutions of each group; a 2 x 2 maximum halves the map between groups.
 GROUPS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
