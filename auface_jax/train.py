@@ -53,7 +53,11 @@ def train(config: Config, workdir: pathlib.Path) -> dict[str, float]:
     data_dir = pathlib.Path(config.data.dir)
     text_tokenizer = tokenizer.load_tokenizer(config.data.tokenizer)
     skipped = pipeline.SkippedRecords(say) if config.data.skip_corrupt else None
-    reading = {"tokenizer": text_tokenizer, "buckets": tuple(config.data.buckets)}
+    reading = {
+        "tokenizer": text_tokenizer,
+        "buckets": tuple(config.data.buckets),
+        "dictionary": load_dictionary(config.data.dictionary or None),
+    }
     stream = {
         "batch_size": config.batch_size // jax.process_count(),
         "seed": config.seed,
@@ -64,11 +68,7 @@ def train(config: Config, workdir: pathlib.Path) -> dict[str, float]:
         read = functools.partial(texts.load_split, data_dir, **reading)
         iterator = texts.training_iterator(data_dir, **reading, **stream, **config.texts)
     else:
-        reading |= {
-            "dictionary": load_dictionary(config.data.dictionary or None),
-            "degrees": config.data.degrees,
-            "skipped": skipped,
-        }
+        reading |= {"degrees": config.data.degrees, "skipped": skipped}
         people = population.chosen_people(data_dir, config.get("people"))
 
         def read(split: str, limit: int) -> dict:

@@ -24,7 +24,7 @@ from auface_jax.data.samples import stable_seed
 from auface_jax.data.shards import DatasetError, ShardReader, read_info, split_names
 
 # Decoding and resizing release the interpreter's lock, so two threads help; a few batches wait.
-_READ_OPTIONS = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
+READ_OPTIONS = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
 
 
 def training_iterator(
@@ -99,7 +99,7 @@ def training_iterator(
         process_index=process_index,
         process_count=process_count,
     )
-    return iter(grain.MapDataset.source(stream).to_iter_dataset(_READ_OPTIONS))
+    return iter(grain.MapDataset.source(stream).to_iter_dataset(READ_OPTIONS))
 
 
 def load_split(

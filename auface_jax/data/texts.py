@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Int8
 
 from auface_jax import facs
-from auface_jax.data.pipeline import _READ_OPTIONS
+from auface_jax.data.pipeline import READ_OPTIONS
 from auface_jax.data.samples import stable_seed
 from auface_jax.data.shards import ShardReader, split_names
 from auface_jax.facs.paraphrase import paraphrase
@@ -43,6 +43,7 @@ def training_iterator(
     *,
     per_row: int,
     paraphrased: float,
+    dictionary: facs.Dictionary | None = None,
     process_index: int = 0,
     process_count: int = 1,
 ) -> grain.DatasetIterator:
@@ -56,6 +57,7 @@ def training_iterator(
       buckets: As there.
       per_row: Descriptions drawn of each label row, once and for all.
       paraphrased: Share of the draws that are paraphrased, differently each time.
+      dictionary: The texts, from `facs.load_dictionary`; None takes the project's own.
       process_index: Which of the processes this is.
       process_count: How many there are.
 
@@ -70,8 +72,9 @@ def training_iterator(
             f"texts.per_row is {per_row} and texts.paraphrased {paraphrased}; expected 1 or more, "
             "and a share from 0 to 1"
         )
+    rows = label_rows(directory, "train")
     dataset = (
-        grain.MapDataset.source(_Descriptions(label_rows(directory, "train"), per_row, seed))
+        grain.MapDataset.source(_Descriptions(rows, per_row, seed, dictionary))
         .seed(seed)
         .shuffle()
         .repeat()
@@ -80,7 +83,7 @@ def training_iterator(
     dataset = dataset[process_index::process_count].batch(
         batch_size, drop_remainder=True, batch_fn=_Collate(tokenizer, buckets)
     )
-    return iter(dataset.to_iter_dataset(_READ_OPTIONS))
+    return iter(dataset.to_iter_dataset(READ_OPTIONS))
 
 
 def load_split(
@@ -90,6 +93,7 @@ def load_split(
     buckets: Sequence[int],
     limit: int | None = None,
     paraphrased: float = 0.0,
+    dictionary: facs.Dictionary | None = None,
 ) -> dict:
     """One description of each distinct label row of a split, or of `limit` of them.
 
@@ -100,6 +104,7 @@ def load_split(
       buckets: As there; all texts are padded to one length.
       limit: Take at most so many rows, a seeded draw.
       paraphrased: Share of the descriptions that are paraphrased.
+      dictionary: As in `training_iterator`.
 
     Returns:
       The arrays of `training_iterator` for all rows, and the list `texts`.
@@ -109,7 +114,8 @@ def load_split(
     if limit is not None and limit < len(rows):
         rows = rows[np.sort(rng.choice(len(rows), limit, replace=False))]
     change = _Paraphrase(paraphrased)
-    described = [change.random_map(example, rng) for example in _Descriptions(rows, 1, 0)]
+    source = _Descriptions(rows, 1, 0, dictionary)
+    described = [change.random_map(example, rng) for example in source]
     arrays = _Collate(tokenizer, buckets)(described)
     return arrays | {"texts": [example["text"] for example in described]}
 
@@ -117,8 +123,15 @@ def load_split(
 class _Descriptions:
     """`per_row` descriptions of each label row; a Grain data source."""
 
-    def __init__(self, rows: Int8[np.ndarray, "M A"], per_row: int, seed: int):
+    def __init__(
+        self,
+        rows: Int8[np.ndarray, "M A"],
+        per_row: int,
+        seed: int,
+        dictionary: facs.Dictionary | None,
+    ):
         self._rows, self._per_row, self._seed = rows, per_row, seed
+        self._dictionary = dictionary
 
     def __len__(self) -> int:
         return len(self._rows) * self._per_row
@@ -130,7 +143,8 @@ class _Descriptions:
         rng = np.random.default_rng(
             stable_seed(self._seed, labels.tobytes().hex(), index % self._per_row)
         )
-        return {"labels": labels, "texts": construct_texts(facs.constructs(labels), rng)}
+        texts = construct_texts(facs.constructs(labels), rng, self._dictionary)
+        return {"labels": labels, "texts": texts}
 
 
 class _Paraphrase(grain.transforms.RandomMap):

@@ -17,13 +17,13 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from auface_jax import checkpoints, losses
 from auface_jax.batching import map_batches
 from auface_jax.data import texts
 from auface_jax.data.tokenizer import Tokenizer, load_tokenizer
-from auface_jax.facs import AU_NUMBERS
+from auface_jax.facs import AU_NUMBERS, load_dictionary
 from auface_jax.facs.other_words import STYLES, load_other_words
 from auface_jax.metrics.units import best_thresholds, f1_scores
 from auface_jax.models.au_text_recognizer import AUTextHead, AUTextRecognizer
@@ -138,15 +138,9 @@ class AUTextTask:
         self, weights: PyTree, text_tokens: np.ndarray, text_mask: np.ndarray
     ) -> Float[np.ndarray, "M A"]:
         """Tokens and mask [M, L] -> probabilities of the units, float32."""
-
-        @jax.jit
-        def probabilities(params, tokens, mask):
-            return jax.nn.sigmoid(self.recognizer.apply({"params": params}, tokens, mask))
-
         params = {**self._frozen, **weights["params"]}
-        return map_batches(
-            probabilities, params, text_tokens, text_mask, batch_size=self.config.batch_size
-        )
+        read = functools.partial(_probabilities, self.recognizer)
+        return map_batches(read, params, text_tokens, text_mask, batch_size=self.config.batch_size)
 
     def read(self, weights: PyTree, sentences: Sequence[str]) -> Float[np.ndarray, "M A"]:
         """Texts of any wording -> probabilities of the units, float32."""
@@ -215,7 +209,19 @@ class AUTextTask:
             buckets=tuple(self.config.data.buckets),
             limit=limit,
             paraphrased=paraphrased,
+            dictionary=load_dictionary(self.config.data.dictionary or None),
         )
+
+
+# Out here, so that it is compiled once for a shape, however often a text is read.
+@functools.partial(jax.jit, static_argnums=0)
+def _probabilities(
+    recognizer: AUTextRecognizer,
+    params: PyTree,
+    tokens: Int[Array, "B L"],
+    mask: Bool[Array, "B L"],
+) -> Float[Array, "B A"]:
+    return jax.nn.sigmoid(recognizer.apply({"params": params}, tokens, mask))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
