@@ -5,6 +5,7 @@ judged. A file is named for both fingerprints, so that a data set or a network t
 anew; a damaged file is too.
 """
 
+import contextlib
 import hashlib
 import os
 import zipfile
@@ -38,11 +39,10 @@ def kept(compute: Callable[[], Arrays], *what: str, folder: Path | None) -> Arra
         "\n".join((str(FORMAT_VERSION), jax.__version__, *what)).encode()
     ).hexdigest()
     path = folder / f"{key[:32]}.npz"
-    try:
+    # Not there yet, or damaged: computed, and written again.
+    with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         with np.load(path, allow_pickle=False) as stored:
             return tuple(stored[name] for name in sorted(stored.files))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        pass
     arrays = compute()
     folder.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.stem}.{os.getpid()}.npz")
