@@ -23,12 +23,14 @@ from auface_jax.evaluation.findings import Findings
 from auface_jax.evaluation.kept import cache_folder
 from auface_jax.evaluation.plots import write_plots
 from auface_jax.evaluation.population import SPLITS, load_population, same_data
-from auface_jax.evaluation.scorer import load_scorer, loss_recognizers, recognizer_fingerprint
+from auface_jax.evaluation.scorer import load_scorer
 from auface_jax.evaluation.views import Viewer
 from auface_jax.generate import Generator
 from auface_jax.log import say
+from auface_jax.loss_networks import loss_recognizers
 from auface_jax.metrics.lpips import load_lpips
 from auface_jax.pretrained import convert
+from auface_jax.recognize import load_recognizer
 from auface_jax.tasks.au_text import load_text_reader
 
 # Where converted weights are looked for when nothing else is said.
@@ -78,7 +80,7 @@ def evaluate(options: argparse.Namespace) -> None:
             )
     else:
         population = prompts.load_prompts(options.prompts, options.data)
-        pleased = {run: recognizer_fingerprint(run) for run in options.loss_recognizer}
+        pleased = {run: load_recognizer(run).fingerprint for run in options.loss_recognizer}
         about = {"images": options.images, "prompts": options.prompts}
     truth = population.seen_test()  # that C_min and C_max are of
     say(f"{population}")

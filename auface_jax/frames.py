@@ -1,5 +1,6 @@
 """Pictures of people's own: files, folders, animations and videos -> square frames, one by one."""
 
+import collections
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -55,6 +56,20 @@ def find_files(paths: Sequence[str | Path]) -> list[Path]:
     if faults:
         raise FrameError("\n".join(faults))
     return list(dict.fromkeys(files))
+
+
+def unique_stems(files: Sequence[Path]) -> list[str]:
+    """Names for results, one a file, no two alike: files of one name are told apart by a number."""
+    own, used, numbers = {path.stem for path in files}, set(), collections.Counter()
+    stems = []
+    for path in files:
+        stem = path.stem
+        while stem in used or (numbers[path.stem] and stem in own):
+            numbers[path.stem] += 1
+            stem = f"{path.stem}-{numbers[path.stem] + 1}"
+        used.add(stem)
+        stems.append(stem)
+    return stems
 
 
 def read_frames(path: Path, size: int, *, every: int = 1) -> Iterator[Frame]:

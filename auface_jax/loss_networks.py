@@ -16,6 +16,8 @@ from auface_jax.pretrained import convert, vgg
 from auface_jax.recognize import Recognizer, load_recognizer, recognizer_input
 
 PyTree = Any
+# How the fingerprints of these networks are named in an export.
+OF_LOSS = "_network"
 Features = Callable[[PyTree, Float[Array, "B H W 3"]], Float[Array, "B ..."]]
 
 
@@ -104,6 +106,28 @@ def load_anatomical(run: str) -> LossNetwork:
         return recognizer.module.apply(variables, seen).nodes
 
     return _of_recognizer(recognizer, "unit nodes of the recogniser", nodes)
+
+
+def loss_recognizers(run: str | pathlib.Path) -> dict[str, str]:
+    """Name -> fingerprint of every network that trained a run, or a run that it builds on.
+
+    They are what the export of Stage I keeps of them (`tasks.vqgan.VQGANTask.built_on`), so that
+    they are known wherever the networks' own folders are by now.
+
+    Raises:
+      checkpoints.CheckpointError: `run`, or one that it builds on, is not a finished run.
+    """
+    run = pathlib.Path(run)
+    found = {
+        f"{name} of {run}": fingerprint
+        for name, fingerprint in checkpoints.load_meta(run).items()
+        if name.endswith(OF_LOSS)
+    }
+    for required in checkpoints.load_config(run).requires.values():
+        path = pathlib.Path(required.run)
+        # A run may be named relative to where it was trained, and this may be another folder.
+        found |= loss_recognizers(path if path.exists() else run.with_name(path.name))
+    return found
 
 
 def _of_recognizer(recognizer: Recognizer, name: str, features: Features) -> LossNetwork:

@@ -18,7 +18,8 @@ import hashlib
 import itertools
 import pathlib
 import sys
-from collections.abc import Iterator, Sequence
+import types
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -92,18 +93,21 @@ def recognizer_input(
 
 
 def load_recognizer(
-    path: str | pathlib.Path, *, role: str | None = None, other: str | None = None
+    path: str | pathlib.Path,
+    *,
+    role: str | None = None,
+    pleased: Mapping[str, str] = types.MappingProxyType({}),
 ) -> Recognizer:
     """A finished run of the task `au_image`, or a folder of converted ME-GraphAU weights.
 
     Args:
       role: "loss" or "score": what it is wanted for; None for neither, when nothing depends on it.
-      other: fingerprint of the recogniser on the other side: that of a generator's loss when this
-        one is to score it.
+      pleased: name -> fingerprint of the recognisers that a generator was trained to please, when
+        this one is to score it; `loss_networks.loss_recognizers` finds those of a run.
 
     Raises:
-      checkpoints.CheckpointError: not a finished recogniser; one for the other role; or the very
-        one of `other`.
+      checkpoints.CheckpointError: not a finished recogniser; one for the other role; or one of
+        `pleased`, by whatever name.
       convert.ConversionError: a damaged folder of converted weights.
     """
     path = pathlib.Path(path)
@@ -131,11 +135,13 @@ def load_recognizer(
             f"configs/{config_name}.py"
         )
     fingerprint = weights_fingerprint(variables)
-    if other == fingerprint:
-        raise checkpoints.CheckpointError(
-            f"{path} has the very weights ({fingerprint[:12]}) of the recogniser on the other "
-            "side: losses and scores need two that were trained apart"
-        )
+    for name, of_loss in pleased.items():
+        if fingerprint == of_loss:
+            raise checkpoints.CheckpointError(
+                f"{path} has the very weights ({fingerprint[:12]}) of {name}, which a loss used: "
+                "a generator must not be judged by what it was trained to please. Use a recogniser "
+                "that was trained apart (configs/au_image.py)"
+            )
     return Recognizer(str(path), module, jax.device_put(variables), size, crop, found, fingerprint)
 
 
@@ -214,14 +220,6 @@ def overlay(frame: frames.Frame, probabilities: Float[np.ndarray, " A"]) -> Imag
     threshold = left + bar_width * THRESHOLD
     draw.line((threshold, line / 6, threshold, side - line / 6), fill="#777777")
     return page
-
-
-def overlay_path(folder: pathlib.Path, frame: frames.Frame, names: dict) -> pathlib.Path:
-    """Where the annotated picture of a frame goes; files of one name are told apart by a number."""
-    stems = [path for path in names if path.stem == frame.path.stem]
-    twin = f"-{stems.index(frame.path) + 1}" if len(stems) > 1 else ""
-    number = f"_{frame.number:05d}" if names[frame.path] else ""
-    return folder / f"{frame.path.stem}{twin}{number}.png"
 
 
 def read_texts(file: str) -> dict[int, str]:
@@ -308,7 +306,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(str(error))
     out.parent.mkdir(parents=True, exist_ok=True)
     faults, rows = [], 0
-    moving = {path: path.suffix.lower() not in (".jpg", ".jpeg", ".png", ".bmp") for path in files}
+    stems = dict(zip(files, frames.unique_stems(files), strict=True))
     with out.open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["path", "frame", *(f"AU{number}" for number in AU_NUMBERS)])
@@ -316,9 +314,13 @@ def main(arguments: list[str] | None = None) -> None:
             table.writerow([frame.path, frame.number, *(f"{value:.4f}" for value in found)])
             rows += 1
             if options.overlay:
-                path = overlay_path(pathlib.Path(options.overlay), frame, moving)
+                still = frame.path.suffix.lower() in (".jpg", ".jpeg", ".png", ".bmp")
+                name = stems[frame.path] + ("" if still else f"_{frame.number:05d}")
                 pictures.save_png(
-                    overlay(frame, found), path, source=frame.path, recognizer=recognizer.name
+                    overlay(frame, found),
+                    pathlib.Path(options.overlay) / f"{name}.png",
+                    source=frame.path,
+                    recognizer=recognizer.name,
                 )
     print(f"{out}: {rows} faces of {len(files) - len(faults)} files, read by {recognizer.name}")
     if faults:

@@ -20,6 +20,7 @@ from auface_jax import checkpoints, frames, pictures
 from auface_jax.batching import map_batches
 from auface_jax.generate import as_cropped, frame_photograph
 from auface_jax.log import say
+from auface_jax.loss_networks import loss_recognizers
 from auface_jax.metrics.lpips import load_lpips, paired_distances
 from auface_jax.metrics.ssim import ssim
 from auface_jax.models.vqgan import VQGAN
@@ -96,27 +97,6 @@ def reconstruction_sheet(
     )
 
 
-def unique_stems(files: Sequence[pathlib.Path]) -> list[str]:
-    """Names for results, one a file; files of one name are told apart by a number."""
-    stems, seen = [], {}
-    for path in files:
-        seen[path.stem] = number = seen.get(path.stem, 0) + 1
-        stems.append(path.stem if number == 1 else f"{path.stem}-{number}")
-    return stems
-
-
-def load_judge(folder: str, run: pathlib.Path):
-    """A recogniser for scores that no loss of `run` used.
-
-    Raises:
-      checkpoints.CheckpointError: it is none.
-    """
-    meta = checkpoints.load_meta(run)
-    for loss in ("anatomical_network", "perceptual_network"):
-        judge = load_recognizer(folder, role="score", other=meta.get(loss))
-    return judge
-
-
 def load_stage1(run: pathlib.Path) -> tuple[VQGAN, dict, pathlib.Path]:
     """A finished Stage I run: module, weights and the folder of its data.
 
@@ -164,7 +144,10 @@ def main(arguments: list[str] | None = None) -> None:
         files = frames.find_files(options.images)
         vqgan, weights, data_dir = load_stage1(run)
         lpips = load_lpips(*options.lpips) if options.lpips else None
-        judge = load_judge(options.recognizer, run) if options.recognizer else None
+        judge = None
+        if options.recognizer:
+            pleased = loss_recognizers(run)
+            judge = load_recognizer(options.recognizer, role="score", pleased=pleased)
     except (ValueError, OSError) as error:
         parser.error(str(error))
     read, images = read_faces(
@@ -200,7 +183,7 @@ def write_results(
 ) -> None:
     """`table.csv`, `sheet.png`, and in `pictures/` a PNG a reconstruction."""
     about = {"synthetic": "true", "run": run, "software": "auface_jax"}
-    for path, stem, made in zip(files, unique_stems(files), levels[:, -1], strict=True):
+    for path, stem, made in zip(files, frames.unique_stems(files), levels[:, -1], strict=True):
         picture = Image.fromarray(made)
         pictures.save_png(picture, out / "pictures" / f"{stem}.png", source=path, **about)
     page = reconstruction_sheet(images[:SHEET_ROWS], levels[:SHEET_ROWS])

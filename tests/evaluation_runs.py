@@ -28,13 +28,13 @@ def build_data(folder, **options):
     return folder
 
 
-def write_run(folder, config, *, seed=0):
+def write_run(folder, config, *, seed=0, **meta):
     """What `train` exports, at the initial weights of a config."""
     task, tokenizer = make_task(config, config.num_steps), load_tokenizer("")
     batch = pipeline.load_split(config.data.dir, "train", tokenizer, (64,))
     batch = {name: value for name, value in batch.items() if isinstance(value, np.ndarray)}
     state = jax.jit(task.init)(jax.random.key(seed), batch)
-    meta = {"text_tokenizer": tokenizer.fingerprint}
+    meta = {"text_tokenizer": tokenizer.fingerprint} | meta
     checkpoints.save_export(folder, task.export(state), config, meta)
     return folder
 

@@ -10,11 +10,13 @@ import tiny
 from PIL import Image
 
 from auface_jax import evaluate
-from auface_jax.evaluation import measures, scorer, views
+from auface_jax.evaluation import measures, views
 from auface_jax.evaluation.drawing import draw
 from auface_jax.evaluation.population import load_population
 from auface_jax.generate import Generator
+from auface_jax.loss_networks import loss_recognizers
 from auface_jax.metrics.features import Features
+from auface_jax.recognize import load_recognizer
 
 
 @pytest.fixture(scope="module")
@@ -235,20 +237,21 @@ def test_what_a_loss_used_may_not_judge(runs, data, tmp_path, capsys):
     message = refused(capsys, *run, "--scorer", teacher)
     assert "role 'loss' and is asked to be one for 'score'" in message
 
-    # The very weights under another role, in a run that names the teacher.
+    # The very weights under another role: Stage I's export keeps those that trained it.
+    fingerprint = load_recognizer(teacher).fingerprint
+    pleased = evaluation_runs.write_run(
+        tmp_path / "pleased", tiny.stage1_config(data=str(data)), anatomical_network=fingerprint
+    )
     taught = tiny.stage2_config(data=str(data))
-    taught.requires.stage1.run = str(runs["stage1"])
+    taught.requires.stage1.run = str(pleased)
     taught.requires.au_probe.run = str(runs["au_probe"])
-    with taught.unlocked():
-        taught.requires.teacher = {"run": str(teacher)}
     taught = evaluation_runs.write_run(tmp_path / "taught", taught)
-    assert list(scorer.loss_recognizers(taught)) == [str(teacher)]
+    assert loss_recognizers(taught) == {f"anatomical_network of {pleased}": fingerprint}
     message = refused(
         capsys, "--run", taught, "--out", tmp_path / "out", "--scorer", runs["au_image"]
     )
     assert "has the very weights" in message and "trained to please" in message
-    # The probe and a scorer are named by a run too, and no loss uses them.
-    assert scorer.loss_recognizers(runs["stage2"]) == {}
+    assert loss_recognizers(runs["stage2"]) == {}
 
     prompts, images = outside(runs, data, tmp_path)
     theirs = ("--prompts", prompts, "--images", images, "--out", tmp_path / "out")

@@ -3,6 +3,7 @@
 import csv
 import io
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -232,6 +233,12 @@ def test_texts_that_cannot_be_read_leave_no_table(
     assert not (tmp_path / "table.csv").exists()
 
 
+def test_results_of_files_have_names_of_their_own():
+    files = [Path(name) for name in ("x/a.png", "a-2.png", "y/a.jpg", "z/a.gif", "b.png", "a.bmp")]
+    assert frames.unique_stems(files) == ["a", "a-2", "a-3", "a-4", "b", "a-5"]
+    assert frames.unique_stems(files[::-1]) == ["a", "b", "a-3", "a-4", "a-2", "a-5"]
+
+
 # --- Roles ---------------------------------------------------------------------------------------
 
 
@@ -239,7 +246,7 @@ def test_recognisers_are_never_swapped(run, tmp_path):
     loss = write_run(tmp_path / "loss", role="loss", seed=1)
     judge, teacher = load_recognizer(run, role="score"), load_recognizer(loss, role="loss")
     assert judge.fingerprint != teacher.fingerprint
-    load_recognizer(run, role="score", other=teacher.fingerprint)
+    load_recognizer(run, role="score", pleased={"the teacher": teacher.fingerprint})
     with pytest.raises(checkpoints.CheckpointError, match="'loss'.*'score'.*configs/au_image.py"):
         load_recognizer(loss, role="score")
     with pytest.raises(checkpoints.CheckpointError, match="'score'.*configs/au_image_loss.py"):
@@ -252,8 +259,8 @@ def test_a_copy_under_another_role_is_still_found_out(run, tmp_path):
     twin = write_run(tmp_path / "twin", role="loss")
     teacher = load_recognizer(twin, role="loss")
     assert teacher.fingerprint == load_recognizer(run).fingerprint
-    with pytest.raises(checkpoints.CheckpointError, match="the very weights"):
-        load_recognizer(run, role="score", other=teacher.fingerprint)
+    with pytest.raises(checkpoints.CheckpointError, match="the very weights.*of the teacher"):
+        load_recognizer(run, role="score", pleased={"the teacher": teacher.fingerprint})
 
 
 def test_runs_that_are_no_recognisers_are_refused(tmp_path, monkeypatch):

@@ -1,13 +1,11 @@
 """The recogniser that judges: units and features of each picture, in one pass.
 
 It must not be what a loss of the judged system used: a generator finds out what its teacher
-overlooks. A run's recognisers are found through its config and compared by the fingerprint of
-their weights.
+overlooks.
 """
 
 import dataclasses
 import functools
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,10 +21,10 @@ from auface_jax.evaluation.drawing import batch_size
 from auface_jax.metrics.features import Features, extract
 from auface_jax.pretrained import convert
 from auface_jax.recognize import load_recognizer, recognizer_input, weights_fingerprint
+from auface_jax.tasks.au_image import THRESHOLD
 from auface_jax.tasks.au_probe import AUProbe, AUProbeTask
 
 PyTree = Any
-THRESHOLD = 0.5  # from which probability on a unit is read as present
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -93,7 +91,7 @@ def load_scorer(path: str | Path, *, pleased: Mapping[str, str]) -> Scorer:
 
     Args:
       pleased: name -> fingerprint of the recognisers that the judged system was trained to please;
-        see `loss_recognizers`.
+        see `recognize.load_recognizer`. The probe may always judge: no loss reads it.
 
     Raises:
       checkpoints.CheckpointError: it is none of these, its role is to train, or it is one of
@@ -107,24 +105,15 @@ def load_scorer(path: str | Path, *, pleased: Mapping[str, str]) -> Scorer:
         variables = checkpoints.load_export(path)
         fingerprint = weights_fingerprint(variables)
         function = functools.partial(_read_probe, probe)
-        scorer = Scorer(str(path), "au_probe", fingerprint, function, variables)
-    elif published or task == "au_image":
-        found = load_recognizer(path, role="score")
+        return Scorer(str(path), "au_probe", fingerprint, function, variables)
+    if published or task == "au_image":
+        found = load_recognizer(path, role="score", pleased=pleased)
         function = functools.partial(_read_recognizer, found.module, found.size, found.crop)
-        scorer = Scorer(str(path), "au", found.fingerprint, function, found.variables)
-    else:
-        raise checkpoints.CheckpointError(
-            f"{path} is a run of the task {task}; pictures are judged by a run of au_image (python "
-            "-m auface_jax.train --config configs/au_image.py) or by a quickstart's au_probe"
-        )
-    for name, fingerprint in pleased.items():
-        if fingerprint == scorer.fingerprint:
-            raise checkpoints.CheckpointError(
-                f"the scorer {path} has the very weights ({fingerprint[:12]}) of {name}, which a "
-                "loss of the judged system used: it would be judged by what it was trained to "
-                "please. Use a recogniser that was trained apart (configs/au_image.py)"
-            )
-    return scorer
+        return Scorer(str(path), "au", found.fingerprint, function, found.variables)
+    raise checkpoints.CheckpointError(
+        f"{path} is a run of the task {task}; pictures are judged by a run of au_image (python "
+        "-m auface_jax.train --config configs/au_image.py) or by a quickstart's au_probe"
+    )
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
@@ -145,44 +134,3 @@ def _read_probe(probe: AUProbe, variables: PyTree, batch: dict[str, Array]):
 
 
 _LAST = "Dense_1"  # the probe's layer before its logits
-
-
-def loss_recognizers(run: str | Path) -> dict[str, str]:
-    """Name -> fingerprint of every recogniser that a run, or one it builds on, may have pleased.
-
-    Runs and converted weights that the configs name anywhere are looked at. Not counted are runs
-    whose role is to score, which no loss accepts, and the probe, which no loss reads.
-
-    Raises:
-      checkpoints.CheckpointError: `run` is not a finished run.
-    """
-    run, found = Path(run), {}
-    for leaf in _strings(checkpoints.load_config(run).to_dict()):
-        # A run may be named relative to where it was trained, and this may be another folder.
-        places = (Path(leaf), run.parent / Path(leaf).name)
-        path = next((place for place in places if os.path.isdir(place)), None)
-        if path is None or path.resolve() == run.resolve():
-            continue
-        if (path / convert.DESCRIPTION).is_file():
-            loaded = convert.load(path)
-            if loaded.network == "me_graphau":
-                found[str(path)] = weights_fingerprint(loaded.variables)
-        elif checkpoints.has_export(path):
-            config = checkpoints.load_config(path)
-            if config.task == "au_image" and config.role != "score":
-                found[str(path)] = weights_fingerprint(checkpoints.load_export(path))
-            elif config.task in ("vqgan", "maskgit"):
-                found |= loss_recognizers(path)
-    return found
-
-
-def recognizer_fingerprint(path: str | Path) -> str:
-    """The fingerprint of any recogniser's weights, whatever its role."""
-    return load_recognizer(path).fingerprint
-
-
-def _strings(tree: Any) -> list[str]:
-    """The words of a config that could name a folder."""
-    if isinstance(tree, Mapping):
-        return [word for value in tree.values() for word in _strings(value)]
-    return [tree] if isinstance(tree, str) and tree else []

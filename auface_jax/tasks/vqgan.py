@@ -25,7 +25,7 @@ from PIL import Image
 from auface_jax import losses, pictures
 from auface_jax.batching import map_batches
 from auface_jax.gate import Gate
-from auface_jax.loss_networks import LossNetwork, load_anatomical, load_perceptual
+from auface_jax.loss_networks import OF_LOSS, LossNetwork, load_anatomical, load_perceptual
 from auface_jax.models import quantizer
 from auface_jax.models.discriminator import PatchDiscriminator
 from auface_jax.models.vqgan import VQGAN, principal_components
@@ -120,7 +120,7 @@ class VQGANTask:
 
     def built_on(self) -> dict[str, str]:
         """Fingerprints of `loss_networks`."""
-        return {f"{name}_network": n.fingerprint for name, n in self.loss_networks.items()}
+        return {f"{name}{OF_LOSS}": n.fingerprint for name, n in self.loss_networks.items()}
 
     def step(
         self, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
@@ -317,7 +317,7 @@ class VQGANTask:
         for level in range(vqgan.levels):
             figures[f"usage_level{level}"] = float(usage[level])
             figures[f"perplexity_level{level}"] = float(perplexity[level])
-        notes = {f"{name}_network": network.name for name, network in self.loss_networks.items()}
+        notes = {f"{name}{OF_LOSS}": network.name for name, network in self.loss_networks.items()}
         return Evaluation(figures, self.sample(state, frozen, splits), notes)
 
     def _level_sheet(self, weights: PyTree, image: np.ndarray) -> Image.Image:
