@@ -10,7 +10,7 @@ import tiny
 from PIL import Image
 
 from auface_jax import evaluate
-from auface_jax.evaluation import measures, views
+from auface_jax.evaluation import measures, scorer, views
 from auface_jax.evaluation.drawing import draw
 from auface_jax.evaluation.population import load_population
 from auface_jax.generate import Generator
