@@ -26,10 +26,11 @@ def get_config(preset: str = "") -> ConfigDict:
             "requires": {},
             "data": presets.data_config(preset),
             # Descriptions drawn of each label row, and how often one is put in other words.
-            "texts": {"per_row": 5, "paraphrased": 0.85},
+            # `group` batches are drawn at once and parted by length: see data/texts.py.
+            "texts": {"per_row": 5, "paraphrased": 0.85, "group": 8},
             "mesh": {"fsdp": 1},
             "seed": 4,
-            "num_steps": 3_000,
+            "num_steps": 1_000,
             "batch_size": 64,
             "model": {
                 "text_encoder": {
@@ -46,6 +47,7 @@ def get_config(preset: str = "") -> ConfigDict:
             },
             "optimizer": {
                 "learning_rate": 3e-3,
+                "muon": 1.0,  # see configs/stage1.py
                 "warmup": 100,
                 "decay": 0.5,
                 "b1": 0.9,
@@ -61,8 +63,7 @@ def get_config(preset: str = "") -> ConfigDict:
             "eval_images": 2_000,  # label rows
         }
     )
-    # Paraphrases are shorter than our texts; short batches cost less.
-    config.data.buckets = (64, 128, 192)
+    config.data.buckets = (32, 48, 64, 96, 128, 256)
     if preset == "open":
         config.model.text_encoder.update(
             {"d_model": 256, "d_kv": 64, "d_ff": 512, "num_layers": 4, "num_heads": 4}
@@ -70,8 +71,8 @@ def get_config(preset: str = "") -> ConfigDict:
         config.model.update({"width": 512, "dtype": "bfloat16"})
         config.update({"num_steps": 20_000, "batch_size": 256, "log_every": 200})
         config.update({"checkpoint_every": 2_000, "ema_decay": 0.999})
-        config.optimizer.update({"learning_rate": 1e-3, "warmup": 500})
-        config.data.buckets = (128, 256, 512)
+        config.optimizer.update({"muon": 0.0, "learning_rate": 1e-3, "warmup": 500})
+        config.data.buckets = (32, 64, 96, 128, 256, 512)
     elif preset == "paper":
         config.model.text_encoder = ConfigDict(SIZES["t5-large"])
         config.model.update({"text_weights": "weights/t5-large", "width": 1024})
@@ -80,5 +81,5 @@ def get_config(preset: str = "") -> ConfigDict:
         config.data.buckets = (128, 256, 512, 1024, 2048)
         config.update({"num_steps": 20_000, "batch_size": 32, "log_every": 200})
         config.update({"checkpoint_every": 2_000, "ema_decay": 0.999})
-        config.optimizer.update({"learning_rate": 3e-4, "warmup": 500})
+        config.optimizer.update({"muon": 0.0, "learning_rate": 3e-4, "warmup": 500})
     return config.lock()

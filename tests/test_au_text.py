@@ -1,5 +1,7 @@
 """The text recogniser: its batches, its perceptron, frozen encoders, runs, and what it reads."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,7 +44,7 @@ def test_label_rows_are_those_of_the_records_each_once(data):
 
 
 def stream(data, **options):
-    options = {"per_row": 5, "paraphrased": 0.5, "seed": 0, "batch_size": 8} | options
+    options = {"per_row": 5, "paraphrased": 0.5, "group": 1, "seed": 0, "batch_size": 8} | options
     return texts.training_iterator(data, tokenizer=TOKENIZER, buckets=BUCKETS, **options)
 
 
@@ -72,15 +74,41 @@ def test_paraphrases_differ_from_epoch_to_epoch(data):
     assert len(one & two) < 0.2 * epoch
 
 
-def test_the_stream_goes_on_from_a_state_and_is_dealt_to_processes(data):
-    whole = stream(data, batch_size=4)
-    batches = [next(whole) for _ in range(4)]
-    resumed = stream(data, batch_size=4)
-    resumed.set_state({"next_index": 2})
-    np.testing.assert_array_equal(next(resumed)["text_tokens"], batches[2]["text_tokens"])
+@pytest.mark.parametrize("group", [1, 3])
+def test_the_stream_goes_on_from_a_state(data, group):
+    whole = stream(data, batch_size=4, group=group)
+    next(whole), next(whole)
+    state, third = whole.get_state(), next(whole)
+    resumed = stream(data, batch_size=4, group=group)
+    resumed.set_state(state)
+    np.testing.assert_array_equal(next(resumed)["text_tokens"], third["text_tokens"])
+
+
+def test_the_stream_is_dealt_to_processes(data):
+    whole = next(stream(data, batch_size=4))["labels"]
     parts = [next(stream(data, batch_size=2, process_index=i, process_count=2)) for i in range(2)]
-    np.testing.assert_array_equal(parts[0]["labels"], batches[0]["labels"][::2])
-    np.testing.assert_array_equal(parts[1]["labels"], batches[0]["labels"][1::2])
+    dealt = np.stack([part["labels"] for part in parts], 1).reshape(whole.shape)
+    assert sorted(map(bytes, dealt)) == sorted(map(bytes, whole))
+    assert {bytes(row) for row in parts[0]["labels"]} != {bytes(row) for row in parts[1]["labels"]}
+
+
+def test_batches_of_a_group_are_parted_by_length_and_lose_nothing(data):
+    drawn = next(stream(data, batch_size=32))
+    parted = stream(data, batch_size=8, group=4)
+    batches = [next(parted) for _ in range(4)]
+    lengths = [batch["text_mask"].sum(1) for batch in batches]
+    in_order = sorted(lengths, key=lambda found: (found.min(), found.max()))
+    assert all(a.max() <= b.min() for a, b in itertools.pairwise(in_order))
+    for batch, found in zip(batches, lengths, strict=True):
+        length = batch["text_tokens"].shape[1]
+        assert length == min(bucket for bucket in BUCKETS if bucket >= found.max())
+        assert batch["text_mask"].shape == batch["text_tokens"].shape
+
+    def said(batch):
+        rows = zip(batch["labels"], batch["text_tokens"], batch["text_mask"], strict=True)
+        return [(bytes(labels), bytes(tokens[mask])) for labels, tokens, mask in rows]
+
+    assert sorted(said(drawn)) == sorted(row for batch in batches for row in said(batch))
 
 
 def test_a_split_is_the_same_each_time_and_can_be_cut(data):
@@ -91,8 +119,8 @@ def test_a_split_is_the_same_each_time_and_can_be_cut(data):
 
 
 def test_options_that_make_no_stream_are_refused(data):
-    with pytest.raises(ValueError, match="texts.per_row is 0 and texts.paraphrased 1.5"):
-        stream(data, per_row=0, paraphrased=1.5)
+    with pytest.raises(ValueError, match="texts.per_row is 0, .*1.5 and texts.group 0"):
+        stream(data, per_row=0, paraphrased=1.5, group=0)
     with pytest.raises(DatasetError, match="has no split 'dev'"):
         texts.label_rows(data, "dev")
 
@@ -145,7 +173,7 @@ def test_every_preset_has_a_state_and_a_step(preset, monkeypatch):
 def test_it_learns_what_words_mean(data):
     """Twelve words of one unit each, alone or together."""
     made = config(data)
-    made.optimizer.update({"learning_rate": 5e-3, "warmup": 1, "decay": 0.2})
+    made.optimizer.update({"learning_rate": 5e-3, "muon": 0.0, "warmup": 1, "decay": 0.2})
     task = AUTextTask(made, num_steps=150)
     rng = np.random.default_rng(0)
     labels = (rng.random((64, 12)) < 0.3).astype(np.int8)

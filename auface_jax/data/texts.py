@@ -43,6 +43,7 @@ def training_iterator(
     *,
     per_row: int,
     paraphrased: float,
+    group: int,
     dictionary: facs.Dictionary | None = None,
     process_index: int = 0,
     process_count: int = 1,
@@ -57,6 +58,8 @@ def training_iterator(
       buckets: As there.
       per_row: Descriptions drawn of each label row, once and for all.
       paraphrased: Share of the draws that are paraphrased, differently each time.
+      group: Batches drawn at once and parted by length, so that short texts are not padded to the
+        longest of many; their order stays random.
       dictionary: The texts, from `facs.load_dictionary`; None takes the project's own.
       process_index: Which of the processes this is.
       process_count: How many there are.
@@ -67,10 +70,10 @@ def training_iterator(
     """
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}, expected 1 or more")
-    if per_row < 1 or not 0.0 <= paraphrased <= 1.0:
+    if per_row < 1 or not 0.0 <= paraphrased <= 1.0 or group < 1:
         raise ValueError(
-            f"texts.per_row is {per_row} and texts.paraphrased {paraphrased}; expected 1 or more, "
-            "and a share from 0 to 1"
+            f"texts.per_row is {per_row}, texts.paraphrased {paraphrased} and texts.group {group}; "
+            "expected 1 or more, a share from 0 to 1, and 1 or more"
         )
     rows = label_rows(directory, "train")
     dataset = (
@@ -80,10 +83,13 @@ def training_iterator(
         .repeat()
         .random_map(_Paraphrase(paraphrased))
     )
-    dataset = dataset[process_index::process_count].batch(
-        batch_size, drop_remainder=True, batch_fn=_Collate(tokenizer, buckets)
+    dataset = (
+        dataset[process_index::process_count]
+        .batch(batch_size * group, drop_remainder=True, batch_fn=_Collate(tokenizer, buckets))
+        .random_map(_PartByLength(group, buckets))
+        .to_iter_dataset(READ_OPTIONS)
     )
-    return iter(dataset.to_iter_dataset(READ_OPTIONS))
+    return iter(grain.experimental.FlatMapIterDataset(dataset, _EachBatch(group)))
 
 
 def load_split(
@@ -158,6 +164,38 @@ class _Paraphrase(grain.transforms.RandomMap):
         changed = rng.random() < self._share
         text = paraphrase(labels, texts, rng) if changed else " ".join(texts)
         return {"labels": labels, "text": text}
+
+
+class _PartByLength(grain.transforms.RandomMap):
+    """A large batch -> `group` batches in random order, each of texts of about one length."""
+
+    def __init__(self, group: int, buckets: Sequence[int]):
+        self._group, self._buckets = group, tuple(buckets)
+
+    def random_map(self, element: dict, rng: np.random.Generator) -> list[dict]:
+        lengths = element["text_mask"].sum(1)
+        parts = np.argsort(lengths, kind="stable").reshape(self._group, -1)
+        batches = []
+        for rows in rng.permutation(parts):
+            length = next(bucket for bucket in self._buckets if bucket >= lengths[rows].max())
+            batches.append(
+                {
+                    "labels": element["labels"][rows],
+                    "text_tokens": element["text_tokens"][rows, :length],
+                    "text_mask": element["text_mask"][rows, :length],
+                }
+            )
+        return batches
+
+
+class _EachBatch(grain.experimental.FlatMapTransform):
+    """A list of batches -> the batches."""
+
+    def __init__(self, group: int):
+        self.max_fan_out = group
+
+    def flat_map(self, element: list[dict]) -> list[dict]:
+        return element
 
 
 class _Collate:
