@@ -312,24 +312,12 @@ def whole(dataset, tmp_path_factory):
 
 
 @pytest.mark.parametrize("killed_at", [3, 5])  # the checkpoint before is of stage 1, of stage 2
-def test_a_killed_run_goes_on_bit_for_bit_in_either_stage(
-    killed_at, dataset, whole, tmp_path, monkeypatch
-):
+def test_a_killed_run_goes_on_bit_for_bit_in_either_stage(killed_at, dataset, whole, tmp_path):
     config = tiny.au_image_config(data=str(dataset))
     assert config.stage1_steps == 3 and config.checkpoint_every == 2
 
-    class Killed(Exception):
-        pass
-
-    def die(self, step, values):
-        if step == killed_at:
-            raise Killed
-        return {}
-
-    with monkeypatch.context() as patched:
-        patched.setattr(train.Progress, "report", die)
-        with pytest.raises(Killed):
-            train.train(config, tmp_path)
+    with tiny.killed_at(killed_at):
+        train.train(config, tmp_path)
     np.testing.assert_equal(train.train(config, tmp_path), whole[1])
     runs = (checkpoints.load_export(workdir) for workdir in (tmp_path, whole[0]))
     jax.tree.map(np.testing.assert_array_equal, *runs)

@@ -145,7 +145,7 @@ def test_the_perceptron_has_four_layers_and_sees_no_padding():
 
 
 @pytest.mark.parametrize("preset", ["paper", "open", "quickstart"])
-def test_every_preset_has_a_state_and_a_step(preset, monkeypatch):
+def test_every_preset_has_a_state_and_a_step(preset):
     made = train.load_config_file(tiny.CONFIGS / "au_text.py", preset)
     task = make_task(made, made.num_steps)
     assert isinstance(task, AUTextTask)
@@ -210,22 +210,12 @@ def test_a_run_tells_each_figure_and_can_be_read_with(run, data):
     assert reader.probabilities([]).shape == (0, 12)
 
 
-def test_a_killed_run_goes_on_bit_for_bit(run, data, tmp_path, monkeypatch):
+def test_a_killed_run_goes_on_bit_for_bit(run, data, tmp_path):
     workdir, figures = run
     made = config(data)
 
-    class Killed(Exception):
-        pass
-
-    def die(self, step, values):
-        if step == made.checkpoint_every + 1:
-            raise Killed
-        return {}
-
-    with monkeypatch.context() as patched:
-        patched.setattr(train.Progress, "report", die)
-        with pytest.raises(Killed):
-            train.train(made, tmp_path / "run")
+    with tiny.killed_at(made.checkpoint_every + 1):
+        train.train(made, tmp_path / "run")
     assert not checkpoints.has_export(tmp_path / "run")
     np.testing.assert_equal(train.train(config(data), tmp_path / "run"), figures)
     ours, theirs = checkpoints.load_export(tmp_path / "run"), checkpoints.load_export(workdir)

@@ -235,7 +235,7 @@ def test_the_gate_waits_for_its_start_step():
     assert WORST == 2.0 and not pass_through([0.01], threshold=0.1)[1][0]
 
 
-def test_the_gate_survives_resuming(teacher, tmp_path, monkeypatch):
+def test_the_gate_survives_resuming(teacher, tmp_path):
     data = str(tiny.build_data(tmp_path / "data"))
     # Opened by a threshold that everything is under, once four steps are done.
     config = config_of(teacher, data=data, threshold=10.0, start_step=4)
@@ -245,18 +245,8 @@ def test_the_gate_survives_resuming(teacher, tmp_path, monkeypatch):
     assert [line["loss/anatomical_gate"] for line in lines] == [0, 0, 0, 0, 1, 1]
     assert train.read_lines(whole / "metrics.jsonl")[-1]["perceptual_network"].startswith("subst")
 
-    class Killed(Exception):
-        pass
-
-    def die(self, step, values):
-        if step == 5:
-            raise Killed
-        return {}
-
-    with monkeypatch.context() as patched:
-        patched.setattr(train.Progress, "report", die)
-        with pytest.raises(Killed):
-            train.train(config, tmp_path / "killed")
+    with tiny.killed_at(5):
+        train.train(config, tmp_path / "killed")
     train.train(config, tmp_path / "killed")
     runs = (checkpoints.load_export(tmp_path / name) for name in ("killed", "whole"))
     jax.tree.map(np.testing.assert_array_equal, *runs)

@@ -1,13 +1,17 @@
 """Configs, networks and data small enough to train in a test."""
 
+import contextlib
 import importlib.util
 import os
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
+import pytest
 from ml_collections import ConfigDict
 from small_dataset import write_folder
 
+from auface_jax import train
 from auface_jax.data import build
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -165,3 +169,20 @@ def records(count: int, *, length: int = 6, vocab_size: int = 50) -> dict[str, n
         "text_tokens": rng.integers(1, vocab_size, (count, length)).astype(np.int32),
         "text_mask": np.arange(length) < lengths[:, None],
     }
+
+
+class Killed(Exception):
+    """Stands for a kill in `killed_at`."""
+
+
+@contextlib.contextmanager
+def killed_at(step: int):
+    """Within it, training dies when it reports `step`; expects that it does."""
+
+    def die(self, reported, values):
+        if reported == step:
+            raise Killed
+        return {}
+
+    with mock.patch.object(train.Progress, "report", die), pytest.raises(Killed):
+        yield
