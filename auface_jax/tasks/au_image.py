@@ -11,6 +11,7 @@ have other seeds, backbones and halves of the training people (`configs/`), and
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -222,13 +223,16 @@ def predict(
     batch_size: int,
 ) -> Float[np.ndarray, "M A"]:
     """Probabilities of the units in the central `crop` x `crop` pixels of each image."""
+    read = functools.partial(_probabilities, recognizer, crop)
+    return map_batches(read, variables, images, batch_size=batch_size)
 
-    @jax.jit
-    def probabilities(variables, images):
-        images = centre_crop(pictures.to_float(images), crop)
-        return recognizer.apply(variables, images).probabilities
 
-    return map_batches(probabilities, variables, images, batch_size=batch_size)
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _probabilities(
+    recognizer: AURecognizer, crop: int, variables: PyTree, images: UInt8[Array, "B S S 3"]
+) -> Float[Array, "B A"]:
+    images = centre_crop(pictures.to_float(images), crop)
+    return recognizer.apply(variables, images).probabilities
 
 
 def centre_crop(image: Float[Array, "B H W C"], crop: int) -> Float[Array, "B S S C"]:
