@@ -99,7 +99,7 @@ def test_parity_with_lpips(record_property, tmp_path, backbone):
     module, variables = lpips.combine(backbone, variables, converted.variables)
 
     rng = np.random.default_rng(1)
-    pair = [rng.uniform(-1, 1, (2, 64, 96, 3)).astype(np.float32) for _ in range(2)]
+    pair = [rng.uniform(-1, 1, (6, 64, 96, 3)).astype(np.float32) for _ in range(2)]
     with torch.no_grad():
         expected, depths = theirs(
             *(torch.from_numpy(x.transpose(0, 3, 1, 2)) for x in pair), retPerLayer=True
