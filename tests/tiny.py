@@ -11,8 +11,8 @@ import pytest
 from ml_collections import ConfigDict
 from small_dataset import write_folder
 
-from auface_jax import train
 from auface_jax.data import build
+from auface_jax.log import Progress
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
@@ -69,7 +69,7 @@ def build_data(folder: Path) -> Path:
 
 def load_config(name: str, preset: str = "quickstart") -> ConfigDict:
     """The config of a file in `configs/`, at its full size."""
-    # Not by `train.load_config_file`: the command's own process has that module under another name.
+    # Nothing here imports `train`: in its command's own process that module has another name.
     spec = importlib.util.spec_from_file_location(f"full_{name}", CONFIGS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -184,5 +184,5 @@ def killed_at(step: int):
             raise Killed
         return {}
 
-    with mock.patch.object(train.Progress, "report", die), pytest.raises(Killed):
+    with mock.patch.object(Progress, "report", die), pytest.raises(Killed):
         yield
