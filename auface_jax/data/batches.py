@@ -114,16 +114,34 @@ class BatchMaker:
         self._kept_records: dict[int, Record] = {}
         self._kept_images: dict[tuple[int, bool], UInt8[np.ndarray, "S S 3"]] = {}
 
+    def text_length(self, indices: Sequence[int], choose: Choose) -> int:
+        """What the texts of these records are padded to, without their images being touched.
+
+        Several processes make one batch together and must agree on its shape. Where records may be
+        left out it is the longest bucket: which ones, only those know who read the images.
+        """
+        if self._skipped is not None or len(self._buckets) == 1:
+            return self._buckets[-1]
+        texts = [choose(place, record)[1] for place, record in enumerate(self._read(indices))]
+        return self._tokenizer.encode_batch(texts, self._buckets)[0].shape[1]
+
     def make(
-        self, indices: Sequence[int], choose: Choose, *, replace: bool = False
+        self,
+        indices: Sequence[int],
+        choose: Choose,
+        *,
+        replace: bool = False,
+        text_length: int | None = None,
     ) -> tuple[dict[str, np.ndarray], list[Record], list[str]]:
         """The arrays of the records `indices`, the records, and their texts.
 
         A record that is left out is missing from all three. With `replace` the next one of the
-        split that can be read stands in its place.
+        split that can be read stands in its place. Texts are padded to `text_length`; None takes
+        the shortest bucket that fits.
         """
+        buckets = self._buckets if text_length is None else (text_length,)
         try:
-            return self._make(indices, choose)
+            return self._make(indices, choose, buckets)
         except RecordError:
             if self._skipped is None:
                 raise
@@ -131,10 +149,10 @@ class BatchMaker:
         readable = [index for index in found if index is not None]
         if not readable:
             raise RecordError(f"{self._records.directory}: none of the records can be read")
-        return self._make(readable, choose)
+        return self._make(readable, choose, buckets)
 
     def _make(
-        self, indices: Sequence[int], choose: Choose
+        self, indices: Sequence[int], choose: Choose, buckets: Sequence[int]
     ) -> tuple[dict[str, np.ndarray], list[Record], list[str]]:
         # Step by step, each for all examples: one step's code and tables stay in the caches of the
         # processor, where a picture in between would push them out.
@@ -153,7 +171,7 @@ class BatchMaker:
             for place, example in enumerate(examples):
                 arrays["image"][place] = self._image(*example)
         texts = [text for _, text in choices]
-        tokens, mask = self._tokenizer.encode_batch(texts, self._buckets)
+        tokens, mask = self._tokenizer.encode_batch(texts, buckets)
         arrays["labels"] = np.stack([record.labels for record in records])
         return arrays | {"text_tokens": tokens, "text_mask": mask}, records, texts
 

@@ -1,10 +1,10 @@
 """From a folder of shards to batches: seeded, split over processes, resumable.
 
-    records -> shuffle, repeat -> every P-th -> a batch at a time: decode, flip, describe, tokenise
+    records -> shuffle, repeat -> a batch at a time: own rows, decode, flip, describe, tokenise
 
 The order and every random choice depend on the seed and on an example's place in the endless
-stream, and on nothing else: P processes with batches of B see together what one process with
-batches of P*B sees, and an iterator set to a state goes on to the last bit. All work is done by
+stream, and on nothing else: the batches of B of P processes, laid end to end, are the batch of P*B
+that one process sees, and an iterator set to a state goes on to the last bit. All work is done by
 a few threads of this process; the state is one integer, the number of batches taken.
 """
 
@@ -286,18 +286,24 @@ class _Stream:
         process_count: int,
     ):
         self._maker, self._order, self._augment = maker, order, augment
-        self._batch_size, self._first, self._step = batch_size, process_index, process_count
+        self._batch_size, self._own, self._processes = batch_size, process_index, process_count
 
     def __len__(self) -> int:
-        return sys.maxsize // (self._batch_size * self._step)
+        return sys.maxsize // (self._batch_size * self._processes)
 
     def __getitem__(self, number: int) -> dict[str, np.ndarray]:
-        # The processes take turns in one stream, in which each example has its random choices: so
-        # they differ, and their number does not matter.
-        start = number * self._batch_size * self._step + self._first
-        places = range(start, start + self._batch_size * self._step, self._step)
-        indices = [self._order[place] for place in places]
-        batch, _, _ = self._maker.make(indices, self._augment.chooser(places), replace=True)
+        # The processes share one stream, in which each example has its random choices: so they
+        # differ, and their number does not matter.
+        size, start = self._batch_size, number * self._batch_size * self._processes
+        everyone = range(start, start + size * self._processes)
+        indices = [self._order[place] for place in everyone]
+        length = None
+        if self._processes > 1:
+            length = self._maker.text_length(indices, self._augment.chooser(everyone))
+        own = slice(self._own * size, (self._own + 1) * size)
+        batch, _, _ = self._maker.make(
+            indices[own], self._augment.chooser(everyone[own]), replace=True, text_length=length
+        )
         return batch
 
 

@@ -83,10 +83,12 @@ def training_iterator(
         .repeat()
         .random_map(_Paraphrase(paraphrased))
     )
+    # Every process makes the batches of all of them and keeps its rows: the lengths must agree.
+    own = slice(process_index * batch_size, (process_index + 1) * batch_size)
     dataset = (
-        dataset[process_index::process_count]
-        .batch(batch_size * group, drop_remainder=True, batch_fn=_Collate(tokenizer, buckets))
-        .random_map(_PartByLength(group, buckets))
+        dataset.batch(batch_size * process_count * group, drop_remainder=True, batch_fn=list)
+        .map(_Collate(tokenizer, buckets))
+        .random_map(_PartByLength(group, buckets, own))
         .to_iter_dataset(READ_OPTIONS)
     )
     return iter(grain.experimental.FlatMapIterDataset(dataset, _EachBatch(group)))
@@ -167,10 +169,11 @@ class _Paraphrase(grain.transforms.RandomMap):
 
 
 class _PartByLength(grain.transforms.RandomMap):
-    """A large batch -> `group` batches in random order, each of texts of about one length."""
+    """A large batch -> `group` batches in random order, each of texts of about one length; of each
+    only the rows `own`."""
 
-    def __init__(self, group: int, buckets: Sequence[int]):
-        self._group, self._buckets = group, tuple(buckets)
+    def __init__(self, group: int, buckets: Sequence[int], own: slice):
+        self._group, self._buckets, self._own = group, tuple(buckets), own
 
     def random_map(self, element: dict, rng: np.random.Generator) -> list[dict]:
         lengths = element["text_mask"].sum(1)
@@ -178,6 +181,7 @@ class _PartByLength(grain.transforms.RandomMap):
         batches = []
         for rows in rng.permutation(parts):
             length = next(bucket for bucket in self._buckets if bucket >= lengths[rows].max())
+            rows = rows[self._own]
             batches.append(
                 {
                     "labels": element["labels"][rows],
