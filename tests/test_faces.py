@@ -1,4 +1,4 @@
-"""Laws of the built-in face: muscles, geometry, sampling, drawing."""
+"""Laws of the built-in face: drawing and sampling. Its muscles: test_faces_muscles."""
 
 import dataclasses
 import hashlib
@@ -7,23 +7,15 @@ import sys
 
 import numpy as np
 import pytest
+from face_models import units
 
 from auface_jax import facs
-from auface_jax.faces import muscles, render, sampler, skin
+from auface_jax.faces import render, sampler, skin
 from auface_jax.faces.builtin import face_model
-from auface_jax.faces.face_model import MATERIALS, PULLS
-from auface_jax.faces.muscles import contractions, displaced
+from auface_jax.faces.face_model import MATERIALS
 from auface_jax.faces.person import Scene
 from auface_jax.faces.sheet import unit_sheet
 from auface_jax.faces.visibility import visibility
-
-
-def units(**intensities):
-    """Intensities [12] from AU6=1.0 and the like."""
-    values = np.zeros(12, np.float32)
-    for name, value in intensities.items():
-        values[facs.AU_NUMBERS.index(int(name[2:]))] = value
-    return values
 
 
 @pytest.fixture(scope="module")
@@ -34,136 +26,6 @@ def model():
 @pytest.fixture(scope="module")
 def people():
     return [sampler.sample_person(np.random.default_rng([9, k, 0])) for k in range(6)]
-
-
-def corner_height(model, neutral, intensities):
-    moved = displaced(model, neutral, intensities)
-    corners = np.concatenate([model.regions["left_corner"], model.regions["right_corner"]])
-    return float((moved[corners, 1] - neutral[corners, 1]).mean())
-
-
-# ---------------------------------------------------------------- muscles
-
-
-def test_rest_is_rest(model):
-    assert not contractions(np.zeros(12)).any()
-    neutral = muscles.rest_lids(model, model.neutral(np.zeros(len(model.identity))))
-    np.testing.assert_allclose(displaced(model, neutral, np.zeros(12)), neutral, atol=1e-5)
-
-
-@pytest.mark.parametrize("number", facs.AU_NUMBERS)
-def test_each_muscle_is_monotone_and_saturates(number):
-    steps = np.linspace(0, 1, 11)
-    curve = np.array([contractions(units(**{f"AU{number}": t})) for t in steps], float)
-    driven = curve[-1] > 0
-    assert driven.any()
-    gain = np.diff(curve[:, driven], axis=0)
-    assert (gain > 0).all()
-    assert (np.diff(gain, axis=0) < 1e-5).all(), "the second half of an effort moves less"
-
-
-@pytest.mark.parametrize(
-    "own, others, pull",
-    [
-        (1, (2, 4), "brow_inner_up"),
-        (2, (1, 4), "brow_outer_up"),
-        (4, (1, 2), "brow_down"),
-        (12, (15, 6, 23), "corner_up"),
-        (15, (12, 17), "corner_down"),
-        (7, (6,), "lid_tight"),
-        (6, (7,), "lid_tight"),
-        (6, (12, 15), "cheek_up"),
-        (10, (17, 24), "lip_up"),
-        (23, (24, 17), "lips_roll"),
-        (24, (23, 17), "lips_press"),
-    ],
-)
-def test_a_pull_grows_with_its_unit_whatever_the_others_do(own, others, pull):
-    background = units(**{f"AU{n}": 1.0 for n in others})
-    values = []
-    for t in np.linspace(0, 1, 6):
-        mixed = background.copy()
-        mixed[facs.AU_NUMBERS.index(own)] = t
-        values.append(contractions(mixed)[PULLS.index(pull)])
-    assert (np.diff(values) > 0).all()
-
-
-def test_corner_of_the_mouth_under_opposed_pulls(model):
-    neutral = model.neutral(np.zeros(len(model.identity)))
-    smile = corner_height(model, neutral, units(AU12=1))
-    frown = corner_height(model, neutral, units(AU15=1))
-    both = corner_height(model, neutral, units(AU12=1, AU15=1))
-    assert frown < 0 < smile
-    assert frown < both < smile
-    assert both < 0.1, "with both, the corner is held low"
-    # ... and yet the pulls do not cancel: the mouth is wide.
-    corner = model.regions["left_corner"][0]
-    moved = displaced(model, neutral, units(AU12=1, AU15=1))
-    assert moved[corner, 0] - neutral[corner, 0] > 0.4
-    # Monotone in each, whatever the other does.
-    for other in (0.0, 0.5, 1.0):
-        up = [corner_height(model, neutral, units(AU12=t, AU15=other)) for t in (0, 0.5, 1)]
-        down = [corner_height(model, neutral, units(AU15=t, AU12=other)) for t in (0, 0.5, 1)]
-        assert up == sorted(up) and len(set(up)) == 3
-        assert down == sorted(down, reverse=True) and len(set(down)) == 3
-
-
-def test_brow_under_opposed_pulls(model):
-    neutral = model.neutral(np.zeros(len(model.identity)))
-
-    def brow(intensities):
-        moved = displaced(model, neutral, intensities) - neutral
-        return moved[model.landmarks[20:24], 1].mean()  # the medial halves of the brows
-
-    raised, lowered = brow(units(AU1=1, AU2=1)), brow(units(AU4=1))
-    assert lowered < 0 < raised
-    assert lowered < brow(units(AU1=1, AU4=1)) < brow(units(AU1=1))
-    assert lowered < brow(units(AU1=1, AU2=1, AU4=1)) < raised
-
-
-def test_the_built_in_face_and_its_expressions_are_symmetric_unless_asked(model):
-    neutral = model.neutral(np.zeros(len(model.identity)))
-    edge = model.regions["upper_lip_edge"]
-    moved = displaced(model, neutral, np.ones(12, np.float32))
-    line = moved[edge[np.argsort(moved[edge, 0])]]
-    np.testing.assert_allclose(line[:, 0], -line[::-1, 0], atol=1e-3)
-    np.testing.assert_allclose(line[:, 1:], line[::-1, 1:], atol=1e-3)
-    left, right = model.regions["left_corner"], model.regions["right_corner"]
-    lead = displaced(model, neutral, units(AU12=1), asymmetry=0.2)
-    assert lead[left, 1] > lead[right, 1] + 0.1
-
-
-def random_expressions(count, seed=3):
-    rng = np.random.default_rng(seed)
-    extreme = [np.ones(12, np.float32), units(AU6=1, AU7=1), units(AU10=1, AU12=1, AU17=1)]
-    return extreme + [sampler.sample_intensities(rng) for _ in range(count)]
-
-
-def test_lids_never_go_through_the_eyeball_and_eyes_stay_open(model, people):
-    for person in people:
-        neutral = render.resting_face(model, person)
-        for intensities in random_expressions(8):
-            moved = displaced(model, neutral, intensities, person.asymmetry)
-            for side, eyeball, lid in zip(
-                ("left", "right"), model.eyeballs, model.lids, strict=True
-            ):
-                centre, radius = muscles.eyeball_sphere(moved[eyeball])
-                in_front = moved[lid, 2] > centre[2]
-                distance = np.linalg.norm(moved[lid] - centre, axis=1)
-                assert (distance[in_front] > radius).all()
-                upper = moved[model.regions[f"{side}_upper_lid"], 1]
-                lower = moved[model.regions[f"{side}_lower_lid"], 1]
-                assert (upper - lower).max() > 0.1, "the eye has closed"
-                assert (upper - lower).min() > -0.05, "the lids have crossed"
-
-
-def test_lips_do_not_cross(model, people):
-    upper, lower = model.regions["upper_lip_edge"], model.regions["lower_lip_edge"]
-    for person in people:
-        neutral = render.resting_face(model, person)
-        for intensities in random_expressions(8):
-            moved = displaced(model, neutral, intensities)
-            assert (moved[upper, 1] - moved[lower, 1]).min() > -0.12
 
 
 # ---------------------------------------------------------------- drawing
@@ -177,7 +39,7 @@ def changed(model, person, scene, intensities, size=64):
 
 @pytest.mark.parametrize("number", facs.AU_NUMBERS)
 def test_each_unit_is_visible_at_64_pixels(model, people, number):
-    shares = [changed(model, person, Scene(), units(**{f"AU{number}": 1.0})) for person in people]
+    shares = [changed(model, person, Scene(), units(number)) for person in people]
     assert np.mean(shares) >= 0.01
 
 
@@ -196,9 +58,8 @@ def test_hair_is_painted_on_no_sculpted_neck(people):
 
 def test_expression_shows_more_the_stronger_it_is(model, people):
     for number in (1, 4, 12, 15):
-        name = f"AU{number}"
         weak, strong = (
-            np.mean([changed(model, p, Scene(), units(**{name: t})) for p in people[:3]])
+            np.mean([changed(model, p, Scene(), units(number, at=t)) for p in people[:3]])
             for t in (0.4, 1.0)
         )
         assert weak < strong
@@ -225,20 +86,6 @@ def test_landmarks_follow_the_picture(model, people):
 def test_bad_size_is_named(model, people, size):
     with pytest.raises(ValueError, match="size is"):
         render.render(model, people[0], np.zeros(12), Scene(), size)
-
-
-@pytest.mark.parametrize(
-    "intensities, message",
-    [
-        (np.zeros(11), "give 12 numbers"),
-        (units(AU6=1.5), "AU6 has intensity 1.5"),
-        (units(AU7=-0.1), "AU7 has intensity"),
-        (units(AU24=np.nan), "AU24 has intensity nan"),
-    ],
-)
-def test_bad_intensities_are_named(intensities, message):
-    with pytest.raises(ValueError, match=message):
-        contractions(intensities)
 
 
 def test_a_model_checks_its_shapes_and_its_arguments(model):
@@ -302,10 +149,11 @@ def test_scene_and_person_say_nothing_about_the_labels():
 def test_a_person_is_recorded_in_one_place():
     recording = sampler.sample_scene(np.random.default_rng(4))
     moments = [sampler.sample_moment(recording, np.random.default_rng(k)) for k in range(50)]
-    for field in ("background", "background_angle", "key", "key_colour", "fill", "ambient"):
+    room = ("background", "background_angle", "key", "key_colour", "fill", "ambient")
+    for field in (*room, "blur", "jpeg_quality"):
         assert all(getattr(moment, field) == getattr(recording, field) for moment in moments)
     yaws = np.array([moment.yaw for moment in moments])
-    assert yaws.std() > 1 and np.abs(yaws - recording.yaw).max() <= 7.0
+    assert yaws.std() > 1 and np.abs(yaws - recording.yaw).max() <= 8.0
 
 
 def digest(frames):

@@ -1,33 +1,18 @@
-"""Laws of the ICT face: reading it, its muscles, and data sets made of it.
-
-Needs the face kit, as a clone or as an .npz file of its arrays: in the environment variable
-AUFACE_FACEKIT, or in the folder `shared` beside the repository.
-"""
+"""Laws of the ICT face: reading it, and data sets made of it. Its muscles: test_faces_muscles."""
 
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
+from face_models import FACEKIT, needs_facekit, units
 
-from auface_jax import facs
 from auface_jax.data.build import build
 from auface_jax.data.shards import ShardReader
 from auface_jax.faces import ict_files, models, muscles, render, sampler
 from auface_jax.faces.face_model import HAIR, SKIN
 from auface_jax.faces.lashes import lashes
-from auface_jax.faces.muscles import displaced
 from auface_jax.faces.person import Scene
 from auface_jax.faces.visibility import visibility
-
-SHARED = Path(__file__).parents[1].parent / "shared" / "ict_facekit" / "ict_facekit.npz"
-FACEKIT = Path(os.environ.get("AUFACE_FACEKIT") or SHARED)
-needs_facekit = pytest.mark.skipif(not FACEKIT.exists(), reason="needs the ICT-FaceKit face")
-
-
-def units(*numbers, at=1.0):
-    return facs.labels_from_units(numbers) * np.float32(at)
 
 
 @pytest.fixture(scope="module")
@@ -116,78 +101,6 @@ def test_models_by_name():
         models.load_model("ict")
     with pytest.raises(ValueError, match="builtin has no option --facekit"):
         models.load_model("builtin", "somewhere")
-
-
-# ---------------------------------------------------------------- muscles
-
-
-@needs_facekit
-def test_rest_is_rest(model, people):
-    for person in people:
-        neutral = render.resting_face(model, person)
-        np.testing.assert_allclose(displaced(model, neutral, units()), neutral, atol=1e-5)
-
-
-@needs_facekit
-def test_corner_of_the_mouth_under_opposed_pulls(model, mean_face):
-    corners = np.concatenate([model.regions["left_corner"], model.regions["right_corner"]])
-
-    def height(intensities):
-        moved = displaced(model, mean_face, intensities) - mean_face
-        return float(moved[corners, 1].mean())
-
-    smile, frown, both = height(units(12)), height(units(15)), height(units(12, 15))
-    assert frown < 0 < smile and frown < both < 0.25 * smile
-    moved = displaced(model, mean_face, units(12, 15)) - mean_face
-    assert moved[model.regions["left_corner"], 0] > 0.4, "the mouth is wide"
-    for other in (0.0, 0.5, 1.0):
-        up = [height(units(12, at=t) + units(15, at=other)) for t in (0, 0.5, 1)]
-        down = [height(units(15, at=t) + units(12, at=other)) for t in (0, 0.5, 1)]
-        assert up == sorted(up) and len(set(up)) == 3
-        assert down == sorted(down, reverse=True) and len(set(down)) == 3
-
-
-@needs_facekit
-def test_brows_under_opposed_pulls(model, mean_face):
-    def brow(*numbers):
-        moved = displaced(model, mean_face, units(*numbers)) - mean_face
-        left = moved[model.landmarks[22:27]]  # from its medial end outwards
-        return left[:, 1], left[:, 0]
-
-    rise_1, rise_4, rise_14, rise_124 = (brow(*n)[0] for n in ((1,), (4,), (1, 4), (1, 2, 4)))
-    assert rise_4[0] < rise_14[0] < rise_1[0]
-    assert rise_14[0] > rise_14[2] + 0.2, "oblique: the medial end is higher"
-    assert (rise_4 < rise_124).all() and (rise_124 < brow(1, 2)[0]).all()
-    assert np.ptp(rise_124) < np.ptp(brow(1, 2)[0]), "flatter"
-    assert (brow(1, 2, 4)[1][:2] < -0.2).all(), "the medial ends are drawn together"
-
-
-@needs_facekit
-def test_sides_are_alike_unless_asked(model, mean_face):
-    left, right = model.regions["left_corner"], model.regions["right_corner"]
-    even = displaced(model, mean_face, units(12)) - mean_face
-    assert abs(even[left, 1] - even[right, 1]) < 0.02
-    lead = displaced(model, mean_face, units(12), asymmetry=0.2) - mean_face
-    assert lead[left, 1] > lead[right, 1] + 0.1
-
-
-@needs_facekit
-def test_lids_and_lips_never_cross(model, people):
-    rng = np.random.default_rng(3)
-    extremes = [units(*facs.AU_NUMBERS), units(6, 7), units(6, 7, 12), units(17, 24), units(23, 24)]
-    for person in people:
-        neutral = render.resting_face(model, person)
-        for intensities in extremes + [sampler.sample_intensities(rng) for _ in range(6)]:
-            moved = displaced(model, neutral, intensities, person.asymmetry)
-            for side, ball, lid in zip(("left", "right"), model.eyeballs, model.lids, strict=True):
-                centre, radius = muscles.eyeball_sphere(moved[ball])
-                ahead = moved[lid, 2] > centre[2]
-                assert (np.linalg.norm(moved[lid] - centre, axis=1)[ahead] > radius).all()
-                upper = moved[model.regions[f"{side}_upper_lid"], 1]
-                lower = moved[model.regions[f"{side}_lower_lid"], 1]
-                assert (upper - lower).min() > 0 and (upper - lower).max() > 0.2
-            top, low = (moved[model.regions[f"{lip}_lip_edge"], 1] for lip in ("upper", "lower"))
-            assert (top - low).min() > -0.25, "soft lips sink a little into each other, no more"
 
 
 # ---------------------------------------------------------------- pictures and data sets

@@ -2,6 +2,6 @@
 
 Reading order: `face_model` (a face as arrays), `head_shape`, `hair_shape`, `builtin_fields` and
 `builtin` (ours), `ict_files`, `occlusion` and `ict_facekit` (scanned people), `models` (both by
-name), `muscles`, `person`, `beard`, `skin`, `lashes`, `glasses`,
-`raster`, `render`, `sampler`, `sheet`.
+name), `muscles`, `person`, `beard`, `skin`, `lashes`, `glasses`, `raster`, `film`, `render`,
+`sampler`, `sheet`.
 """

@@ -58,7 +58,7 @@ def contractions(intensities) -> np.ndarray:
         ValueError: see `check_intensities`.
     """
     c = dict(zip(AU_NUMBERS, saturate(check_intensities(intensities).astype(float)), strict=True))
-    lift, droop = c[12] * (1 - 0.45 * c[15]), c[15] * (1 - 0.15 * c[12])
+    lift, droop = c[12] * (1 - 0.55 * c[15]), c[15] * (1 - 0.15 * c[12])
     pull = {
         # Frontalis against the depressors: 1+4 oblique, 1+2+4 raised but drawn together and flat.
         "brow_inner_up": c[1] * (1 - 0.15 * c[4]),
@@ -66,7 +66,7 @@ def contractions(intensities) -> np.ndarray:
         "brow_down": c[4] * (1 - 0.35 * c[1]) * (1 - 0.30 * c[2]),
         "brow_together": c[4] * (1 - 0.10 * c[2]),
         "cheek_up": 1 - (1 - c[6]) * (1 - 0.30 * lift),
-        "lid_tight": 0.95 * c[7] * (1 - 0.08 * c[6]) + 0.10 * c[6],
+        "lid_tight": 0.95 * c[7] * (1 - 0.15 * c[6]) + 0.10 * c[6],
         "lip_up": c[10] * (1 - 0.25 * c[24]) * (1 - 0.2 * c[17]),
         "corner_up": lift,
         "corner_wide": c[12] * (1 - 0.35 * max(c[23], c[24])),

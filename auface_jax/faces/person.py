@@ -71,6 +71,8 @@ class Scene:
         gaze: degrees (to the subject's left, up) relative to the head.
         shift: share of the picture by which the face is off the place where alignment puts it
             (right, down); zoom: factor on its size there. An alignment is never exact.
+        blur: standard deviation of what the lens spreads, as a share of the picture's side.
+        jpeg_quality: of the photograph that the picture was cut from, 1 to 95; 100 is none.
     """
 
     yaw: float = 0.0
@@ -87,3 +89,5 @@ class Scene:
     gaze: tuple[float, float] = (0.0, 0.0)
     shift: tuple[float, float] = (0.0, 0.0)
     zoom: float = 1.0
+    blur: float = 0.0
+    jpeg_quality: int = 100

@@ -16,6 +16,7 @@ from ..data.align import TEMPLATE, anchor_points, similarity
 from . import raster, skin
 from .beard import thickness
 from .face_model import BRISTLE, FRAME, SKIN, FaceModel
+from .film import photograph
 from .glasses import Glasses, fitted
 from .lashes import lashes
 from .muscles import displaced, eyeball_sphere, rest_lids
@@ -198,13 +199,6 @@ def _glaze(ready, scene, anchors, shown, weight, screen, lights, picture):
     )  # fmt: skip
 
 
-def _film(light, exposure):
-    """Linear light -> sRGB in [0, 1], highlights rolled off."""
-    light = light * exposure
-    light = np.where(light > 0.7, 0.7 + 0.3 * np.tanh((light - 0.7) / 0.5), light)
-    return np.clip(light, 0.0, 1.0) ** (1 / 2.2)
-
-
 def render(
     model: FaceModel, person: Person, intensities, scene: Scene, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -214,7 +208,7 @@ def render(
         model: the face model.
         person: who.
         intensities: float [12] in [0, 1].
-        scene: pose, light, background.
+        scene: pose, light, background, camera.
         size: pixels a side, from 16 to 1024.
 
     Returns:
@@ -276,6 +270,4 @@ def render(
     )  # fmt: skip
     if ready.glasses:
         _glaze(ready, scene, anchors, shown, weight, screen, lights, picture)
-    bright = _film(picture, scene.exposure)
-    image = bright.reshape(size, samples, size, samples, 3).mean((1, 3))
-    return np.round(image * 255).astype(np.uint8), marks[:, :2] / samples
+    return photograph(picture, scene, size), marks[:, :2] / samples

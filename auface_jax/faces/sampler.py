@@ -20,6 +20,7 @@ from ..facs import AU_NUMBERS
 from .beard import BEARDS
 from .builtin import face_model
 from .face_model import PULLS, FaceModel
+from .film import UNCOMPRESSED
 from .glasses import GLASSES
 from .muscles import check_intensities
 from .person import Person, Scene
@@ -61,6 +62,8 @@ _METALS = np.array([[0.42, 0.43, 0.45], [0.48, 0.34, 0.14], [0.08, 0.08, 0.09],
 _ACETATES = np.array([[0.012, 0.012, 0.014], [0.10, 0.045, 0.02], [0.02, 0.03, 0.08],
                       [0.13, 0.015, 0.02]])  # fmt: skip
 _GLASSES_SHARE = 0.25  # of people
+# Shares of recordings, and the largest blur: 0.8 pixels of a picture of 128.
+_BLURRED, _COMPRESSED, _BLUR = 1 / 3, 1 / 3, 0.8 / 128
 # Ways in which faces at rest differ: what contracts to one side, and to the other.
 _HABITS = (
     (("brow_inner_up", "brow_outer_up"), ("brow_down",)),
@@ -226,13 +229,13 @@ def sequence(intensities: np.ndarray, num_frames: int) -> np.ndarray:
 
 
 def sample_scene(rng: np.random.Generator) -> Scene:
-    """A random pose, light and background: how somebody is recorded."""
+    """A random pose, light, background and camera: how somebody is recorded."""
     hue = rng.uniform(0.06, 0.55) * (1 + 0.30 * rng.uniform(-1, 1, 3))
     second = hue * rng.uniform(0.55, 1.0) * (1 + 0.06 * rng.uniform(-1, 1, 3))
     warmth = rng.uniform(-1.0, 1.0)
     return Scene(
-        yaw=float(np.clip(5.5 * rng.standard_normal(), -11, 11)),
-        pitch=float(np.clip(2.5 * rng.standard_normal(), -6, 6)),
+        yaw=float(np.clip(6.0 * rng.standard_normal(), -12, 12)),
+        pitch=float(np.clip(3.0 * rng.standard_normal(), -8, 8)),
         roll=float(np.clip(2.0 * rng.standard_normal(), -5, 5)),
         key=(float(rng.uniform(-0.9, 0.9)), float(rng.uniform(0.3, 0.9)), 1.0),
         key_strength=float(rng.uniform(0.78, 1.05)),
@@ -245,16 +248,28 @@ def sample_scene(rng: np.random.Generator) -> Scene:
         gaze=(float(np.clip(4 * rng.standard_normal(), -9, 9)), float(3 * rng.uniform(-1, 1))),
         shift=(float(0.008 * rng.standard_normal()), float(0.007 * rng.standard_normal())),
         zoom=float(rng.uniform(0.985, 1.015)),
+        **_sample_camera(rng),
     )
 
 
+def _sample_camera(rng):
+    """Focus and compression: most cameras are sharp, and most pictures come as they are."""
+    blurred, blur = rng.uniform() < _BLURRED, rng.uniform(0.0, _BLUR)
+    compressed, quality = rng.uniform() < _COMPRESSED, rng.integers(50, 96)
+    return {
+        "blur": float(blur) if blurred else 0.0,
+        "jpeg_quality": int(quality) if compressed else UNCOMPRESSED,
+    }
+
+
 def sample_moment(recording: Scene, rng: np.random.Generator) -> Scene:
-    """A moment of a recording: the same room and light, the head held and turned otherwise.
+    """A moment of a recording: the same room, light and camera, the head turned otherwise.
 
     A person is recorded in one place, as people are in BP4D, so a reference face tells a model the
-    background and the light of the picture to come.
+    background and the light of the picture to come. With the turn of the recording, a head is
+    turned by at most 20 degrees to a side and 12 up or down.
     """
-    yaw, pitch, roll = np.clip(rng.standard_normal(3), -2, 2) * (3.5, 2.0, 1.2)
+    yaw, pitch, roll = np.clip(rng.standard_normal(3), -2, 2) * (4.0, 2.0, 1.2)
     return dataclasses.replace(
         recording,
         yaw=float(recording.yaw + yaw),

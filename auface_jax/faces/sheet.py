@@ -22,6 +22,7 @@ from PIL import Image, ImageDraw
 
 from ..facs import AU_NUMBERS, INTERACTIONS, labels_from_units, parse_units
 from .face_model import FaceModel
+from .film import UNCOMPRESSED
 from .models import MODELS, load_model
 from .person import Scene
 from .render import render
@@ -41,9 +42,11 @@ def _named(units) -> str:
 
 
 def _still(seed: int, column: int) -> Scene:
-    """Where a person is recorded, the head turned half as much, so that rows compare well."""
+    """Where a person is recorded, turned half as much and in focus, so that rows compare well."""
     scene = sample_scene(np.random.default_rng([seed, column, 3]))
-    return dataclasses.replace(scene, yaw=0.5 * scene.yaw, roll=0.5 * scene.roll)
+    return dataclasses.replace(
+        scene, yaw=0.5 * scene.yaw, roll=0.5 * scene.roll, blur=0.0, jpeg_quality=UNCOMPRESSED
+    )
 
 
 def _draw(model, column, seed, intensities, size) -> Image.Image:

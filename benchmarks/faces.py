@@ -1,0 +1,82 @@
+"""How fast open faces are drawn, and how large their pictures are.
+
+    python benchmarks/faces.py
+    python benchmarks/faces.py --facekit CLONE --rounds 7
+
+Each round draws a person's frames with every face model at every size, one after another, and
+packs them as PNG, as a build does on each of its processes; what a person costs once (shape, skin,
+hair, glasses) is part of it. Rates are images a second of this process's processor time, which
+other programs cannot take, and medians over the rounds, each of another person.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+
+from auface_jax.data.records import encode_image
+from auface_jax.faces.face_model import FaceModel
+from auface_jax.faces.models import load_model
+from auface_jax.faces.sampler import person_frames
+
+SIZES = (64, 128, 256)
+SEED = 17
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--facekit", help="a clone of the ICT-FaceKit repository, to measure ict")
+    parser.add_argument("--rounds", type=int, default=5, help="people, with every model and size")
+    parser.add_argument("--frames", type=int, default=34, help="of each person")
+    options = parser.parse_args()
+    if options.rounds < 1 or options.frames < 1:
+        parser.error("--rounds and --frames must be at least 1")
+    try:
+        models = [load_model()]
+        if options.facekit:
+            models.append(load_model("ict", options.facekit))
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+
+    measured = {(model, size): [] for size in SIZES for model in models}
+    for model in models:
+        person_frames(0, 3, min(SIZES), SEED, model)  # compiles
+    for person in range(1, options.rounds + 1):
+        for (model, size), rounds in measured.items():
+            rounds.append(draw(model, size, person, options.frames))
+    for (model, size), rounds in measured.items():
+        rates = sorted(rate for rate, _ in rounds)
+        line = {"model": model.name, "size": size, "rounds": [round(rate, 1) for rate in rates]}
+        line["images_per_second"] = round(statistics.median(rates), 1)
+        line["kilobytes_per_image"] = round(statistics.mean(size for _, size in rounds), 1)
+        print(json.dumps(line))
+    print(table(models, measured))
+
+
+def draw(model: FaceModel, size: int, person: int, frames: int) -> tuple[float, float]:
+    """Images a second of processor time, and kilobytes an image."""
+    began = time.process_time()
+    drawn = person_frames(person, frames, size, SEED, model)
+    encoded = [encode_image(frame.image) for frame in drawn]
+    seconds = time.process_time() - began
+    return frames / seconds, sum(map(len, encoded)) / frames / 1e3
+
+
+def table(models: list[FaceModel], measured: dict) -> str:
+    """The medians as a table in Markdown."""
+    names = [model.name for model in models]
+    heads = [f"{name}, images/s" for name in names] + [f"{name}, kB an image" for name in names]
+    lines = ["| size | " + " | ".join(heads) + " |", "|---" * (1 + len(heads)) + "|"]
+    for size in SIZES:
+        rates, sizes = [], []
+        for model in models:
+            rounds = measured[model, size]
+            rates.append(f"{statistics.median(rate for rate, _ in rounds):.0f}")
+            sizes.append(f"{statistics.mean(kilobytes for _, kilobytes in rounds):.1f}")
+        lines.append(f"| {size} | " + " | ".join(rates + sizes) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
