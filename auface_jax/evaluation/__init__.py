@@ -12,4 +12,6 @@ findings     all figures of one evaluation, and as JSON
 measures     which figures can be had, and having them
 report       report.json, report.md, records.csv
 plots        pictures of the figures
+
+and, apart from these, `recognizers`: how well those that may judge read labelled pictures.
 """
