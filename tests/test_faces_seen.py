@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from auface_jax import facs
 from auface_jax.data import build as build_module
@@ -40,11 +41,25 @@ def test_every_kind_of_sheet(model):
     assert (first == last).all() and (first != apex).any()
 
 
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+def test_a_sheet_is_written_and_says_that_it_is_synthetic(tmp_path, monkeypatch, suffix):
+    out = tmp_path / "sheets" / f"sheet{suffix}"
+    command = f"sheet --kind people --people 2 --size 16 --out {out}"
+    monkeypatch.setattr("sys.argv", command.split())
+    sheet.main()
+    with Image.open(out) as written:
+        assert written.size == (32, 16)
+        assert suffix != ".png" or written.info == {"synthetic": "true"}
+
+
 def test_the_reading_test_hides_and_scores(model, tmp_path, monkeypatch, capsys):
     out, table = tmp_path / "pictures", tmp_path / "apart" / "key.csv"
     reading_test.draw(model, out, table, each=1, size=16, seed=0)
     key = reading_test.read_table(table, "unit")
     assert sorted(key) == sorted(p.name for p in out.iterdir()), "pictures and nothing else"
+    for path in out.iterdir():
+        with Image.open(path) as picture:
+            assert picture.info == {"synthetic": "true"}, "it says what it is, not what it shows"
     assert sorted(key.values()) == sorted(facs.AU_NUMBERS)
     assert list(key.values()) != sorted(key.values()), "shuffled"
     with pytest.raises(ValueError, match="key.csv exists"):

@@ -29,6 +29,7 @@ from .models import MODELS, load_model
 from .person import Scene
 from .render import render
 from .sampler import sample_person
+from .sheet import synthetic
 
 
 def draw(
@@ -52,7 +53,7 @@ def draw(
         person = sample_person(np.random.default_rng([seed, place, 0]), model)
         image, _ = render(model, person, labels_from_units([number]), Scene(), size)
         name = f"{place:03d}.png"
-        Image.fromarray(image).save(out / name)
+        Image.fromarray(image).save(out / name, pnginfo=synthetic())
         rows.append((name, number))
     with open(key, "w", newline="") as file:
         csv.writer(file).writerows([("picture", "unit"), *rows])
