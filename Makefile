@@ -5,7 +5,7 @@ PYTEST_ARGS ?= -n 2 --dist loadfile
 PY := .venv/bin/python
 SETUP := .venv/.set-up
 
-.PHONY: help quickstart test test-parity parity-table beam-env test-beam lint format clean
+.PHONY: help quickstart test test-parity parity-table beam-env test-beam lint format audit licences clean
 
 help:
 	@echo "make quickstart   train both stages on open faces on this machine and draw a sample sheet"
@@ -15,6 +15,8 @@ help:
 	@echo "make test-beam    install Apache Beam in .venv-beam and run the tests of builds by many machines"
 	@echo "make lint         check the style"
 	@echo "make format       mend the style"
+	@echo "make audit        ask PyPI for known vulnerabilities of the pinned packages"
+	@echo "make licences     write licences.json: the installed packages and their SPDX licences"
 	@echo "make clean        remove .venv and the caches; runs/ and datasets/ stay"
 
 # Huge pages spare XLA a page fault for every 4 KiB of every temporary buffer it allocates; a C
@@ -41,10 +43,18 @@ test-beam: .venv-beam/.set-up
 
 lint: $(SETUP)
 	$(PY) -m ruff check .
+	.venv/bin/shellcheck launch/*.sh
 
 format: $(SETUP)
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+
+audit: $(SETUP)
+	$(PY) -m uv tool run pip-audit==2.10.1 --requirement constraints.txt --no-deps --disable-pip
+
+licences: $(SETUP)
+	$(PY) -m uv tool run --from cyclonedx-bom==7.5.0 cyclonedx-py environment $(PY) \
+		--output-format JSON --output-file licences.json
 
 clean:
 	rm -rf .venv .venv-beam .cache .pytest_cache .ruff_cache .hypothesis build *.egg-info

@@ -9,8 +9,10 @@ Reading order, which is the order data flows in:
     metrics       figures by which faces are judged
     masking, losses, loss_networks, gate, decode
                   the mathematics between the networks
-    sharding, state, checkpoints, interrupts, log, pictures, batching, presets
+    distributed, sharding, state, checkpoints, interrupts, guard, log, profiling, run_config
                   what a run is made of
+    pictures, batching, presets
+                  what several of the rest use
     synthesis, held_out
                   both stages put together; held-out records to compare on
     tasks         one file a training task: pure init, step and evaluate functions

@@ -1,14 +1,18 @@
 """Saving and restoring a run with Orbax: train state, data iterator and what they belong to,
 together.
 
-`checkpoints/STEP/` holds `state` (sharded arrays), `data` (each process's Grain iterator) and
-`meta` (JSON). Orbax writes a step under a temporary name and renames it when it is complete, so a
-killed run leaves only complete steps to restore. `export/` holds the weights alone, for generation
-and for later stages.
+`checkpoints/STEP/` holds `state` (sharded arrays), `data` (Grain's iterators, a file a process) and
+`meta` (JSON). An iterator's state counts batches of the whole run, so these files are alike, and a
+run goes on with another number of processes. Orbax writes a step under a temporary name and renames
+it when it is complete, so a killed run leaves only complete steps to restore. `export/` holds the
+weights alone, for generation and for later stages.
 """
 
+import contextlib
 import json
 import pathlib
+import shutil
+from collections.abc import Iterator
 from typing import Any
 
 import grain
@@ -16,6 +20,7 @@ import jax
 import ml_collections
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 
 PyTree = Any
 
@@ -32,31 +37,61 @@ class Checkpoints:
     Args:
       workdir: the run's folder.
       keep: how many of the latest to keep.
+      keep_every: keep those of multiples of so many steps for good; None keeps none of them.
     """
 
-    def __init__(self, workdir: pathlib.Path, keep: int):
+    def __init__(self, workdir: pathlib.Path, keep: int, keep_every: int | None = None):
         self._folder = (workdir / "checkpoints").resolve()  # Orbax wants absolute paths
-        self._manager = ocp.CheckpointManager(
-            self._folder, options=ocp.CheckpointManagerOptions(max_to_keep=keep)
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep,
+            keep_period=keep_every,
+            cleanup_tmp_directories=True,  # what a kill in the middle of a save left
         )
+        self._manager = ocp.CheckpointManager(self._folder, options=options)
 
     @property
     def latest_step(self) -> int | None:
         """The last complete step, None when there is none."""
         return self._manager.latest_step()
 
+    def go_back_to(self, step: int) -> None:
+        """Makes `step` the latest one: later ones are moved to `checkpoints-set-aside/`.
+
+        Raises:
+          CheckpointError: there is no such checkpoint.
+        """
+        steps = sorted(self._manager.all_steps())
+        if step not in steps:
+            raise CheckpointError(f"no checkpoint {step} in {self._folder}, which has {steps}")
+        if jax.process_index() == 0:
+            aside = self._folder.with_name("checkpoints-set-aside")
+            for later in (found for found in steps if found > step):
+                number = 1
+                while (place := aside / f"{later}-{number}").exists():
+                    number += 1
+                aside.mkdir(exist_ok=True)
+                (self._folder / str(later)).rename(place)
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices("later checkpoints are set aside")
+        self._manager.reload()
+
     def save(self, step: int, state: PyTree, iterator: Any, meta: dict[str, Any]) -> None:
-        """Starts an asynchronous save; `close` waits for it. A step saved already is left alone."""
+        """Starts an asynchronous save; `close` waits for it. A step saved already is left alone.
+
+        Raises:
+          CheckpointError: this save or the one before it failed: a full disk, for example.
+        """
         if step in self._manager.all_steps():
             return
-        saved = self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(state),
-                data=grain.checkpoint.CheckpointSave(iterator),
-                meta=ocp.args.JsonSave({**meta, "format_version": FORMAT_VERSION}),
-            ),
-        )
+        with self._told(f"saving step {step}, or the checkpoint before it,"):
+            saved = self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state),
+                    data=grain.checkpoint.CheckpointSave(iterator),
+                    meta=ocp.args.JsonSave({**meta, "format_version": FORMAT_VERSION}),
+                ),
+            )
         if not saved:
             raise CheckpointError(f"Orbax refused to save step {step} in {self._folder}")
 
@@ -66,13 +101,13 @@ class Checkpoints:
         """The state at `step`, laid out by `shardings`; sets `iterator` to where it was.
 
         Raises:
-          CheckpointError: the checkpoint was written by another format, or with other `meta`
-          (another
-            text tokenizer, say); both values are named.
+          CheckpointError: the checkpoint is damaged, or was written by another format or with other
+            `meta` (another text tokenizer, say); both values are named.
         """
-        saved_meta = self._manager.restore(
-            step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())
-        )["meta"]
+        with self._readable(step):
+            saved_meta = self._manager.restore(
+                step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())
+            )["meta"]
         for name, value in {**meta, "format_version": FORMAT_VERSION}.items():
             if saved_meta.get(name) != value:
                 raise CheckpointError(
@@ -84,19 +119,55 @@ class Checkpoints:
             abstract_state,
             shardings,
         )
-        restored = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(target),
-                data=grain.checkpoint.CheckpointRestore(iterator),
-            ),
-        )
+        with self._readable(step):
+            restored = self._manager.restore(
+                step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
+            )
+            folder = self._folder / str(step) / "data"
+            one_of_them = min(folder.glob("process_*-of-*.json"))
+            iterator.set_state(json.loads(one_of_them.read_text()))
         return restored["state"]
 
     def close(self) -> None:
-        """Waits for saves under way."""
-        self._manager.wait_until_finished()
+        """Waits for saves under way.
+
+        Raises:
+          CheckpointError: one of them failed.
+        """
+        with self._told("saving the last checkpoint"):
+            self._manager.wait_until_finished()
         self._manager.close()
+
+    @contextlib.contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """Errors of a save, which come from whatever the storage is, say what is left."""
+        try:
+            yield
+        except jax.errors.JaxRuntimeError:  # another process was lost
+            raise
+        except Exception as error:
+            free = shutil.disk_usage(self._folder).free / 2**20
+            steps = sorted(self._manager.all_steps(read=True))
+            raise CheckpointError(
+                f"{what} failed ({type(error).__name__}: {str(error)[:500]}). {self._folder} has "
+                f"{free:.0f} MiB left and the complete checkpoints {steps}; the same command goes "
+                "on from the last of them"
+            ) from error
+
+    @contextlib.contextmanager
+    def _readable(self, step: int) -> Iterator[None]:
+        """Errors of reading a checkpoint say which others there are."""
+        try:
+            yield
+        except jax.errors.JaxRuntimeError:
+            raise
+        except Exception as error:
+            others = sorted(set(self._manager.all_steps()) - {step})
+            cure = f"go back to one of {others} with --resume_from, or begin" if others else "begin"
+            raise CheckpointError(
+                f"checkpoint {step} in {self._folder} cannot be read "
+                f"({type(error).__name__}: {str(error)[:500]}); {cure} anew with another --workdir"
+            ) from error
 
 
 def save_export(
@@ -133,7 +204,7 @@ def load_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
     if not path.exists():
         what = "is not finished" if workdir.exists() else "does not exist"
         raise CheckpointError(f"the run {workdir} {what}: no {path}; train it first")
-    return ml_collections.ConfigDict(json.loads(path.read_text()))
+    return ml_collections.ConfigDict(read_json(path))
 
 
 def load_meta(workdir: pathlib.Path) -> dict[str, Any]:
@@ -143,13 +214,28 @@ def load_meta(workdir: pathlib.Path) -> dict[str, Any]:
       CheckpointError: it was written in another format.
     """
     load_config(workdir)
-    meta = json.loads((workdir / "export" / "meta.json").read_text())
-    if meta["format_version"] != FORMAT_VERSION:
+    meta = read_json(workdir / "export" / "meta.json")
+    if (version := meta.get("format_version")) != FORMAT_VERSION:
         raise CheckpointError(
-            f"{workdir}/export has format {meta['format_version']}, this version reads "
+            f"{workdir}/export has format {version}, this version reads "
             f"{FORMAT_VERSION}; train the run again or use the version that wrote it"
         )
     return meta
+
+
+def read_json(path: pathlib.Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+      CheckpointError: it holds something else, or is damaged.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is damaged, it is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} is damaged: a JSON {type(content).__name__}, not an object")
+    return content
 
 
 def load_export(workdir: pathlib.Path) -> PyTree:

@@ -2,6 +2,9 @@
 
 import signal
 
+import jax
+from jax.experimental import multihost_utils
+
 from auface_jax.log import say
 
 
@@ -10,14 +13,19 @@ class Interrupted(Exception):
 
 
 class StopSignal:
-    """Notes SIGTERM and SIGINT while the loop runs; a second SIGINT ends the process at once."""
+    """Notes SIGTERM and SIGINT while the loop runs; a second SIGINT ends the process at once.
+
+    Of several processes any one may be told. JAX's preemption service, which has SIGTERM to itself
+    then, tells the others and settles a step that none has passed yet.
+    """
 
     def __init__(self):
-        self.received = False
+        self._received = False
+        self._several = jax.process_count() > 1
         self._previous = {}
 
     def __enter__(self) -> "StopSignal":
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGINT,) if self._several else (signal.SIGTERM, signal.SIGINT):
             self._previous[number] = signal.signal(number, self._note)
         return self
 
@@ -25,8 +33,17 @@ class StopSignal:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
+    def due(self, step: int) -> bool:
+        """Whether to save and stop after `step`; the same answer in all processes. Ask it once a
+        step: a signal may come at any moment."""
+        if self._several:
+            return multihost_utils.reached_preemption_sync_point(step)
+        return self._received
+
     def _note(self, number, frame):
-        if self.received and number == signal.SIGINT:
+        if self._received and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.received = True
+        self._received = True
         say(f"{signal.Signals(number).name}: finishing this step, saving, then stopping")
+        if self._several:
+            signal.raise_signal(signal.SIGTERM)

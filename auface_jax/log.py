@@ -5,7 +5,9 @@ through CLU's writers, which need TensorFlow; a machine without the `tensorboard
 line saying so.
 """
 
+import datetime
 import json
+import math
 import os
 import pathlib
 import time
@@ -88,13 +90,39 @@ def read_lines(path: pathlib.Path) -> list[dict]:
     if not path.exists():
         return []
     reports = []
-    for number, line in enumerate(lines := path.read_text().splitlines(), 1):
+    for number, line in enumerate(lines := path.read_bytes().splitlines(), 1):
         try:
-            reports.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            if number < len(lines):
-                raise ValueError(f"{path}:{number} is not a JSON report: {line[:80]!r}") from error
+            report = json.loads(line)
+        except (ValueError, RecursionError):
+            report = None
+        if isinstance(report, dict) and isinstance(report.get("step"), int):
+            reports.append(report)
+        elif number < len(lines):
+            raise ValueError(f"{path}:{number} is not a JSON report: {line[:80]!r}")
     return reports
+
+
+class Heartbeat:
+    """Keeps `heartbeat.json`: the last step done and when, for whoever watches from outside.
+
+    Args:
+      workdir: the run's folder.
+      seconds: how much time lies between two beats, at least.
+    """
+
+    def __init__(self, workdir: pathlib.Path, seconds: float = 10.0):
+        self._path, self._seconds = workdir / "heartbeat.json", seconds
+        self._active, self._last = jax.process_index() == 0, -math.inf
+
+    def beat(self, step: int) -> None:
+        """Notes the step, unless the last beat was a moment ago."""
+        if not self._active or time.monotonic() - self._last < self._seconds:
+            return
+        self._last = time.monotonic()
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        temporary = self._path.with_suffix(".tmp")
+        temporary.write_text(json.dumps({"step": step, "time": now}) + "\n")
+        temporary.rename(self._path)
 
 
 class Progress:

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import ml_collections
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -74,6 +75,24 @@ def put_batch(batch: PyTree, mesh: Mesh) -> PyTree:
     return jax.tree.map(
         lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), batch
     )
+
+
+def process_mesh(mesh: Mesh) -> Mesh:
+    """Where a process works by itself: on its first device; on all of `mesh` where it is alone."""
+    if jax.process_count() == 1:
+        return mesh
+    devices = np.array(jax.local_devices()[:1]).reshape((1,) * len(mesh.axis_names))
+    return Mesh(devices, mesh.axis_names, axis_types=mesh.axis_types)
+
+
+def to_process(tree: PyTree) -> PyTree:
+    """A tree as whole arrays that this process can use alone; as it is where it is alone.
+
+    All processes must call it together.
+    """
+    if jax.process_count() == 1:
+        return tree
+    return multihost_utils.process_allgather(tree, tiled=True)
 
 
 def check_batch_size(batch_size: int, mesh: Mesh) -> None:

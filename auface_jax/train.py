@@ -6,9 +6,9 @@ Running the same command again resumes a run that was stopped or killed, from it
 and bit for bit; SIGTERM or Ctrl-C saves first.
 """
 
+import contextlib
 import functools
-import importlib.util
-import json
+import os
 import pathlib
 import sys
 import time
@@ -20,27 +20,41 @@ import numpy as np
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from auface_jax import checkpoints, pictures, presets, sharding
-from auface_jax.data import build, pipeline, population, texts, tokenizer
+from auface_jax import checkpoints, distributed, pictures, presets, sharding
+from auface_jax.data import pipeline, population, texts, tokenizer
 from auface_jax.facs import load_dictionary
+from auface_jax.guard import Guard
 from auface_jax.interrupts import Interrupted, StopSignal
-from auface_jax.log import MetricsLog, Progress, read_lines, say, table
+from auface_jax.log import Heartbeat, MetricsLog, Progress, read_lines, say, table
+from auface_jax.profiling import Profile
+from auface_jax.run_config import build_data, load_config_file, write_config
 from auface_jax.state import parameter_count
 from auface_jax.tasks import make_task
 
 Config = ml_collections.ConfigDict
 
 
-def train(config: Config, workdir: pathlib.Path) -> dict[str, float]:
+def train(
+    config: Config,
+    workdir: pathlib.Path,
+    *,
+    resume_from: int | None = None,
+    keep_every: int | None = None,
+    profile_steps: str | None = None,
+) -> dict[str, float]:
     """Trains, or goes on training, the run in `workdir`; returns its held-out figures.
 
     Args:
       config: from a file in `configs/`; `config.requires` must name finished runs.
       workdir: the run's folder, see `docs/design.md`.
+      resume_from: the checkpoint to go on from; later ones are set aside. None takes the last.
+      keep_every: keep the checkpoints of multiples of so many steps for good.
+      profile_steps: "FIRST-LAST": trace these steps.
 
     Raises:
-      checkpoints.CheckpointError: `workdir` belongs to another config.
-      FloatingPointError: a loss that is not finite; names the step and the parts.
+      checkpoints.CheckpointError: `workdir` belongs to another config, or a checkpoint could not be
+        read or written.
+      FloatingPointError: a step went wrong, see `guard`; names the step and the parts.
       Interrupted: after a signal, once everything is saved.
     """
     say(f"run: {workdir}  task: {config.task}  preset: {config.preset}")
@@ -106,10 +120,11 @@ def train(config: Config, workdir: pathlib.Path) -> dict[str, float]:
         )
 
         # --- Restore, or begin --------------------------------------------------------------------
-        saver = checkpoints.Checkpoints(workdir, keep=config.keep_checkpoints)
+        saver = checkpoints.Checkpoints(workdir, config.keep_checkpoints, keep_every)
+        if resume_from is not None:
+            saver.go_back_to(resume_from)
         meta = {
             "batch_size": config.batch_size,
-            "process_count": jax.process_count(),
             "text_tokenizer": text_tokenizer.fingerprint,
             **getattr(task, "built_on", dict)(),
         }
@@ -125,11 +140,12 @@ def train(config: Config, workdir: pathlib.Path) -> dict[str, float]:
         del examples, rng, init_rng
 
         step_name = getattr(task, "step_name", lambda number: "step")
+        guard = Guard(config.guard)
 
         @functools.cache
         def compiled(name: str):
             return jax.jit(
-                getattr(task, name),
+                guard.guarded(getattr(task, name)),
                 in_shardings=(shardings, frozen_shardings, sharding.batch_sharding(mesh), None),
                 out_shardings=(shardings, sharding.replicated(mesh)),
                 donate_argnums=0,
@@ -139,26 +155,32 @@ def train(config: Config, workdir: pathlib.Path) -> dict[str, float]:
         splits = {name: read(name, limit=config.eval_images) for name in task.evaluation_splits}
         log = MetricsLog(workdir, resume_step=start_step)
         progress = Progress(start_step, config.num_steps, config.batch_size)
-        previous = (start_step, {"loss": np.zeros(())})
-        with StopSignal() as stop:
+        heartbeat = Heartbeat(workdir)
+        profile = Profile(workdir, profile_steps)
+        previous = None
+        with StopSignal() as stop, contextlib.closing(profile):
             for step in range(start_step + 1, config.num_steps + 1):
+                profile.before(step)
                 batch = sharding.put_batch(model_inputs(next(iterator)), mesh)
                 step_fn = compiled(step_name(step))
                 state, metrics = step_fn(state, frozen, batch, jax.random.fold_in(step_rng, step))
                 last = step == config.num_steps
-                stopping = stop.received  # read once: a signal may come anywhere below
+                stopping = stop.due(step)
                 saving = last or stopping or step % config.checkpoint_every == 0
                 reporting = last or step % config.log_every == 0
                 # Checked one step late, so that the device never waits for this process.
-                check_finite(*previous)
+                if previous:
+                    guard.check(*previous)
                 previous = (step, metrics)
+                profile.after(step, metrics)
                 if saving or reporting:
-                    metrics = check_finite(*previous)
+                    metrics = guard.check(*previous)
+                heartbeat.beat(step)
                 if reporting:
                     shown = {name: metrics[name] for name in task.progress_metrics}
                     if skipped is not None:
                         metrics["skipped_records"] = len(skipped)
-                    log.scalars(step, metrics | progress.report(step, shown))
+                    log.scalars(step, metrics | guard.report() | progress.report(step, shown))
                 if saving:
                     saver.save(step, state, iterator, meta)
                 if stopping:
@@ -166,13 +188,19 @@ def train(config: Config, workdir: pathlib.Path) -> dict[str, float]:
                     log.close()
                     raise Interrupted(f"stopped at step {step} and saved; the same command resumes")
                 if not last and step % config.sample_every == 0:
-                    save_pictures(workdir, log, step, task.sample(state, frozen, splits))
+                    whole, weights = sharding.to_process((state, frozen))
+                    with jax.set_mesh(sharding.process_mesh(mesh)):
+                        images = task.sample(whole, weights, splits)
+                    save_pictures(workdir, log, step, images)
                     progress.restart_clock(step)
         saver.close()
 
         # --- Held-out figures, pictures, and the weights for whoever comes next -------------------
+        # Every process finds them for itself, in about the same time; the first writes them.
         began = time.monotonic()
-        evaluation = task.evaluate(state, frozen, splits)
+        whole, weights = sharding.to_process((state, frozen))
+        with jax.set_mesh(sharding.process_mesh(mesh)):
+            evaluation = task.evaluate(whole, weights, splits)
         say(f"evaluated in {time.monotonic() - began:.0f} s")
     figures = {f"eval/{name}": value for name, value in evaluation.figures.items()}
     log.scalars(config.num_steps, figures, **evaluation.notes)
@@ -198,22 +226,6 @@ def model_inputs(batch: dict[str, Any]) -> dict[str, np.ndarray]:
     return {name: batch[name] for name in names if name in batch}
 
 
-def check_finite(step: int, metrics: dict[str, jax.Array]) -> dict[str, float]:
-    """Metrics as floats.
-
-    Raises:
-      FloatingPointError: the loss is NaN or infinite; the message has the step and every part.
-    """
-    metrics = {name: float(value) for name, value in jax.device_get(metrics).items()}
-    if not np.isfinite(metrics["loss"]):
-        parts = ", ".join(f"{name}={value:.4g}" for name, value in metrics.items())
-        raise FloatingPointError(
-            f"the loss is {metrics['loss']} at step {step} ({parts}); nothing was saved after the "
-            "last checkpoint. Lower optimizer.learning_rate or look at the data near this step"
-        )
-    return metrics
-
-
 def save_pictures(workdir, log: MetricsLog, step: int, images: dict) -> list[pathlib.Path]:
     """Writes `samples/step_XXXXXX.png`, one file a picture; the first has the bare name."""
     paths = []
@@ -224,44 +236,6 @@ def save_pictures(workdir, log: MetricsLog, step: int, images: dict) -> list[pat
             pictures.save_png(image, paths[-1], synthetic="true", run=str(workdir), step=step)
     log.pictures(step, images)
     return paths
-
-
-def write_config(config: Config, workdir: pathlib.Path) -> None:
-    """Writes `config.json`, or checks that the run in `workdir` has this very config.
-
-    Raises:
-      checkpoints.CheckpointError: it has another one; every difference is listed.
-    """
-    path = workdir / "config.json"
-    ours = json.loads(config.to_json_best_effort())
-    if path.exists():
-        theirs = json.loads(path.read_text())
-        flat_ours, flat_theirs = flatten(ours), flatten(theirs)
-        changed = [
-            f"  {key}: {flat_theirs.get(key, 'absent')} there, {flat_ours.get(key, 'absent')} now"
-            for key in sorted(flat_ours.keys() | flat_theirs.keys())
-            if flat_ours.get(key) != flat_theirs.get(key)
-        ]
-        if changed:
-            raise checkpoints.CheckpointError(
-                f"{workdir} is a run of another config:\n"
-                + "\n".join(changed)
-                + "\ntrain with that config, or choose another --workdir"
-            )
-    elif jax.process_index() == 0:
-        workdir.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(ours, indent=2) + "\n")
-
-
-def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
-    """Nested dicts -> {"a.b": leaf}."""
-    flat = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
 
 
 def complete(config: Config, name: str, workdir: pathlib.Path) -> Config:
@@ -297,17 +271,18 @@ def train_requirements(config: Config, config_dir: pathlib.Path) -> None:
         train(complete(needed, name, run), run)
 
 
-def load_config_file(path: pathlib.Path, preset: str) -> Config:
-    """`get_config(preset)` of a config file."""
-    spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config(preset)
-
-
 def main(argv: list[str]) -> None:
     """Data first, then the runs that this one builds on, then the run itself."""
     logging.set_verbosity(logging.WARNING)  # Orbax tells of each file it writes
+    try:
+        distributed.join(
+            FLAGS.coordinator_address,
+            FLAGS.num_processes,
+            FLAGS.process_id,
+            detect=FLAGS.distributed,
+        )
+    except (ValueError, RuntimeError) as error:
+        sys.exit(f"error: {error}")
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: options start with --")
     config = FLAGS.config
@@ -318,43 +293,36 @@ def main(argv: list[str]) -> None:
         del config.preset_reason
     complete(config, config_path.stem, workdir)
     try:
-        build_data(config.data)
-        train_requirements(config, config_path.parent)
-        train(config, workdir)
+        with distributed.together():
+            build_data(config.data)
+            train_requirements(config, config_path.parent)
+            train(
+                config,
+                workdir,
+                resume_from=FLAGS.resume_from,
+                keep_every=FLAGS.keep_every,
+                profile_steps=FLAGS.profile_steps,
+            )
     except Interrupted as stopped:
         say(str(stopped))
+        sys.exit(os.EX_TEMPFAIL)  # what started this process can tell it from a finished run
     except (ValueError, FloatingPointError, OSError) as error:
         if FLAGS.debug:
             raise
-        sys.exit(f"error: {error}")
-
-
-def build_data(data: Config) -> None:
-    """Builds the records that `data` describes, when they are absent."""
-    buildable = ("builtin", "folder", "ict")
-    if data.source not in buildable:
-        if not pathlib.Path(data.dir).exists():
-            raise FileNotFoundError(
-                f"no data set at data.dir={data.dir}, and the source {data.source!r} is not one "
-                f"that training can build itself ({', '.join(buildable)}); build it there first "
-                f"(python -m auface_jax.data.build --source {data.source} --out {data.dir} ...), "
-                "or take another preset"
-            )
-        return
-    options = {"source": data.source, "size": data.size, "seed": data.seed}
-    if data.source in ("builtin", "ict"):
-        options |= {"people": data.people, "frames": data.frames, "facekit": data.facekit or None}
-    else:
-        names = ("labels", "threshold", "maximum", "uncoded_units", "align", "margin")
-        options |= {name: data[name] for name in names}
-    options |= {"held_out_rows": data.held_out_rows, "novel_rows": data.novel_rows}
-    build.build_if_absent(options, data.dir)
+        distributed.end(f"error: {error}")
 
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file("config", None, "a file of configs/, :PRESET after it")
 flags.DEFINE_string("workdir", None, "the run's folder; default runs/NAME-PRESET")
+flags.DEFINE_integer("resume_from", None, "go on from this checkpoint, not from the last")
+flags.DEFINE_integer("keep_every", None, "keep every checkpoint of a multiple of so many steps")
+flags.DEFINE_string("profile_steps", None, "trace these steps: FIRST-LAST")
 flags.DEFINE_bool("debug", False, "show the traceback of an error")
+flags.DEFINE_string("coordinator_address", None, "of several processes: HOST:PORT of process 0")
+flags.DEFINE_integer("num_processes", None, "of several processes: how many there are")
+flags.DEFINE_integer("process_id", None, "of several processes: which this one is, from 0")
+flags.DEFINE_bool("distributed", False, "ask JAX for all three, as on a Cloud TPU pod")
 flags.mark_flag_as_required("config")
 
 

@@ -1,6 +1,7 @@
 """A checkpoint is the whole run: state, place in the data, and what they belong to."""
 
 import json
+import resource
 
 import grain
 import jax
@@ -88,6 +89,80 @@ def test_the_latest_steps_are_kept_and_none_is_written_twice(tmp_path):
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["2", "3"]
     saver = Checkpoints(tmp_path, keep=2)
     assert_same_bits(saver.restore(3, *placed(), new_iterator(), META), new_state(3))
+    saver.close()
+
+
+def test_every_so_many_steps_one_is_kept_for_good(tmp_path):
+    saver, iterator = Checkpoints(tmp_path, keep=1, keep_every=4), new_iterator()
+    for step in range(2, 12, 2):
+        saver.save(step, new_state(step), iterator, META)
+    saver.close()
+    assert sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir()) == [4, 8, 10]
+
+
+def test_what_a_killed_save_left_is_removed(saved):
+    left = saved[0] / "checkpoints" / "4.orbax-checkpoint-tmp"
+    (left / "state").mkdir(parents=True)
+    saver = Checkpoints(saved[0], keep=2)
+    assert saver.latest_step == 2
+    saver.save(6, new_state(), new_iterator(), META)
+    saver.close()
+    assert sorted(path.name for path in left.parent.iterdir()) == ["2", "6"]
+
+
+@pytest.fixture
+def two_saved(saved):
+    """The run of `saved` with a later checkpoint at step 4."""
+    workdir, batches = saved
+    saver = Checkpoints(workdir, keep=2)
+    saver.save(4, new_state(4), new_iterator(), META)
+    saver.close()
+    return workdir, batches
+
+
+def test_going_back_sets_later_checkpoints_aside(two_saved):
+    workdir, batches = two_saved
+    for _ in range(2):
+        saver, iterator = Checkpoints(workdir, keep=2), new_iterator()
+        saver.go_back_to(2)
+        assert saver.latest_step == 2
+        assert_same_bits(saver.restore(2, *placed(), iterator, META), new_state())
+        assert next(iterator).tolist() == batches[0]
+        saver.save(4, new_state(5), iterator, META)  # as training does, which comes by again
+        saver.close()
+    assert sorted(p.name for p in (workdir / "checkpoints-set-aside").iterdir()) == ["4-1", "4-2"]
+    saver = Checkpoints(workdir, keep=2)
+    with pytest.raises(CheckpointError, match=r"no checkpoint 3 in .*, which has \[2, 4\]"):
+        saver.go_back_to(3)
+    saver.close()
+
+
+def test_a_damaged_checkpoint_is_named_and_so_is_the_one_before(two_saved):
+    workdir, _ = two_saved
+    for path in (workdir / "checkpoints" / "4" / "state").rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    saver = Checkpoints(workdir, keep=2)
+    with pytest.raises(CheckpointError, match=r"checkpoint 4 in .* go back to one of \[2\] with"):
+        saver.restore(4, *placed(), new_iterator(), META)
+    saver.close()
+
+
+def test_a_full_disk_loses_no_checkpoint(saved):
+    workdir, _ = saved
+    state = {"noise": jnp.asarray(np.random.default_rng(0).integers(0, 256, 2**20, np.uint8))}
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    saver = Checkpoints(workdir, keep=2)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**18, hard))  # files end at 256 KiB
+    try:
+        with pytest.raises(CheckpointError, match=r"MiB left and the complete checkpoints \[2\]"):
+            saver.save(4, state, new_iterator(), META)
+            saver.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    saver = Checkpoints(workdir, keep=2)
+    assert saver.latest_step == 2
+    assert_same_bits(saver.restore(2, *placed(), new_iterator(), META), new_state())
     saver.close()
 
 

@@ -1,10 +1,11 @@
 """What a run writes: one report a step, whatever killed it."""
 
+import datetime
 import json
 
 import pytest
 
-from auface_jax.log import MetricsLog, Progress, read_lines, table
+from auface_jax.log import Heartbeat, MetricsLog, Progress, read_lines, table
 
 
 @pytest.fixture
@@ -62,6 +63,18 @@ def test_a_damaged_line_in_the_middle_is_named(run):
 
 def test_no_file_is_no_reports(tmp_path):
     assert read_lines(tmp_path / "metrics.jsonl") == []
+
+
+def test_a_heart_beats_now_and_then(tmp_path, monkeypatch):
+    clock = iter([0.0, 0.0, 4.0, 12.0, 12.0])
+    monkeypatch.setattr("auface_jax.log.time.monotonic", lambda: next(clock))
+    heartbeat, told = Heartbeat(tmp_path, seconds=10), []
+    for step in (1, 2, 3):
+        heartbeat.beat(step)
+        told.append(json.loads((tmp_path / "heartbeat.json").read_text()))
+    assert [beat["step"] for beat in told] == [1, 1, 3]
+    assert datetime.datetime.fromisoformat(told[2]["time"]).tzinfo is datetime.UTC
+    assert [path.name for path in tmp_path.iterdir()] == ["heartbeat.json"]
 
 
 def test_a_table_is_aligned():

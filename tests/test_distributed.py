@@ -1,0 +1,192 @@
+"""Two real processes train as one: what they write, and what becomes of one that is left alone."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import tiny
+
+from auface_jax import checkpoints, distributed, train
+from auface_jax.log import read_lines
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# One of the processes dies in step 5; the checkpoint of step 2 is complete then, that of 4 may be.
+PROGRAM = """
+import os, pathlib, signal, sys
+import tiny
+from auface_jax import distributed, log, train
+
+distributed.join()
+report = log.Progress.report
+
+def report_or_die(self, step, values):
+    if (step, os.environ["JAX_PROCESS_ID"]) == (5, sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return report(self, step, values)
+
+log.Progress.report = report_or_die
+workdir = pathlib.Path(sys.argv[2])
+with distributed.together():
+    train.train(tiny.stage1_config(data=sys.argv[1]), workdir)
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return str(tiny.build_data(tmp_path_factory.mktemp("distributed") / "data"))
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory):
+    """A Stage I run of one process with two devices."""
+    workdir = tmp_path_factory.mktemp("runs") / "whole"
+    train.train(tiny.stage1_config(data=data), workdir)
+    return workdir
+
+
+def run_two(data, workdir, *, dies=""):
+    """The same run by two processes with a device each; `dies` is lost at step 5."""
+    flags = [f for f in os.environ["XLA_FLAGS"].split() if "device_count" not in f]
+    return subprocess.run(
+        [ROOT / "launch" / "local.sh", "2", sys.executable, "-c", PROGRAM, data, workdir, dies],
+        env=tiny.command_environment() | {"XLA_FLAGS": " ".join(flags), "GRACE": "200"},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def halved(data, tmp_path_factory):
+    """A run of two processes that lost the second one."""
+    workdir = tmp_path_factory.mktemp("runs") / "two"
+    return workdir, run_two(data, workdir, dies="1")
+
+
+def assert_same_figures(workdir, whole):
+    """Every step is there once, with the figures of the other run."""
+    ours, theirs = (read_lines(folder / "metrics.jsonl") for folder in (workdir, whole))
+    assert [line["step"] for line in ours] == [line["step"] for line in theirs]
+    for line, wanted in zip(ours, theirs, strict=True):
+        assert line.keys() == wanted.keys()
+        for name in wanted.keys() - {"seconds_per_step"}:
+            assert line[name] == pytest.approx(wanted[name], rel=1e-4, abs=1e-6), name
+    weights, wanted = (checkpoints.load_export(folder) for folder in (workdir, whole))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), weights, wanted
+    )
+
+
+def test_a_lost_process_ends_the_others_with_a_message(halved):
+    workdir, done = halved
+    assert done.returncode == 128 + 9, done.stderr[-3000:]
+    assert "process 1 of 2 ended with status 137" in done.stderr
+    assert "killing what is left" not in done.stderr  # process 0 ended by itself
+    assert "process 0: another process of this run was lost" in done.stderr
+    assert "the run goes on from its last checkpoint" in done.stderr
+    assert not checkpoints.has_export(workdir)
+
+
+def test_checkpoints_are_written_together(halved):
+    workdir, _ = halved
+    places = (workdir / "checkpoints" / "2" / "data").glob("process_*")
+    assert sorted(path.name for path in places) == ["process_0-of-2.json", "process_1-of-2.json"]
+
+
+def test_one_process_goes_on_where_two_were(halved, whole, data, tmp_path):
+    workdir = tmp_path / "one"
+    shutil.copytree(halved[0], workdir)
+    train.train(tiny.stage1_config(data=data), workdir)
+    assert_same_figures(workdir, whole)
+
+
+def test_two_processes_go_on_and_one_of_them_writes(halved, whole, data):
+    workdir, _ = halved
+    done = run_two(data, workdir)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert_same_figures(workdir, whole)
+    said = [line for line in done.stdout.splitlines() if "[Gloo]" not in line]
+    assert {"resumed at step 2", "resumed at step 4"} & set(said)
+    assert not any(line.startswith("[1]") for line in said)
+    pictures = sorted(path.name for path in (workdir / "samples").iterdir())
+    assert pictures == ["step_000004.png", "step_000006.png"]
+
+
+# --- Who belongs to a run ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def joined(monkeypatch):
+    """What `jax.distributed.initialize` was called with, in an environment without a cluster."""
+    for name in list(os.environ):
+        if name.startswith(("JAX_COORD", "JAX_NUM", "JAX_PROCESS", "SLURM", "OMPI", "TPU_")):
+            monkeypatch.delenv(name)
+    calls = []
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *a, **k: calls.append(a))
+    return calls
+
+
+def test_a_process_by_itself_joins_nobody(joined, monkeypatch):
+    distributed.join()
+    monkeypatch.setenv("SLURM_STEP_NODELIST", "node1")
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    distributed.join()
+    monkeypatch.setenv("TPU_WORKER_HOSTNAMES", "localhost")
+    distributed.join()
+    distributed.join("here:1", 1, 0)
+    assert joined == []
+
+
+def test_flags_come_before_the_environment(joined, monkeypatch):
+    for name, value in {
+        "JAX_COORDINATOR_ADDRESS": "there:5",
+        "JAX_NUM_PROCESSES": "4",
+        "JAX_PROCESS_ID": "3",
+    }.items():
+        monkeypatch.setenv(name, value)
+    distributed.join()
+    distributed.join("here:6", process_id=0)
+    assert joined == [("there:5", 4, 3), ("here:6", 4, 0)]
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"SLURM_STEP_NODELIST": "node[1-2]", "SLURM_NTASKS": "2"},
+        {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_MCA_orte_hnp_uri": "1.0;tcp://10.0.0.1:3"},
+        {"TPU_WORKER_HOSTNAMES": "one,two"},
+    ],
+    ids=lambda variables: next(iter(variables)),
+)
+def test_what_started_the_processes_is_asked(joined, monkeypatch, variables):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    distributed.join()
+    assert joined == [()]  # JAX finds the rest
+
+
+def test_open_mpi_5_needs_an_address_alone(joined, monkeypatch):
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+    monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "1")
+    with pytest.raises(ValueError, match="--coordinator_address HOST:PORT"):
+        distributed.join()
+    distributed.join("here:6")
+    assert joined == [("here:6", 2, 1)]
+
+
+def test_half_a_description_of_the_processes_is_refused(joined, monkeypatch):
+    with pytest.raises(ValueError, match="needs --coordinator_address .*, --process_id or JAX_PRO"):
+        distributed.join(num_processes=2)
+    with pytest.raises(ValueError, match="process 2 of 2: expected 0 to 1"):
+        distributed.join("here:6", 2, 2)
+    with pytest.raises(ValueError, match="'here': expected HOST:PORT"):
+        distributed.join("here", 2, 0)
+    monkeypatch.setenv("JAX_PROCESS_ID", "first")
+    with pytest.raises(ValueError, match="JAX_PROCESS_ID='first' is not a whole number"):
+        distributed.join("here:6", 2)
+    assert joined == []
