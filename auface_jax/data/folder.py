@@ -171,6 +171,13 @@ def _read_lines(path: Path) -> tuple[list[str], list[tuple[int, dict]]]:
             raise SourceError(f"{path}: not a CSV file in UTF-8 ({error})") from error
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long for one, for example
+        return False
+
+
 def _read_line(
     line: dict, folder: Path, threshold: float | None, maximum: float
 ) -> tuple[list[str], tuple[str, Photograph] | None]:
@@ -179,10 +186,10 @@ def _read_line(
         return ["more or fewer fields than the first line names"], None
     line = {name: text.strip() for name, text in line.items()}
     faults = [f"{name} is empty" for name in _KEYS if not line[name]]
-    if line["frame"] and not line["frame"].isdecimal():
-        faults.append(f"frame {line['frame']!r} is not a number of 0 or more")
+    if line["frame"] and not (line["frame"].isdecimal() and len(line["frame"]) < 19):
+        faults.append(f"frame {line['frame']!r:.40} is not a number of 0 or more, in 64 bits")
     for name in ("path", _LANDMARKS):
-        if line.get(name) and not (folder / line[name]).is_file():
+        if line.get(name) and not _is_file(folder / line[name]):
             faults.append(f"no such {'image' if name == 'path' else 'file'}: {line[name]}")
     labels, intensities = [], []
     for unit in facs.AU_NUMBERS:

@@ -111,7 +111,7 @@ def parse_dictionary(data: bytes, *, source: str) -> Dictionary:
 
     try:
         content = json.loads(data.decode("utf-8-sig"), object_pairs_hook=object_without_repeats)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # numbers of endless digits are a ValueError too
         raise DictionaryError(source, [f"not a UTF-8 JSON file: {error}"]) from None
     if not isinstance(content, dict):
         raise DictionaryError(

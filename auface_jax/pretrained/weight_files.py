@@ -14,7 +14,7 @@ from typing import Any
 
 import ml_dtypes  # noqa: F401  (numpy and safetensors know bfloat16 once this is imported)
 import numpy as np
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 # What a folder is searched for, in this order. The last two are OpenCLIP's.
 FOLDER_FILES = (
@@ -127,7 +127,7 @@ def _config_beside(weights: Path) -> dict[str, Any]:
 
     def read(name: str) -> dict[str, Any]:
         path = weights.parent / name
-        return json.loads(path.read_text()) if path.is_file() else {}
+        return _read_json(path) if path.is_file() else {}
 
     if weights.name.startswith("open_clip_"):
         return read("open_clip_config.json")
@@ -136,20 +136,38 @@ def _config_beside(weights: Path) -> dict[str, Any]:
 
 
 def _files_of_index(index: Path) -> tuple[Path, ...]:
-    """The shards that an index names."""
-    names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    """The shards that an index names, all beside it."""
+    table = _read_json(index).get("weight_map")
+    if not isinstance(table, dict) or not all(isinstance(name, str) for name in table.values()):
+        raise WeightFileError(f"{index} has no weight_map, a table of keys and file names")
+    names = sorted(set(table.values()))
+    if outside := [name for name in names if not name or Path(name).name != name]:
+        raise WeightFileError(f"{index} names files outside of its folder: {', '.join(outside)}")
     missing = [name for name in names if not (index.parent / name).is_file()]
     if missing:
         raise WeightFileError(f"{index} names files that are not there: {', '.join(missing)}")
     return tuple(index.parent / name for name in names)
 
 
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise WeightFileError(f"{path} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise WeightFileError(f"{path} holds a JSON {type(content).__name__}, not an object")
+    return content
+
+
 def _safetensors(path: Path):
-    file = safe_open(path, framework="numpy")
-    return {
-        key: (tuple(file.get_slice(key).get_shape()), lambda key=key: file.get_tensor(key))
-        for key in file.keys()  # noqa: SIM118  (not a mapping)
-    }
+    try:
+        file = safe_open(path, framework="numpy")
+        return {
+            key: (tuple(file.get_slice(key).get_shape()), lambda key=key: file.get_tensor(key))
+            for key in file.keys()  # noqa: SIM118  (not a mapping)
+        }
+    except SafetensorError as error:
+        raise WeightFileError(f"{path} is not a safetensors file: {error}") from error
 
 
 def _torch_tensors(path: Path):
