@@ -5,13 +5,18 @@ training step. No gradient goes to them: the step differentiates with respect to
 """
 
 import dataclasses
+import hashlib
+import json
 import pathlib
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from auface_jax import checkpoints
+from auface_jax.metrics import lpips
+from auface_jax.models.au_recognizer import AURecognizer
 from auface_jax.pretrained import convert, vgg
 from auface_jax.recognize import Recognizer, load_recognizer, recognizer_input
 
@@ -36,6 +41,20 @@ class LossNetwork:
     features: Features
     variables: PyTree
     fingerprint: str
+
+
+def vgg_features(module: vgg.VGG16) -> Features:
+    """What the paper's perceptual loss compares."""
+    return lambda variables, image: module.apply(variables, vgg.normalize(image))["fc2"]
+
+
+def unit_nodes(module: AURecognizer, size: int, crop: int) -> Features:
+    """What the anatomical loss compares, of a recogniser that reads `crop` of `size` pixels."""
+
+    def nodes(variables, image):
+        return module.apply(variables, recognizer_input(image, size, crop)).nodes
+
+    return nodes
 
 
 def load_perceptual(folder: str) -> LossNetwork:
@@ -64,11 +83,7 @@ def load_perceptual(folder: str) -> LossNetwork:
     path = pathlib.Path(folder)
     if (path / convert.DESCRIPTION).is_file():
         loaded = convert.load(path, "vgg16")
-
-        def features(variables, image):
-            return loaded.module.apply(variables, vgg.normalize(image))["fc2"]
-
-        name = "VGG16, second 4096-wide features"
+        name, features = "VGG16, second 4096-wide features", vgg_features(loaded.module)
         return LossNetwork(name, features, loaded.variables, loaded.fingerprint)
     if not checkpoints.has_export(path):
         raise checkpoints.CheckpointError(
@@ -82,6 +97,43 @@ def load_perceptual(folder: str) -> LossNetwork:
         return recognizer.module.apply(variables, seen, method="unit_maps")[0].astype("float32")
 
     return _of_recognizer(recognizer, "substitute: picture map of the recogniser", picture_map)
+
+
+def load_lpips_loss(backbone: str, heads: str) -> LossNetwork:
+    """LPIPS as a loss: features whose squared distance, summed, is LPIPS.
+
+    Args:
+      backbone: converted weights of AlexNet or VGG16.
+      heads: converted weights of LPIPS for that backbone.
+
+    Raises:
+      checkpoints.CheckpointError: a folder is not named.
+      ValueError: the heads are another backbone's, or a folder is not what it should be.
+    """
+    if not (backbone and heads):
+        raise checkpoints.CheckpointError(
+            f"loss.lpips is above 0 and lpips.backbone={backbone!r}, lpips.heads={heads!r}: "
+            "convert both (docs/evaluation.md) and name their folders with "
+            "--config.lpips.backbone=weights/vgg16 --config.lpips.heads=weights/lpips-vgg16"
+        )
+    module, variables = lpips.load_lpips(backbone, heads)
+
+    def features(variables, image):
+        backbone = module.bind(variables).network
+        options = {"fully_connected": False} if module.backbone == "vgg16" else {}
+        activations, flat = backbone(lpips.normalize(image), **options), []
+        for depth, tap in enumerate(lpips.TAPS[module.backbone]):
+            one = lpips.unit_length(activations[tap])
+            # Trained heads are not negative; the mean over positions goes under the root, too.
+            weight = jnp.maximum(variables["params"]["heads"][f"weight_{depth}"], 0.0)
+            scale = jnp.sqrt(weight / (one.shape[1] * one.shape[2]))
+            flat.append((one * scale).reshape(len(one), -1))
+        return jnp.concatenate(flat, axis=-1)
+
+    described = [pathlib.Path(folder, convert.DESCRIPTION) for folder in (backbone, heads)]
+    sources = "".join(json.loads(path.read_text())["source"]["sha256"] for path in described)
+    fingerprint = hashlib.sha256(sources.encode()).hexdigest()
+    return LossNetwork(f"LPIPS({module.backbone})", features, variables, fingerprint)
 
 
 def load_anatomical(run: str) -> LossNetwork:
@@ -100,11 +152,7 @@ def load_anatomical(run: str) -> LossNetwork:
             "--config.anatomical.run=RUN"
         )
     recognizer = load_recognizer(run, role="loss")
-
-    def nodes(variables, image):
-        seen = recognizer_input(image, recognizer.size, recognizer.crop)
-        return recognizer.module.apply(variables, seen).nodes
-
+    nodes = unit_nodes(recognizer.module, recognizer.size, recognizer.crop)
     return _of_recognizer(recognizer, "unit nodes of the recogniser", nodes)
 
 

@@ -3,6 +3,8 @@
 Paper: arXiv 2603.18588. Images are float32 in [-1, 1].
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -64,6 +66,16 @@ def anatomical(
     return jnp.square(nodes - of_reconstruction).mean()
 
 
+def lpips(
+    features: Float[Array, "B F"], of_reconstruction: Float[Array, "B F"]
+) -> Float[Array, ""]:
+    """LPIPS (Zhang et al. 2018), an alternative to `perceptual` that the paper does not have.
+
+    Features are scaled by the square roots of LPIPS' weights: `loss_networks.load_lpips_loss`.
+    """
+    return jnp.square(features - of_reconstruction).sum(-1).mean()
+
+
 def adversarial_generator(fake_logits: Float[Array, "*batch"]) -> Float[Array, ""]:
     """-E[D(Î)] (paper, Stage I)."""
     return -fake_logits.mean()
@@ -75,6 +87,15 @@ def adversarial_discriminator(
     """Hinge: E[max(0, 1 - D(I))] + E[max(0, 1 + D(Î))] (paper, Stage I)."""
     real = jnp.maximum(0.0, 1.0 - real_logits).mean()
     return real + jnp.maximum(0.0, 1.0 + fake_logits).mean()
+
+
+def r1_penalty(
+    discriminate: Callable[[Float[Array, "B H W 3"]], Float[Array, "B h w"]],
+    image: Float[Array, "B H W 3"],
+) -> Float[Array, ""]:
+    """R1 (Mescheder et al. 2018): E |gradient of D at real images|²; D is the mean over patches."""
+    at_image = jax.grad(lambda x: discriminate(x).mean((1, 2)).sum())(image)
+    return jnp.square(at_image).sum((1, 2, 3)).mean()
 
 
 def unit_cross_entropy(logits: Float[Array, "B A"], labels: Int[Array, "B A"]) -> Float[Array, ""]:

@@ -26,17 +26,22 @@ def get_config(preset: str = "") -> ConfigDict:
             "seed": 0,
             "num_steps": 1_080,
             "batch_size": 16,
+            "accumulate": 1,  # parts that a batch passes in, one after the other
             "init_examples": 384,  # records for principal components and k-means
             "model": {
                 "image_size": 64,
                 "levels": 4,  # Q
                 "codes": 256,  # K
                 "latent": 32,  # C
+                "shared_codebook": False,  # one for all levels
+                # Side of the map that each level quantises, such as (2, 4, 8, 8); empty: all of it.
+                "scales": (),
                 "channels": (64, 128),  # from fine to coarse, halving the size each time
                 "patch": 4,  # pixels folded into channels before the first convolution
                 "num_res_blocks": 2,
                 "attention": False,
                 "patch_skip": True,  # the linear path, started at principal components
+                "remat": False,  # less memory: activations are computed again for the gradient
                 "dtype": "float32",
             },
             "codebook": {"decay": 0.97, "restart_below": 0.03},  # the second: share of mean use
@@ -46,10 +51,13 @@ def get_config(preset: str = "") -> ConfigDict:
                 "gradient": 0.1,
                 "commit": 0.25,
                 "perceptual": 0.0,
+                "lpips": 0.0,
                 "anatomical": 0.0,
             },
             # Converted weights of VGG16, or a run of configs/au_image_loss.py in its place.
             "perceptual": {"network": ""},
+            # Converted weights of LPIPS' two parts.
+            "lpips": {"backbone": "", "heads": ""},
             "anatomical": {
                 "run": "",  # of configs/au_image_loss.py
                 # The loss counts once the running mean of L_recon is below the threshold, and not
@@ -58,7 +66,11 @@ def get_config(preset: str = "") -> ConfigDict:
                 "start_step": 0,
                 "decay": 0.99,
             },
-            "gan": {"weight": 0.0, "start_step": 0},
+            "gan": {
+                "weight": 0.0,
+                "start_step": 0,
+                "r1": {"weight": 0.0, "every": 16},  # the second: steps from one to the next
+            },
             "discriminator": {"channels": 32, "num_layers": 2},
             "optimizer": {
                 "muon": 2.0,  # times the rate, for hidden layers' kernels; 0: AdamW for all
@@ -112,6 +124,8 @@ def get_config(preset: str = "") -> ConfigDict:
         config.gan.update({"weight": 0.1, "start_step": 20_000})
         config.discriminator.update({"channels": 64, "num_layers": 3})
         config.update({"num_steps": 150_000, "batch_size": 240, "init_examples": 240})
+        config.update({"accumulate": 8})  # 30 images at a time
+        config.model.remat = True
         config.optimizer.update({"muon": 0.0, "learning_rate": 3e-4, "decay": 0.0, "b2": 0.999})
         config.discriminator_optimizer.update({"learning_rate": 3e-4, "decay": 0.0})
         config.codebook.decay = 0.99

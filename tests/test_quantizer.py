@@ -1,5 +1,7 @@
 """Laws of residual quantisation and of its codebooks."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from auface_jax import losses
 from auface_jax.models import quantizer
 from auface_jax.models.quantizer import Codebooks
 
@@ -68,6 +71,162 @@ def test_quantize_is_the_greedy_sum_of_codes():
     np.testing.assert_array_equal(
         quantizer.lookup(codebooks, ids), quantizer.lookup(codebooks, ids, Q)
     )
+
+
+def in_blocks(codebooks, z):
+    quantized = quantizer.quantize_batch(codebooks, z)
+    return quantized.ids, quantized.vectors, quantized.commitment(z)
+
+
+def at_once(codebooks, z):
+    ids, partial = quantizer.quantize(codebooks, z)
+    return ids, partial[-1], losses.commitment(z, partial)
+
+
+@pytest.mark.parametrize("block", [1, 16, 40, 10_000])
+def test_a_batch_in_blocks_is_the_batch_at_once(block, monkeypatch):
+    codebooks, z = books(codes=32), vectors(6 * 8).reshape(6, 4, 2, C)
+    pull = vectors(6 * 8, seed=5).reshape(z.shape)
+
+    def loss(function, z):
+        ids, quantized, commitment = function(codebooks, z)
+        z_q = quantizer.straight_through(z, quantized)
+        return 0.25 * commitment + jnp.vdot(z_q, pull), (ids, quantized, commitment)
+
+    monkeypatch.setattr(quantizer, "BLOCK_VECTORS", block)
+    graded = functools.partial(jax.value_and_grad, argnums=1, has_aux=True)
+    (_, outputs), gradient = jax.jit(graded(loss), static_argnums=0)(in_blocks, z)
+    (_, wanted), wanted_gradient = graded(loss)(at_once, z)
+    np.testing.assert_array_equal(outputs[0], wanted[0])
+    np.testing.assert_allclose(outputs[1], wanted[1], atol=1e-6)
+    assert outputs[2] == pytest.approx(float(wanted[2]), rel=1e-6)
+    np.testing.assert_allclose(gradient, wanted_gradient, atol=1e-6)
+    assert np.abs(gradient - pull).max() > 1e-3, "the commitment has its share"
+
+
+def test_the_paper_s_quantiser_fits_in_64_mebibytes():
+    levels, codes, width, batch = 8, 8192, 256, (30, 16, 16)
+    abstract = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.float32)  # noqa: E731
+    codebooks = Codebooks(
+        abstract(levels, codes, width), abstract(levels, codes), abstract(levels, codes, width)
+    )
+
+    def train(codebooks, z, rng):
+        def loss(z):
+            quantized = quantizer.quantize_batch(codebooks, z)
+            z_q = quantizer.straight_through(z, quantized.vectors)
+            return quantized.commitment(z) + z_q.sum(), quantized
+
+        (_, quantized), gradient = jax.value_and_grad(loss, has_aux=True)(z)
+        options = {"decay": 0.99, "restart_below": 0.03}
+        new = quantizer.update(codebooks, z, quantized.ids, rng, **options)
+        return new, quantized.vectors, gradient
+
+    rng = jax.eval_shape(lambda: jax.random.key(0))
+    compiled = jax.jit(train, donate_argnums=0).lower(codebooks, abstract(*batch, width), rng)
+    memory = compiled.compile().memory_analysis()
+    # All but the inputs and what replaces the codebooks in place: the results count.
+    beyond = memory.temp_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+    assert beyond <= 64 * 2**20
+    assert memory.alias_size_in_bytes >= 2 * levels * codes * width * 4
+
+
+# --- One codebook for all levels, and coarser maps -----------------------------------------------
+
+
+def test_a_shared_codebook_is_every_level_s():
+    codebooks, z = books(levels=1, codes=32), vectors(60)
+    ids, partial = quantizer.quantize(codebooks, z, levels=Q)
+    repeated = jax.tree.map(lambda x: x.repeat(Q, 0), codebooks)
+    want_ids, want_partial = quantizer.quantize(repeated, z)
+    np.testing.assert_array_equal(ids, want_ids)
+    np.testing.assert_allclose(partial, want_partial, atol=1e-6)
+    for level in range(Q):
+        np.testing.assert_allclose(
+            quantizer.lookup(codebooks, ids, level + 1), partial[level], atol=1e-6
+        )
+
+
+def test_a_shared_codebook_follows_what_all_levels_assign():
+    codebooks, z, decay = books(levels=1, codes=32), vectors(200), 0.9
+    ids, partial = quantizer.quantize(codebooks, z, levels=Q)
+    new = quantizer.update(codebooks, z, ids, jax.random.key(0), decay=decay, restart_below=0.0)
+    residuals = np.concatenate([z, *(z - partial[:-1])])
+    one_hot = np.eye(32)[np.asarray(ids.T).reshape(-1)]
+    counts = decay * np.asarray(codebooks.counts[0]) + (1 - decay) * one_hot.mean(0)
+    sums = decay * np.asarray(codebooks.sums[0]) + (1 - decay) * one_hot.T @ residuals / (Q * 200)
+    np.testing.assert_allclose(new.counts[0], counts, rtol=1e-5)
+    np.testing.assert_allclose(new.sums[0], sums, atol=1e-6)
+    # Dead codes start again at residuals of any level.
+    dead = codebooks.replace(counts=codebooks.counts * 0)
+    ids = jnp.zeros_like(ids)
+    new = quantizer.update(dead, z, ids, jax.random.key(0), decay=0.9, restart_below=0.5)
+    zeroth = np.cumsum(np.repeat(np.asarray(codebooks.codes[0, :1]), Q - 1, 0), axis=0)
+    left = np.stack([z, *(z - one for one in zeroth)])  # [Q, M, C]
+    distance = np.abs(left[:, :, None] - np.asarray(new.codes[0, 1:])).max(-1).min(1)  # [Q, 31]
+    assert distance.min(0).max() < 1e-5 and len(set(distance.argmin(0))) > 1
+
+
+def test_a_shared_codebook_starts_with_a_part_of_every_level():
+    z = vectors(400) * np.array([3, 2, 1, 0.5], np.float32)
+    codebooks = quantizer.init_kmeans(jax.random.key(0), z, levels=3, codes=K, shared=True)
+    assert codebooks.codes.shape == (1, K, C)
+    np.testing.assert_allclose(codebooks.counts.sum(-1), 1, rtol=1e-6)
+    _, partial = quantizer.quantize(codebooks, z, levels=3)
+    errors = [float(np.square(z - p).mean()) for p in partial]
+    assert errors[2] < errors[1] < errors[0] < 0.7 * np.square(z).mean()
+
+
+def test_levels_of_coarser_maps(monkeypatch):
+    codebooks, z, scales = books(codes=32), vectors(3 * 16).reshape(3, 4, 4, C), (1, 2, 4)
+    ids, partial = quantizer.quantize(codebooks, z, scales=scales)
+    residual = z.astype(np.float64)
+    for level, side in enumerate(scales):
+        cell = 4 // side
+        means = residual.reshape(3, side, cell, side, cell, C).mean((2, 4))
+        book = np.asarray(codebooks.codes[level], np.float64)
+        chosen = ((means[..., None, :] - book) ** 2).sum(-1).argmin(-1)  # [3, side, side]
+        spread = chosen.repeat(cell, 1).repeat(cell, 2)
+        np.testing.assert_array_equal(ids[..., level], spread)
+        residual = residual - book[spread]
+        np.testing.assert_allclose(z - partial[level], residual, atol=1e-5)
+    # Decoding needs not know.
+    np.testing.assert_allclose(quantizer.lookup(codebooks, ids), partial[-1], atol=1e-6)
+    # In blocks, too.
+    monkeypatch.setattr(quantizer, "BLOCK_VECTORS", 16)
+    quantized = quantizer.quantize_batch(codebooks, z, levels=Q, scales=scales)
+    assert quantized.partial_sums is None
+    np.testing.assert_array_equal(quantized.ids, ids)
+    np.testing.assert_allclose(quantized.vectors, partial[-1], atol=1e-6)
+
+
+def test_coarser_maps_at_full_size_are_the_plain_levels():
+    codebooks, z = books(codes=32), vectors(2 * 9).reshape(2, 3, 3, C)
+    options = {"decay": 0.9, "restart_below": 0.2}
+    plain, full = {}, {"scales": (3,) * Q}
+    results = []
+    for structure in (plain, full):
+        ids, partial = quantizer.quantize(codebooks, z, **structure)
+        new = quantizer.update(codebooks, z, ids, jax.random.key(0), **options, **structure)
+        start = quantizer.init_kmeans(jax.random.key(1), z, levels=Q, codes=K, **structure)
+        results.append((ids, partial, new, start))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), *results)
+
+
+def test_a_cell_counts_once():
+    codebooks, z = books(codes=32), vectors(2 * 16).reshape(2, 4, 4, C)
+    scales, decay = (2, 4, 4), 0.9
+    ids, _ = quantizer.quantize(codebooks, z, scales=scales)
+    new = quantizer.update(
+        codebooks, z, ids, jax.random.key(0), decay=decay, restart_below=0.0, scales=scales
+    )
+    means = z.reshape(2, 2, 2, 2, 2, C).mean((2, 4)).reshape(-1, C)
+    one_hot = np.eye(32)[np.asarray(ids[:, ::2, ::2, 0]).reshape(-1)]
+    counts = decay * np.asarray(codebooks.counts[0]) + (1 - decay) * one_hot.mean(0)
+    sums = decay * np.asarray(codebooks.sums[0]) + (1 - decay) * one_hot.T @ means / len(means)
+    np.testing.assert_allclose(new.counts[0], counts, rtol=1e-5)
+    np.testing.assert_allclose(new.sums[0], sums, atol=1e-6)
+    np.testing.assert_allclose(new.counts.sum(-1), 1, rtol=1e-5)
 
 
 @pytest.mark.parametrize("levels", [0, Q + 1, -1])

@@ -106,6 +106,36 @@ def test_an_image_that_does_not_divide_is_refused():
         jax.eval_shape(vqgan.encoder.init, jax.random.key(0), jnp.zeros((1, 18, 16, 3)))
 
 
+@pytest.mark.parametrize(
+    ("fields", "bits"),
+    [({"scales": (2, 4)}, (4 + 16) * 4), ({"shared_codebook": True}, 2 * 16 * 4)],
+)
+def test_other_structures_of_codes_train(fields, bits):
+    config = tiny.stage1_config()
+    config.model.update(fields)
+    config.optimizer.muon = 0.0
+    task = VQGANTask(config, num_steps=100)
+    assert task.vqgan.bits_per_image == bits
+    batch = tiny.records(20)
+    state = jax.jit(task.init)(jax.random.key(0), batch)
+    new, metrics = jax.jit(task.step)(state, {}, batch, jax.random.key(1))
+    assert np.isfinite(metrics["loss"]) and differs(
+        new.variables["codebooks"], state.variables["codebooks"]
+    )
+    image = pictures.to_float(batch["image"])
+    codes = task.vqgan.encode(task.export(new), image)
+    assert codes.shape == (20, 4, 4, 2)
+    if "scales" in fields:
+        np.testing.assert_array_equal(codes[:, ::2, ::2, 0], codes[:, 1::2, 1::2, 0])
+    assert task.vqgan.decode(task.export(new), codes).shape == image.shape
+
+
+@pytest.mark.parametrize("scales", [(4,), (3, 4), (0, 4), (8, 4)])
+def test_scales_that_do_not_fit_are_refused(scales):
+    with pytest.raises(ValueError, match=r"model.scales=.*2 sides.*grid of 4"):
+        VQGAN(**tiny.VQGAN_FIELDS | {"scales": scales})
+
+
 # --- The linear start ----------------------------------------------------------------------------
 
 

@@ -6,18 +6,30 @@ each code (van den Oord et al. 2017, appendix A.1), start from k-means, and a co
 use is restarted at a residual of the current batch. Everything here is a pure function of
 `Codebooks`.
 
+Two variations: all levels can share one codebook, as in the released RQ-VAE, and a level can
+quantise a coarser map (`scales`), where all positions of a cell share a code. Codes have the same
+shape either way, so that decoding knows nothing of it.
+
 Distances are always float32 at the highest matmul precision: with bfloat16 products near codes
 swap.
 """
 
+import math
+
+import einops
 import jax
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int
 
+from auface_jax import losses
+
 # Rows of distances computed at a time: a chunk's [ROWS, K] distances stay in cache on a CPU, and
 # 8,192 codes against 7,680 vectors never materialise as one 240 MiB matrix.
 CHUNK_ROWS = 256
+# Vectors that training quantises at a time: partial sums of 8 levels at 1,024 vectors 256 wide are
+# 8 MiB, those of a whole batch of 30 x 256 would be 60.
+BLOCK_VECTORS = 1024
 
 
 @struct.dataclass
@@ -25,7 +37,7 @@ class Codebooks:
     """The quantiser's state.
 
     Attributes:
-      codes: float32 [Q, K, C], one codebook a level.
+      codes: float32 [Q, K, C], one codebook a level; or [1, K, C], one for all levels.
       counts: float32 [Q, K], running mean of the share of a batch's vectors that each code takes.
       sums: float32 [Q, K, C], running mean of the sum of those vectors over the batch's size; so
         codes = sums / counts, whatever the batch size.
@@ -34,6 +46,10 @@ class Codebooks:
     codes: Float[Array, "Q K C"]
     counts: Float[Array, "Q K"]
     sums: Float[Array, "Q K C"]
+
+    def book(self, level: Int[Array, ""] | int) -> "Codebooks":
+        """The codebook of a level, without the first axis."""
+        return jax.tree.map(lambda x: x[0 if len(x) == 1 else level], self)
 
 
 def nearest(vectors: Float[Array, "M C"], codes: Float[Array, "K C"]) -> Int[Array, " M"]:
@@ -55,30 +71,116 @@ def nearest(vectors: Float[Array, "M C"], codes: Float[Array, "K C"]) -> Int[Arr
 
 
 def quantize(
-    codebooks: Codebooks, z: Float[Array, "*batch C"]
+    codebooks: Codebooks,
+    z: Float[Array, "*batch C"],
+    *,
+    levels: int | None = None,
+    scales: tuple[int, ...] = (),
 ) -> tuple[Int[Array, "*batch Q"], Float[Array, "Q *batch C"]]:
-    """Codes of `z` at every level, and the partial sums of codes up to each level (float32)."""
-    residual = z.reshape(-1, z.shape[-1]).astype(jnp.float32)  # [M, C]
+    """Codes of `z` at every level, and the partial sums of codes up to each level (float32).
 
-    def of_level(residual, codes):
-        ids = nearest(residual, codes)
+    Args:
+      codebooks: one codebook a level, or a single one for all.
+      z: the vectors; with `scales` they are maps [B, h, w, C].
+      levels: Q; None is the number of codebooks.
+      scales: for each level the side of the map that it quantises: what is left over is averaged
+        over equal cells, and all positions of a cell get its code. Empty: a code a position.
+    """
+    residual = z.reshape(-1, z.shape[-1]).astype(jnp.float32)  # [M, C]
+    levels = levels or len(codebooks.codes)
+
+    def of_level(residual, codes, side=None):
+        cells = residual if side is None else _cells(residual, z.shape, side)
+        ids = nearest(cells, codes)
+        ids = ids if side is None else _spread(ids, z.shape, side)
         return residual - codes[ids], (ids, codes[ids])
 
-    _, (ids, chosen) = jax.lax.scan(of_level, residual, codebooks.codes)
-    levels = codebooks.codes.shape[0]
+    if levels == len(codebooks.codes) and not scales:
+        _, (ids, chosen) = jax.lax.scan(of_level, residual, codebooks.codes)
+    else:
+        outputs = []
+        for level, side in enumerate(scales or (None,) * levels):
+            residual, output = of_level(residual, codebooks.book(level).codes, side)
+            outputs.append(output)
+        ids, chosen = (jnp.stack(parts) for parts in zip(*outputs, strict=True))
     ids = jnp.moveaxis(ids, 0, -1).reshape(*z.shape[:-1], levels)
     return ids, jnp.cumsum(chosen, axis=0).reshape(levels, *z.shape)
+
+
+def _cells(
+    vectors: Float[Array, "M C"], shape: tuple[int, ...], side: int
+) -> Float[Array, "cells C"]:
+    """Means of `vectors`, of maps [B, h, w, C] = `shape`, over `side` x `side` cells of each."""
+    maps = vectors.reshape(shape)
+    return einops.reduce(maps, "b (s i) (t j) c -> (b s t) c", "mean", s=side, t=side)
+
+
+def _spread(ids: Int[Array, " cells"], shape: tuple[int, ...], side: int) -> Int[Array, " M"]:
+    """The codes of cells at every position of the cells."""
+    rows, columns = shape[1] // side, shape[2] // side
+    pattern = "(b s t) -> (b s i t j)"
+    return einops.repeat(ids, pattern, s=side, t=side, i=rows, j=columns)
+
+
+@struct.dataclass
+class Quantized:
+    """What training needs of a batch's quantisation.
+
+    Attributes:
+      ids: its codes.
+      vectors: their sums over the levels, float32.
+      partial_sums: the sums up to each level; None of a large batch, whose
+      commitment_and_gradient: L_commit and its gradient at the batch are here instead.
+    """
+
+    ids: Int[Array, "B h w Q"]
+    vectors: Float[Array, "B h w C"]
+    partial_sums: Float[Array, "Q B h w C"] | None = None
+    commitment_and_gradient: tuple[Float[Array, ""], Float[Array, "B h w C"]] | None = None
+
+    def commitment(self, z: Float[Array, "B h w C"]) -> Float[Array, ""]:
+        """L_commit of the batch `z`, with its gradient."""
+        if self.partial_sums is not None:
+            return losses.commitment(z, self.partial_sums)
+        value, at_z = self.commitment_and_gradient
+        return value + jnp.vdot(
+            at_z, z - jax.lax.stop_gradient(z)
+        )  # plus 0, whose gradient is at_z
+
+
+def quantize_batch(codebooks: Codebooks, z: Float[Array, "B h w C"], **structure) -> Quantized:
+    """`quantize`, whose arguments it takes, for training.
+
+    A large batch is taken some images at a time, and L_commit's gradient along with it: partial
+    sums are never held for all vectors at every level.
+    """
+    batch, positions = z.shape[0], math.prod(z.shape[1:-1])
+    limit = max(1, BLOCK_VECTORS // positions)
+    images = max(n for n in range(1, batch + 1) if batch % n == 0 and n <= limit)
+    if images == batch:
+        ids, partial_sums = quantize(codebooks, z, **structure)
+        return Quantized(ids, partial_sums[-1], partial_sums)
+
+    def of_block(z):
+        ids, partial_sums = quantize(codebooks, z, **structure)
+        return ids, partial_sums[-1], jax.value_and_grad(losses.commitment)(z, partial_sums)
+
+    blocks = jax.lax.stop_gradient(z).reshape(-1, images, *z.shape[1:])
+    ids, vectors, (commitments, at_z) = jax.lax.map(of_block, blocks)
+    commitment = commitments.mean(), at_z.reshape(z.shape) / len(blocks)
+    ids, vectors = ids.reshape(*z.shape[:-1], -1), vectors.reshape(z.shape)
+    return Quantized(ids, vectors, commitment_and_gradient=commitment)
 
 
 def lookup(
     codebooks: Codebooks, ids: Int[Array, "*batch Q"], levels: int | None = None
 ) -> Float[Array, "*batch C"]:
     """Sum of the codes of the first `levels` levels (all by default): the quantised vector."""
-    total = codebooks.codes.shape[0]
+    total = ids.shape[-1]
     levels = total if levels is None else levels
     if not 1 <= levels <= total:
-        raise ValueError(f"levels={levels} is not in 1..{total}, the levels of these codebooks")
-    return sum(codebooks.codes[q][ids[..., q]] for q in range(levels))
+        raise ValueError(f"levels={levels} is not in 1..{total}, the levels of these codes")
+    return sum(codebooks.book(q).codes[ids[..., q]] for q in range(levels))
 
 
 def straight_through(
@@ -96,8 +198,9 @@ def update(
     *,
     decay: float,
     restart_below: float,
+    scales: tuple[int, ...] = (),
 ) -> Codebooks:
-    """One moving-average step of every level, and restarts of codes that are hardly used.
+    """One moving-average step of every codebook, and restarts of codes that are hardly used.
 
     Under `jax.jit` on a mesh the counts and sums are over the global batch.
 
@@ -108,59 +211,115 @@ def update(
       rng: key for the restarts.
       decay: of the moving averages, in (0, 1).
       restart_below: a code is restarted when its running count falls under this share of the mean
-        count of its level's codes.
+        count of its codebook's codes.
+      scales: as in `quantize`; a cell counts as one vector.
     """
-    num_levels, num_codes, _ = codebooks.codes.shape
-    residual = jax.lax.stop_gradient(z).reshape(-1, z.shape[-1]).astype(jnp.float32)  # [M, C]
-    ids = ids.reshape(-1, num_levels)
-    num_vectors = residual.shape[0]
+    levels, (books, num_codes, width) = ids.shape[-1], codebooks.codes.shape
+    residual = jax.lax.stop_gradient(z).reshape(-1, width).astype(jnp.float32)  # [M, C]
+    ids = ids.reshape(-1, levels)
     mean_count = 1.0 / num_codes
 
-    def of_level(residual, level):
-        codes, counts, sums, level_ids, key = level
-        batch_counts = jnp.zeros_like(counts).at[level_ids].add(1.0) / num_vectors
-        batch_sums = jnp.zeros_like(sums).at[level_ids].add(residual) / num_vectors
+    def of_level(residual, codes, level, side=None):
+        """What is left over, and of every code its share, the sum of what it takes, a restart."""
+        cells, level_ids = residual, ids[:, level]
+        if side is not None:
+            cells = _cells(residual, z.shape, side)
+            level_ids = level_ids.reshape(z.shape[:-1])
+            level_ids = level_ids[:, :: z.shape[1] // side, :: z.shape[2] // side].reshape(-1)
+        count = len(cells)
+        batch_counts = jnp.zeros((num_codes,)).at[level_ids].add(1.0) / count
+        batch_sums = jnp.zeros((num_codes, width)).at[level_ids].add(cells) / count
+        picks = cells[jax.random.randint(keys[level], (num_codes,), 0, count)]  # [K, C]
+        return residual - codes[ids[:, level]], (batch_counts, batch_sums, picks)
+
+    def moved(counts, sums, batch_counts, batch_sums, picks):
         new_counts = decay * counts + (1 - decay) * batch_counts
         new_sums = decay * sums + (1 - decay) * batch_sums
-        picks = residual[jax.random.randint(key, (num_codes,), 0, num_vectors)]  # [K, C]
         dead = new_counts < restart_below * mean_count
         # A restarted code starts with the mean count, so that it is not dead again at once.
         new_counts = jnp.where(dead, mean_count, new_counts)
-        new_sums = jnp.where(dead[:, None], picks * mean_count, new_sums)
-        new_codes = new_sums / new_counts[:, None]
-        return residual - codes[level_ids], (new_codes, new_counts, new_sums)
+        return new_counts, jnp.where(dead[:, None], picks * mean_count, new_sums)
 
-    keys = jax.random.split(rng, num_levels)
-    levels = (codebooks.codes, codebooks.counts, codebooks.sums, ids.T, keys)
-    _, (codes, counts, sums) = jax.lax.scan(of_level, residual, levels)
-    return Codebooks(codes=codes, counts=counts, sums=sums)
+    def of_book(level, carry, side=None):
+        """Each level has its book, whose averages are replaced in place."""
+        residual, counts, sums = carry
+        residual, statistics = of_level(residual, codebooks.codes[level], level, side)
+        new_counts, new_sums = moved(counts[level], sums[level], *statistics)
+        return residual, counts.at[level].set(new_counts), sums.at[level].set(new_sums)
+
+    keys = jax.random.split(rng, levels)
+    sides = scales or (None,) * levels
+    carry = (residual, codebooks.counts, codebooks.sums)
+    if books == levels and not scales:
+        _, counts, sums = jax.lax.fori_loop(0, levels, of_book, carry)
+    elif books == levels:
+        for level, side in enumerate(sides):
+            carry = of_book(level, carry, side)
+        _, counts, sums = carry
+    else:  # means over the levels, and restarts at residuals of any of them
+        means, picks = (jnp.zeros((num_codes,)), jnp.zeros((num_codes, width))), 0.0
+        turn = jax.random.randint(jax.random.fold_in(rng, levels), (num_codes, 1), 0, levels)
+        for level, side in enumerate(sides):
+            residual, (*of_batch, drawn) = of_level(residual, codebooks.codes[0], level, side)
+            means = tuple(m + one / levels for m, one in zip(means, of_batch, strict=True))
+            picks = jnp.where(turn == level, drawn, picks)
+        new = moved(codebooks.counts[0], codebooks.sums[0], *means, picks)
+        counts, sums = (x[None] for x in new)
+    return Codebooks(codes=sums / counts[..., None], counts=counts, sums=sums)
 
 
 def init_kmeans(
-    rng: jax.Array, vectors: Float[Array, "M C"], *, levels: int, codes: int, iterations: int = 8
+    rng: jax.Array,
+    z: Float[Array, "*batch C"],
+    *,
+    levels: int,
+    codes: int,
+    scales: tuple[int, ...] = (),
+    shared: bool = False,
+    iterations: int = 8,
 ) -> Codebooks:
-    """Codebooks from `iterations` of k-means on each level's residuals of `vectors`.
+    """Codebooks from `iterations` of k-means on each level's residuals of `z`.
 
     Centres start at vectors drawn with replacement when there are fewer vectors than codes; a
     centre that no vector chooses stays where it is.
-    """
-    vectors = vectors.astype(jnp.float32)
-    num_vectors, width = vectors.shape
 
-    def of_level(residual, key):
-        start = jax.random.choice(key, num_vectors, (codes,), replace=num_vectors < codes)
+    Args:
+      z: vectors; with `scales` maps [B, h, w, C].
+      codes: K.
+      scales: as in `quantize`.
+      shared: one codebook for all levels, an equal part of it from each level's residuals.
+    """
+    residual, width = z.reshape(-1, z.shape[-1]).astype(jnp.float32), z.shape[-1]
+    each = -(-codes // levels) if shared else codes
+
+    def of_level(residual, key, side=None):
+        vectors = residual if side is None else _cells(residual, z.shape, side)
+        count = len(vectors)
+        start = jax.random.choice(key, count, (each,), replace=count < each)
 
         def lloyd(_, centres):
-            ids = nearest(residual, centres)
-            counts = jnp.zeros((codes,)).at[ids].add(1.0)
-            sums = jnp.zeros((codes, width)).at[ids].add(residual)
+            ids = nearest(vectors, centres)
+            counts = jnp.zeros((each,)).at[ids].add(1.0)
+            sums = jnp.zeros((each, width)).at[ids].add(vectors)
             return jnp.where(counts[:, None] > 0, sums / jnp.maximum(counts, 1.0)[:, None], centres)
 
-        centres = jax.lax.fori_loop(0, iterations, lloyd, residual[start])
-        return residual - centres[nearest(residual, centres)], centres
+        centres = jax.lax.fori_loop(0, iterations, lloyd, vectors[start])
+        ids = nearest(vectors, centres)
+        ids = ids if side is None else _spread(ids, z.shape, side)
+        return residual - centres[ids], centres
 
-    _, centres = jax.lax.scan(of_level, vectors, jax.random.split(rng, levels))
-    counts = jnp.full((levels, codes), 1.0 / codes)
+    keys = jax.random.split(rng, levels)
+    if scales:
+        of_levels = []
+        for key, side in zip(keys, scales, strict=True):
+            residual, centres = of_level(residual, key, side)
+            of_levels.append(centres)
+        centres = jnp.stack(of_levels)
+    else:
+        _, centres = jax.lax.scan(of_level, residual, keys)
+    if shared:
+        centres = centres.reshape(1, -1, width)[:, :codes]
+    counts = jnp.full(centres.shape[:2], 1.0 / codes)
     return Codebooks(codes=centres, counts=counts, sums=centres * counts[..., None])
 
 

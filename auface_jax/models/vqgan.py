@@ -9,6 +9,7 @@ linear reconstruction at step 0.
 """
 
 import dataclasses
+import itertools
 import math
 from typing import Any
 
@@ -48,6 +49,7 @@ class Encoder(nn.Module):
       latent: width C of the vectors to quantise.
       attention: one self-attention layer at the coarsest resolution.
       patch_skip: adds the linear path from patches; needs the mean image, see `Decoder`.
+      remat: activations inside residual blocks are computed again for the gradient, not kept.
     """
 
     channels: tuple[int, ...]
@@ -57,6 +59,7 @@ class Encoder(nn.Module):
     attention: bool
     patch_skip: bool
     dtype: Dtype = jnp.float32
+    remat: bool = False
 
     @property
     def downsampling(self) -> int:
@@ -72,11 +75,12 @@ class Encoder(nn.Module):
             )
         x = space_to_depth(image.astype(self.dtype), self.patch)
         x = nn.Conv(self.channels[0], (3, 3), dtype=self.dtype, name="conv_in")(x)
+        block = nn.remat(ResidualBlock) if self.remat else ResidualBlock
         for level, channels in enumerate(self.channels):
             if level > 0:
                 x = nn.Conv(channels, (3, 3), strides=(2, 2), dtype=self.dtype)(x)
-            for _ in range(self.num_res_blocks):
-                x = ResidualBlock(channels, dtype=self.dtype)(x)
+            for number in range(level * self.num_res_blocks, (level + 1) * self.num_res_blocks):
+                x = block(channels, dtype=self.dtype, name=f"ResidualBlock_{number}")(x)
         if self.attention:
             x = SpatialAttention(dtype=self.dtype)(x)
         x = nn.silu(GroupNorm(dtype=self.dtype)(x))
@@ -105,6 +109,7 @@ class Decoder(nn.Module):
     attention: bool
     patch_skip: bool
     dtype: Dtype = jnp.float32
+    remat: bool = False
 
     @property
     def downsampling(self) -> int:
@@ -115,9 +120,9 @@ class Decoder(nn.Module):
         self.conv_in = nn.Conv(coarse_to_fine[0], (3, 3), dtype=self.dtype)
         if self.attention:
             self.attend = SpatialAttention(dtype=self.dtype)
+        block = nn.remat(ResidualBlock) if self.remat else ResidualBlock
         self.blocks = [
-            [ResidualBlock(c, dtype=self.dtype) for _ in range(self.num_res_blocks)]
-            for c in coarse_to_fine
+            [block(c, dtype=self.dtype) for _ in range(self.num_res_blocks)] for c in coarse_to_fine
         ]
         self.upsample = [nn.Conv(c, (3, 3), dtype=self.dtype) for c in coarse_to_fine[1:]]
         self.norm_out = GroupNorm(dtype=self.dtype)
@@ -168,7 +173,13 @@ class VQGAN:
       image_size: pixels along one side.
       levels: Q, residual levels.
       codes: K, codes in each level's codebook.
-      latent, channels, patch, num_res_blocks, attention, patch_skip, dtype: see `Encoder`.
+      latent, channels, patch, num_res_blocks, attention, patch_skip, dtype, remat: see `Encoder`.
+      shared_codebook: one codebook for all levels.
+      scales: for each level the side of the map that it quantises, see `quantizer.quantize`;
+        empty: `grid` for all.
+
+    Raises:
+      ValueError: scales that are not one a level or do not divide `grid`.
     """
 
     image_size: int
@@ -181,9 +192,19 @@ class VQGAN:
     attention: bool
     patch_skip: bool
     dtype: str = "float32"
+    shared_codebook: bool = False
+    scales: tuple[int, ...] = ()
+    remat: bool = False
 
     def __post_init__(self):
-        object.__setattr__(self, "channels", tuple(self.channels))  # a list, when read from JSON
+        for name in ("channels", "scales"):  # lists, when read from JSON
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        wrong = [side for side in self.scales if side < 1 or self.grid % side]
+        if wrong or len(self.scales) not in (0, self.levels):
+            raise ValueError(
+                f"model.scales={self.scales} must be empty, or have {self.levels} sides, one for "
+                f"each level, that divide the grid of {self.grid}"
+            )
 
     @property
     def encoder(self) -> Encoder:
@@ -194,7 +215,7 @@ class VQGAN:
         return Decoder(**self._shared_fields())
 
     def _shared_fields(self) -> dict[str, Any]:
-        names = ("patch", "num_res_blocks", "attention", "patch_skip")
+        names = ("patch", "num_res_blocks", "attention", "patch_skip", "remat")
         fields = {name: getattr(self, name) for name in names}
         return fields | {"channels": self.channels, "dtype": jnp.dtype(self.dtype)}
 
@@ -204,14 +225,25 @@ class VQGAN:
         return self.image_size // self.encoder.downsampling
 
     @property
+    def bits_by_level(self) -> list[float]:
+        """Bits that the codes of one image take up to each level."""
+        sides = self.scales or (self.grid,) * self.levels
+        return [bits * math.log2(self.codes) for bits in itertools.accumulate(s**2 for s in sides)]
+
+    @property
     def bits_per_image(self) -> float:
         """Bits that the codes of one image take."""
-        return self.grid**2 * self.levels * math.log2(self.codes)
+        return self.bits_by_level[-1]
+
+    @property
+    def quantizing(self) -> dict[str, Any]:
+        """The arguments of `quantizer.quantize`."""
+        return {"levels": self.levels, "scales": self.scales}
 
     def encode(self, weights: PyTree, image: Float[Array, "B H W 3"]) -> Int[Array, "B h w Q"]:
         """Images in [-1, 1] -> codes in [0, K) at every level."""
         z = self.encoder.apply({"params": weights["params"]["encoder"]}, image)
-        return quantizer.quantize(weights["codebooks"], z)[0]
+        return quantizer.quantize(weights["codebooks"], z, **self.quantizing)[0]
 
     def latents(
         self, weights: PyTree, codes: Int[Array, "B h w Q"], levels: int | None = None

@@ -1,12 +1,6 @@
 """Stage I: trains the residual VQGAN (paper, Stage I; Esser et al. 2021 for the adversarial part).
 
-    L = recon·L_recon + l2·L2 + gradient·L_grad + commit·L_commit
-        + perceptual·L_perc + anatomical·L_anat + adversarial·λ·L_adv
-
-L_anat counts once its gate has opened (`gate.py`), L_adv from `gan.start_step` on; λ is VQGAN's
-adaptive weight (eq. 7 there): the gradient norm of the losses between image and reconstruction over
-that of L_adv, both at the decoder's last convolution. Generator and discriminator are updated in
-one step from one forward pass of encoder and decoder. A loss of weight 0 is not computed, and its
+What is descended on stands in `vqgan_gradients.py`. A loss of weight 0 is not computed, and its
 network not loaded.
 """
 
@@ -22,7 +16,7 @@ import optax
 from jaxtyping import Array
 from PIL import Image
 
-from auface_jax import losses, pictures
+from auface_jax import pictures
 from auface_jax.batching import map_batches
 from auface_jax.gate import Gate
 from auface_jax.loss_networks import OF_LOSS, LossNetwork, load_anatomical, load_perceptual
@@ -31,7 +25,8 @@ from auface_jax.models.discriminator import PatchDiscriminator
 from auface_jax.models.vqgan import VQGAN, principal_components
 from auface_jax.state import TrainState, optimizer, update_ema
 from auface_jax.synthesis import level_previews
-from auface_jax.tasks import Evaluation
+from auface_jax.tasks import Evaluation, vqgan_plots
+from auface_jax.tasks.vqgan_gradients import gradients
 
 Batch = dict[str, Array]
 PyTree = Any
@@ -46,6 +41,14 @@ class VQGANTask:
 
     evaluation_splits = ("test",)
     progress_metrics = ("loss", "psnr")
+
+    def __post_init__(self):
+        parts, batch_size = self.config.accumulate, self.config.batch_size
+        if parts < 1 or batch_size % parts:
+            raise ValueError(
+                f"accumulate={parts} does not divide batch_size={batch_size}; a batch passes in "
+                "equal parts"
+            )
 
     @property
     def vqgan(self) -> VQGAN:
@@ -88,7 +91,11 @@ class VQGANTask:
             decoder |= {"mean_patches": mean, "skip": {"kernel": basis.T}}
         z = vqgan.encoder.apply({"params": encoder}, image)
         codebooks = quantizer.init_kmeans(
-            kmeans_key, z.reshape(-1, vqgan.latent), levels=vqgan.levels, codes=vqgan.codes
+            kmeans_key,
+            z,
+            codes=vqgan.codes,
+            shared=vqgan.shared_codebook,
+            **vqgan.quantizing,
         )
         generator = {"encoder": encoder, "decoder": decoder}
         discriminator = self.discriminator.init(discriminator_key, image[:1])["params"]
@@ -110,6 +117,8 @@ class VQGANTask:
         c, networks = self.config, {}
         if c.loss.perceptual:
             networks["perceptual"] = load_perceptual(c.perceptual.network)
+        if c.loss.lpips:
+            networks["lpips"] = load_lpips_loss(c.lpips.backbone, c.lpips.heads)
         if c.loss.anatomical:
             networks["anatomical"] = load_anatomical(c.anatomical.run)
         return networks
@@ -125,158 +134,70 @@ class VQGANTask:
     def step(
         self, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
     ) -> tuple[TrainState, dict[str, Array]]:
-        """One update of encoder, decoder, codebooks and, once it has started, discriminator."""
-        c, vqgan = self.config, self.vqgan
-        image = pictures.to_float(batch["image"])
-        codebooks = state.variables["codebooks"]
-        adversarial_on = (state.step >= c.gan.start_step) & (c.gan.weight > 0)
-        decode = vqgan.decoder.apply
+        """One update of encoder, decoder, codebooks and, once it has started, discriminator.
 
-        def pixel_losses(reconstruction):
-            parts = {
-                "recon": losses.reconstruction_l1(image, reconstruction),
-                "l2": losses.reconstruction_l2(image, reconstruction),
-                "gradient": losses.image_gradient(image, reconstruction),
-            }
-            return sum(c.loss[name] * value for name, value in parts.items()), parts
-
-        def feature_losses(reconstruction):
-            """Weighted sum of the losses between features, and each of them.
-
-            A closed gate multiplies by 0 and spares nothing: XLA's convolutions on a CPU are about
-            ten times slower inside a conditional.
-            """
-            parts, total = {}, 0.0
-            for name, network in self.loss_networks.items():
-                of_image, of_reconstruction = (
-                    network.features(frozen[name], pixels) for pixels in (image, reconstruction)
-                )
-                parts[name] = getattr(losses, name)(of_image, of_reconstruction)
-                weight = c.loss[name]
-                if name == "anatomical":
-                    weight *= state.variables["anatomical_gate"].open
-                total += weight * parts[name]
-            return total, (total, parts)
-
-        def adversarial_loss(reconstruction):
-            logits = self.discriminator.apply(
-                {"params": state.params["discriminator"]}, reconstruction
-            )
-            return losses.adversarial_generator(logits)
-
-        def adversarial_pull(reconstruction, features, params, pulls):
-            """L_adv, and λ times its gradient at the image: one pass through the discriminator."""
-            value, at_image = jax.value_and_grad(adversarial_loss)(reconstruction)
-            pixels_at_image = jax.grad(lambda r: pixel_losses(r)[0])(reconstruction)
-            pixels_at_image = sum(pulls, start=pixels_at_image)
-
-            def head(conv_out):
-                weights = {"params": {**params["decoder"], "conv_out": conv_out}}
-                return decode(weights, features, method="head")
-
-            _, to_conv_out = jax.vjp(head, params["decoder"]["conv_out"])
-            norm_pixels, norm_adversarial = (
-                optax.tree.norm(to_conv_out(g)) for g in (pixels_at_image, at_image)
-            )
-            adaptive = jnp.clip(norm_pixels / (norm_adversarial + 1e-4), 0.0, 1e4)
-            return value, c.gan.weight * adaptive, c.gan.weight * adaptive * at_image
-
-        def no_pull(reconstruction, features, params, pulls):
-            return jnp.zeros(()), jnp.zeros(()), jnp.zeros_like(reconstruction)
-
-        def generator_loss(params):
-            z = vqgan.encoder.apply({"params": params["encoder"]}, image)
-            ids, partial_sums = quantizer.quantize(codebooks, z)
-            z_q = quantizer.straight_through(z, partial_sums[-1])
-            weights = {"params": params["decoder"]}
-            features = decode(weights, z_q, method="features")
-            reconstruction = decode(weights, features, method="head")
-            reconstruction += decode(weights, z_q, method="linear_image")
-            loss, parts = pixel_losses(reconstruction)
-            parts["commit"] = losses.commitment(z, partial_sums)
-            loss += c.loss.commit * parts["commit"]
-            of_features, pulls = 0.0, []
-            if self.loss_networks:
-                # The gradient at the image serves the update and λ: one pass through each network.
-                at_image, (of_features, feature_parts) = jax.grad(feature_losses, has_aux=True)(
-                    jax.lax.stop_gradient(reconstruction)
-                )
-                loss += jnp.vdot(at_image, reconstruction)
-                parts |= feature_parts
-                pulls.append(at_image)
-            adversarial, weight, pull = jax.lax.cond(
-                adversarial_on,
-                adversarial_pull,
-                no_pull,
-                *jax.lax.stop_gradient((reconstruction, features, params, pulls)),
-            )
-            # Its value is not L_adv, as above; its gradient is λ times L_adv's.
-            loss += jnp.vdot(pull, reconstruction)
-            parts |= {"adversarial": adversarial, "adversarial_weight": weight}
-            return loss, (parts, of_features, z, ids, reconstruction)
-
-        gradients, (parts, of_features, z, ids, reconstruction) = jax.grad(
-            generator_loss, has_aux=True
-        )(state.params["generator"])
-        updates, generator_opt = self.optimizers["generator"].update(
-            gradients, state.opt_state["generator"], state.params["generator"]
+        With `config.accumulate` > 1 the batch passes in so many parts, one after the other, and
+        the mean of their gradients is descended on. Codebooks follow the whole batch.
+        """
+        c = self.config
+        parts = c.accumulate
+        gradients_of = functools.partial(
+            gradients, self, self.loss_networks, state=state, frozen=frozen
         )
-        generator = optax.apply_updates(state.params["generator"], updates)
-        reconstruction = jax.lax.stop_gradient(reconstruction)
+        if parts == 1:
+            grads, (z, ids), metrics = gradients_of(image=batch["image"])
+        else:
 
-        def discriminator_loss(params):
-            real = self.discriminator.apply({"params": params}, image)
-            fake = self.discriminator.apply({"params": params}, reconstruction)
-            loss = losses.adversarial_discriminator(real, fake)
-            return loss, {
-                "discriminator": loss,
-                "logits_real": real.mean(),
-                "logits_fake": fake.mean(),
-            }
+            def of_part(total, image):
+                grads, assigned, metrics = gradients_of(image=image)
+                total = jax.tree.map(lambda t, g: t + g / parts, total, grads)
+                return total, (assigned, metrics)
 
-        def update_discriminator(params, opt_state):
-            grads, parts = jax.grad(discriminator_loss, has_aux=True)(params)
-            updates, opt_state = self.optimizers["discriminator"].update(grads, opt_state, params)
-            return optax.apply_updates(params, updates), opt_state, parts
+            names = ("generator", *(["discriminator"] if c.gan.weight else []))
+            zeros = jax.tree.map(jnp.zeros_like, {name: state.params[name] for name in names})
+            # Every part has rows from all over the batch, and so from every device.
+            dealt = batch["image"].reshape(-1, parts, *batch["image"].shape[1:]).swapaxes(0, 1)
+            grads, (assigned, metrics) = jax.lax.scan(of_part, zeros, dealt)
+            z, ids = (x.swapaxes(0, 1).reshape(-1, *x.shape[2:]) for x in assigned)
+            metrics = jax.tree.map(lambda x: x.mean(0), metrics)
 
-        def keep_discriminator(params, opt_state):
-            zero = jnp.zeros(())
-            return (
-                params,
-                opt_state,
-                {"discriminator": zero, "logits_real": zero, "logits_fake": zero},
+        params, opt_state = dict(state.params), dict(state.opt_state)
+
+        def updated(name):
+            updates, new_opt_state = self.optimizers[name].update(
+                grads[name], state.opt_state[name], state.params[name]
             )
+            return optax.apply_updates(state.params[name], updates), new_opt_state
 
-        discriminator, discriminator_opt, discriminator_parts = jax.lax.cond(
-            adversarial_on,
-            update_discriminator,
-            keep_discriminator,
-            state.params["discriminator"],
-            state.opt_state["discriminator"],
-        )
-        new_codebooks = quantizer.update(
-            codebooks, z, ids, rng, decay=c.codebook.decay, restart_below=c.codebook.restart_below
-        )
-        weighted = sum(c.loss[name] * parts[name] for name in ("recon", "l2", "gradient", "commit"))
-        variables = {"codebooks": new_codebooks}
-        if "anatomical_gate" in state.variables:
-            gate = state.variables["anatomical_gate"]
-            parts["anatomical_gate"] = gate.open.astype(jnp.float32)
-            opening = {name: c.anatomical[name] for name in ("threshold", "start_step", "decay")}
-            variables["anatomical_gate"] = gate.update(parts["recon"], state.step, **opening)
-        if self.loss_networks:
-            weighted += of_features
-        metrics = {
-            "loss": weighted + parts["adversarial_weight"] * parts["adversarial"],
-            **{f"loss/{name}": value for name, value in (parts | discriminator_parts).items()},
-            "grad_norm": optax.tree.norm(gradients),
-            "psnr": pictures.psnr(image, reconstruction).mean(),
+        params["generator"], opt_state["generator"] = updated("generator")
+        if c.gan.weight:
+            params["discriminator"], opt_state["discriminator"] = jax.lax.cond(
+                state.step >= c.gan.start_step,
+                lambda: updated("discriminator"),
+                lambda: (state.params["discriminator"], state.opt_state["discriminator"]),
+            )
+        variables = {
+            "codebooks": quantizer.update(
+                state.variables["codebooks"],
+                z,
+                ids,
+                rng,
+                decay=c.codebook.decay,
+                restart_below=c.codebook.restart_below,
+                scales=self.vqgan.scales,
+            )
         }
+        if "anatomical_gate" in state.variables:
+            opening = {name: c.anatomical[name] for name in ("threshold", "start_step", "decay")}
+            variables["anatomical_gate"] = state.variables["anatomical_gate"].update(
+                metrics["loss/recon"], state.step, **opening
+            )
+        metrics["grad_norm"] = optax.tree.norm(grads["generator"])
         state = state.replace(
             step=state.step + 1,
-            params={"generator": generator, "discriminator": discriminator},
-            opt_state={"generator": generator_opt, "discriminator": discriminator_opt},
-            ema_params=update_ema(state.ema_params, generator, c.ema_decay, state.step),
+            params=params,
+            opt_state=opt_state,
+            ema_params=update_ema(state.ema_params, params["generator"], c.ema_decay, state.step),
             variables=variables,
         )
         return state, metrics
@@ -292,7 +213,7 @@ class VQGANTask:
         return {"reconstructions": self._level_sheet(self.export(state), image)}
 
     def evaluate(self, state: TrainState, frozen: PyTree, splits: dict[str, Batch]) -> Evaluation:
-        """Reconstruction of held-out people: PSNR, codebook usage and perplexity, a sheet."""
+        """Reconstruction of held-out people: PSNR, codebooks in use; sheets."""
         vqgan, weights, image = self.vqgan, self.export(state), splits["test"]["image"]
 
         @jax.jit
@@ -318,7 +239,23 @@ class VQGANTask:
             figures[f"usage_level{level}"] = float(usage[level])
             figures[f"perplexity_level{level}"] = float(perplexity[level])
         notes = {f"{name}{OF_LOSS}": network.name for name, network in self.loss_networks.items()}
-        return Evaluation(figures, self.sample(state, frozen, splits), notes)
+        sheets = self.sample(state, frozen, splits) | self._plots(weights, image, out["codes"])
+        return Evaluation(figures, sheets, notes)
+
+    def _plots(
+        self, weights: PyTree, image: np.ndarray, codes: np.ndarray
+    ) -> dict[str, Image.Image]:
+        vqgan = self.vqgan
+        previews = functools.partial(level_previews, vqgan)
+        levels = map_batches(previews, weights, image, batch_size=self.config.batch_size)
+        real = pictures.to_float(image)
+        psnr = [pictures.psnr(real, pictures.to_float(one)) for one in levels.swapaxes(0, 1)]
+        usage, perplexity = quantizer.usage_and_perplexity(jnp.asarray(codes), vqgan.codes)
+        return {
+            "codebooks": vqgan_plots.codebook_usage(codes, vqgan.codes, usage, perplexity),
+            "levels": vqgan_plots.psnr_by_level(np.stack(psnr, -1), vqgan.bits_by_level),
+            "errors": vqgan_plots.error_map(image, levels[:, -1]),
+        }
 
     def _level_sheet(self, weights: PyTree, image: np.ndarray) -> Image.Image:
         vqgan = self.vqgan

@@ -1,0 +1,95 @@
+"""Plots of what a Stage I run's codes do on held-out people."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
+
+# Left, upper, right, lower edge in a crop of side 1, around the points that `data.align` places.
+REGIONS = {
+    "brows": (0.12, 0.04, 0.88, 0.20),
+    "eyes": (0.12, 0.20, 0.88, 0.36),
+    "nose": (0.36, 0.36, 0.64, 0.60),
+    "mouth": (0.24, 0.60, 0.76, 0.82),
+    "chin": (0.24, 0.82, 0.76, 1.00),
+}
+
+
+def _drawn(figure: Figure) -> Image.Image:
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+
+
+def _axes(width: float, height: float):
+    figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def codebook_usage(
+    codes: Int[np.ndarray, "*batch Q"],
+    num_codes: int,
+    usage: Sequence[float],
+    perplexity: Sequence[float],
+) -> Image.Image:
+    """How often each code of a level is used, from the most to the least, against equal use."""
+    figure, axes = _axes(6.4, 4.0)
+    for level, ids in enumerate(np.asarray(codes).reshape(-1, codes.shape[-1]).T):
+        share = np.sort(np.bincount(ids, minlength=num_codes))[::-1] * num_codes / len(ids)
+        used = f"{usage[level]:.1%} used, perplexity {perplexity[level]:.0f}"
+        axes.plot(np.arange(1, num_codes + 1), share, label=f"level {level}: {used}")
+    axes.axhline(1.0, color="0.6", linewidth=1, label="equal use")
+    axes.set(yscale="log", xlabel="codes, the most used first", ylabel="times equal use")
+    axes.legend(fontsize="small")
+    return _drawn(figure)
+
+
+def psnr_by_level(psnr: Float[np.ndarray, "M Q"], bits: Sequence[float]) -> Image.Image:
+    """PSNR of pictures decoded from the first levels alone: mean, and the middle half of them.
+
+    Args:
+      bits: that the codes of an image take up to each level.
+    """
+    figure, axes = _axes(5.0, 4.0)
+    levels = np.arange(1, psnr.shape[1] + 1)
+    axes.fill_between(levels, *np.percentile(psnr, (25, 75), axis=0), alpha=0.2)
+    axes.plot(levels, psnr.mean(0), marker="o")
+    for level, mean, size in zip(levels, psnr.mean(0), bits, strict=True):
+        place = {"xytext": (0, -14), "textcoords": "offset points", "ha": "center"}
+        axes.annotate(f"{mean:.1f} dB\n{size:.0f} bits", (level, mean), va="top", **place)
+    axes.margins(0.15, 0.25)
+    axes.set(xlabel="levels decoded", ylabel="PSNR (dB)", xticks=levels)
+    return _drawn(figure)
+
+
+def region_errors(
+    images: UInt8[np.ndarray, "M S S 3"], made: UInt8[np.ndarray, "M S S 3"]
+) -> tuple[Float[np.ndarray, "S S"], dict[str, float]]:
+    """Mean absolute error, of 255, of each pixel of aligned faces and of each of `REGIONS`."""
+    error = np.abs(images.astype(np.float32) - made).mean((0, 3))
+    size, of_region = len(error), {}
+    for name, edges in REGIONS.items():
+        left, upper, right, lower = (round(edge * size) for edge in edges)
+        of_region[name] = float(error[upper:lower, left:right].mean())
+    return error, of_region
+
+
+def error_map(
+    images: UInt8[np.ndarray, "M S S 3"], made: UInt8[np.ndarray, "M S S 3"]
+) -> Image.Image:
+    """Where in an aligned face the reconstruction errs, with the mean of every region."""
+    error, of_region = region_errors(images, made)
+    figure, axes = _axes(5.6, 4.6)
+    shown = axes.imshow(error, cmap="magma", extent=(0, 1, 1, 0), vmin=0)
+    for name, (left, upper, right, lower) in REGIONS.items():
+        box = Rectangle((left, upper), right - left, lower - upper, fill=False, edgecolor="white")
+        axes.add_patch(box)
+        label = f"{name} {of_region[name]:.1f}"
+        axes.text((left + right) / 2, (upper + lower) / 2, label, color="white", ha="center")
+    axes.set(xticks=[], yticks=[], title=f"mean absolute error of 255: {error.mean():.1f}")
+    figure.colorbar(shown)
+    return _drawn(figure)

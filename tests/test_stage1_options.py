@@ -1,0 +1,205 @@
+"""Stage I's switches: batches in parts, R1, LPIPS as a loss, recomputed activations, bfloat16."""
+
+import functools
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import tiny
+from test_lpips import untrained
+
+from auface_jax import checkpoints, losses, pictures
+from auface_jax.loss_networks import load_lpips_loss
+from auface_jax.metrics import lpips
+from auface_jax.models.vqgan import VQGAN
+from auface_jax.pretrained import convert
+from auface_jax.tasks import vqgan as vqgan_task
+from auface_jax.tasks.vqgan import VQGANTask
+from auface_jax.tasks.vqgan_gradients import gradients
+
+BATCH = tiny.records(8)
+
+
+def task_of(*, gan=0.0, **options):
+    config = tiny.stage1_config()
+    config.update({"batch_size": 8} | options)
+    config.gan.update({"weight": gan, "start_step": 0})
+    return VQGANTask(config, num_steps=100)
+
+
+@functools.cache
+def initial_state():
+    """A state away from the silent start of the last convolution."""
+    state = jax.jit(task_of().init)(jax.random.key(0), tiny.records(20))
+    generator = jax.tree.map(
+        lambda p: p + 0.05 * jax.random.normal(jax.random.key(p.size), p.shape),
+        state.params["generator"],
+    )
+    return state.replace(params=state.params | {"generator": generator})
+
+
+def step_of(task):
+    """What a step descends on, its new codebooks and its metrics."""
+    with pytest.MonkeyPatch.context() as patched:
+        keep = lambda *_: optax.chain(optax.trace(0.0), optax.scale(0.0))  # noqa: E731
+        patched.setattr(vqgan_task, "optimizer", keep)
+        state = initial_state()
+        opt_state = {name: task.optimizers[name].init(state.params[name]) for name in state.params}
+        state = state.replace(opt_state=opt_state)
+        new, metrics = jax.jit(task.step)(state, {}, BATCH, jax.random.key(1))
+    found = {name: new.opt_state[name][0].trace for name in new.opt_state}
+    return found, new.variables["codebooks"], metrics
+
+
+def assert_close(tree, other, tolerance=1e-5):
+    size = float(optax.tree.norm(other))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=tolerance * size), tree, other)
+
+
+# --- Batches in parts ----------------------------------------------------------------------------
+
+
+def test_a_batch_in_parts_has_the_gradient_of_the_batch_at_once():
+    parts, whole = (step_of(task_of(accumulate=number)) for number in (4, 1))
+    for ours, wanted in zip(parts, whole, strict=True):
+        assert_close(ours, wanted)
+    assert float(whole[2]["grad_norm"]) > 0.01
+
+
+def test_with_the_adversarial_part_it_is_the_mean_of_the_parts_gradients():
+    task = task_of(gan=0.5, accumulate=2)
+    found, _, metrics = step_of(task)
+    of_part = jax.jit(functools.partial(gradients, task, {}, state=initial_state(), frozen={}))
+    parts = [of_part(image=BATCH["image"][start::2]) for start in range(2)]
+    wanted, of_losses = (
+        jax.tree.map(lambda a, b: (a + b) / 2, parts[0][i], parts[1][i]) for i in (0, 2)
+    )
+    assert_close(found, wanted)
+    for name, value in of_losses.items():
+        assert metrics[name] == pytest.approx(float(value), rel=1e-4, abs=1e-6)
+    assert float(optax.tree.norm(found["discriminator"])) > 0
+
+
+def test_parts_that_do_not_divide_the_batch_are_refused():
+    with pytest.raises(ValueError, match=r"accumulate=3 .* batch_size=8"):
+        task_of(accumulate=3)
+
+
+# --- R1 ------------------------------------------------------------------------------------------
+
+
+def test_r1_of_a_linear_discriminator_is_the_square_of_its_weights():
+    rng = np.random.default_rng(0)
+    weights, image = rng.normal(size=(2, 4, 4, 3)), rng.normal(size=(3, 4, 4, 3))
+
+    def discriminate(x):  # two patches
+        return jnp.einsum("bhwc,phwc->bp", x, weights)[..., None] + 7.0
+
+    want = np.square(weights.mean(0)).sum()
+    assert losses.r1_penalty(discriminate, jnp.asarray(image)) == pytest.approx(want, rel=1e-5)
+
+
+def test_r1_is_lazy_and_makes_up_for_it():
+    config = {"weight": 3.0, "every": 4}
+    plain, with_r1 = task_of(gan=0.5), task_of(gan=0.5)
+    with_r1.config.gan.r1.update(config)
+    image = pictures.to_float(BATCH["image"])
+
+    def found(task, step):
+        state = initial_state().replace(step=jnp.int32(step))
+        grads, _, metrics = jax.jit(functools.partial(gradients, task, {}))(
+            state=state, frozen={}, image=BATCH["image"]
+        )
+        return grads["discriminator"], metrics
+
+    def penalty(params):
+        discriminate = lambda x: with_r1.discriminator.apply({"params": params}, x)  # noqa: E731
+        return losses.r1_penalty(discriminate, image)
+
+    without, _ = found(plain, 8)
+    resting, metrics = found(with_r1, 7)
+    assert metrics["loss/r1"] == 0
+    assert_close(resting, without)
+    at_work, metrics = found(with_r1, 8)
+    params = initial_state().params["discriminator"]
+    value, pull = jax.jit(jax.value_and_grad(penalty))(params)
+    assert metrics["loss/r1"] == pytest.approx(float(value), rel=1e-4) and value > 0
+    wanted = jax.tree.map(lambda a, b: a + 0.5 * 3.0 * 4 * b, without, pull)
+    assert_close(at_work, wanted)
+
+
+# --- LPIPS ---------------------------------------------------------------------------------------
+
+
+def test_lpips_as_a_loss_is_lpips(tmp_path, monkeypatch):
+    module, variables = untrained()
+    monkeypatch.setattr(lpips, "load_lpips", lambda *_: (module, variables))
+    folders = []
+    for number, name in enumerate(("backbone", "heads")):
+        folders.append(tmp_path / name)
+        folders[-1].mkdir()
+        source = {"source": {"sha256": str(number)}}
+        (folders[-1] / convert.DESCRIPTION).write_text(json.dumps(source))
+    network = load_lpips_loss(*map(str, folders))
+    rng = np.random.default_rng(0)
+    one, other = rng.uniform(-1, 1, (2, 3, 40, 40, 3)).astype(np.float32)
+    found = losses.lpips(*(network.features(variables, image) for image in (one, other)))
+    want = module.apply(variables, one, other).mean()
+    assert found == pytest.approx(float(want), rel=1e-4) and want > 0.01
+    assert network.name == "LPIPS(alexnet)" and len(network.fingerprint) == 64
+
+
+def test_lpips_without_its_weights_says_how_to_get_them():
+    with pytest.raises(checkpoints.CheckpointError, match=r"lpips.heads=''.*lpips-vgg16"):
+        load_lpips_loss("weights/vgg16", "")
+
+
+# --- Memory and precision ------------------------------------------------------------------------
+
+
+def test_recomputed_activations_change_nothing_but_memory():
+    image = pictures.to_float(tiny.images(4))
+    fields = tiny.VQGAN_FIELDS | {"num_res_blocks": 2, "patch_skip": False}
+    kept, again = VQGAN(**fields), VQGAN(**fields, remat=True)
+    z = jnp.ones((4, kept.grid, kept.grid, kept.latent))
+
+    def trained(vqgan):
+        params = {
+            "encoder": vqgan.encoder.init(jax.random.key(0), image)["params"],
+            "decoder": vqgan.decoder.init(jax.random.key(1), z)["params"],
+        }
+
+        @jax.jit
+        def graded(params):
+            def loss(params):
+                z = vqgan.encoder.apply({"params": params["encoder"]}, image)
+                return jnp.square(vqgan.decoder.apply({"params": params["decoder"]}, z)).mean()
+
+            return jax.value_and_grad(loss)(params)
+
+        return params, graded(params)
+
+    ours, wanted = trained(again), trained(kept)
+    jax.tree.map(np.testing.assert_array_equal, ours[0], wanted[0])
+    assert_close(ours[1], wanted[1])
+
+
+def test_bfloat16_computes_and_float32_keeps():
+    task = task_of(gan=0.5)
+    task.config.model.dtype = "bfloat16"
+    task.config.optimizer.muon = 0.0
+    state, step = initial_state(), jax.jit(task.step)
+    opt_state = {name: task.optimizers[name].init(state.params[name]) for name in state.params}
+    state = state.replace(opt_state=opt_state)
+    for number in range(20):
+        state, metrics = step(state, {}, BATCH, jax.random.key(number))
+        assert all(np.isfinite(value) for value in metrics.values())
+    kept = {leaf.dtype for leaf in jax.tree.leaves((state.params, state.variables["codebooks"]))}
+    assert kept == {jnp.dtype("float32")}
+    hlo = jax.jit(task.step).lower(state, {}, BATCH, jax.random.key(0)).as_text()
+    products = [line for line in hlo.splitlines() if "dot_general" in line and "HIGHEST" in line]
+    assert len(products) == 1, "the distances, and nothing else"
+    assert "tensor<8x16xf32>) -> tensor<128x16xf32>" in products[0]
