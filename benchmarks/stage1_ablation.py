@@ -1,0 +1,136 @@
+"""What each of Stage I's losses is worth: runs of equal length and seed, and a table of them.
+
+    python benchmarks/stage1_ablation.py --steps 800 --out runs/stage1-ablation \
+        --teacher runs/au_image_loss-quickstart --scorer runs/au_image-quickstart
+
+trains the quickstart's Stage I once for every row and writes `table.md` and `table.json` to the
+folder after each. Stopped, the same command goes on: finished runs are not trained again. TEACHER
+is a recogniser for losses, SCORER one for scores; both come of `configs/au_image_loss.py` and
+`configs/au_image.py`.
+"""
+
+import argparse
+import functools
+import json
+import pathlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+
+from auface_jax import checkpoints, pictures, reconstruct
+from auface_jax.batching import map_batches
+from auface_jax.data import pipeline, tokenizer
+from auface_jax.metrics import lpips
+from auface_jax.recognize import Recognizer, load_recognizer, recognizer_input
+from auface_jax.synthesis import level_previews, load_vqgan
+
+L1 = {"loss.l2": 0, "loss.gradient": 0, "loss.commit": 0}
+COMMIT = L1 | {"loss.commit": 0.25}
+PERCEPTUAL = COMMIT | {"loss.perceptual": "{perceptual}", "perceptual.network": "{teacher}"}
+GAN = PERCEPTUAL | {"gan.weight": "{gan}", "gan.start_step": "{half}"}
+ANATOMICAL = {"loss.anatomical": "{anatomical}", "anatomical.run": "{teacher}"}
+# Rows of the table, each with the leaves of the quickstart's config that differ.
+VARIANTS = {
+    "l1": L1,
+    "commit": COMMIT,
+    "commit_1": L1 | {"loss.commit": 1},
+    "commit_shared": COMMIT | {"model.shared_codebook": "true"},
+    "commit_scales": COMMIT | {"model.levels": 7, "model.scales": "(4,4,4,4,8,8,8)"},
+    "perceptual": PERCEPTUAL,
+    "gan": GAN,
+    "anatomical": GAN | ANATOMICAL,
+    "commit_anatomical": COMMIT | ANATOMICAL,
+    "quickstart": {},
+    "quickstart_anatomical": ANATOMICAL,
+}
+
+
+def picture_map(recognizer: Recognizer, variables, images):
+    """A recogniser's map of the whole picture, each position's vector of length 1."""
+    seen = recognizer_input(pictures.to_float(images), recognizer.size, recognizer.crop)
+    found = recognizer.module.apply(variables, seen, method="unit_maps")[0].astype("float32")
+    return lpips.unit_length(found[:, None])[:, 0]
+
+
+def figures(run: pathlib.Path, scorer: Recognizer, data_dir: str, count: int) -> dict[str, float]:
+    """Means over held-out pictures."""
+    vqgan, weights = load_vqgan(run)
+    records = pipeline.load_split(
+        pathlib.Path(data_dir),
+        "test",
+        limit=count,
+        tokenizer=tokenizer.load_tokenizer(),
+        buckets=(128, 256, 512, 1024),
+    )
+    images = records["image"]
+    previews = functools.partial(level_previews, vqgan)
+    levels = map_batches(previews, weights, images, batch_size=32)
+    made = levels[:, -1]
+    measured = reconstruct.measure(images, levels)
+    of_map = jax.jit(functools.partial(picture_map, scorer))
+    maps = [map_batches(of_map, scorer.variables, one, batch_size=32) for one in (images, made)]
+    distance = np.square(maps[0] - maps[1]).sum(-1).reshape(len(images), -1).mean(-1)
+    return {
+        "bits": vqgan.bits_per_image,
+        "psnr": float(measured["psnr"].mean()),
+        "ssim": float(measured["ssim"].mean()),
+        "feature_distance": float(distance.mean()),
+        "au_agreement": float(reconstruct.agreement(scorer, images, made).mean()),
+    }
+
+
+def train(name: str, options) -> pathlib.Path:
+    """The finished run of a row, which is trained, or trained on, where it is not finished."""
+    run = pathlib.Path(options.out, name)
+    if checkpoints.has_export(run):
+        return run
+    values = vars(options) | {"half": options.steps // 2}
+    leaves = {leaf: str(value).format(**values) for leaf, value in VARIANTS[name].items()}
+    leaves |= {"num_steps": options.steps, "log_every": 50, "sample_every": 10_000_000}
+    command = [sys.executable, "-m", "auface_jax.train", "--workdir", str(run)]
+    command += ["--config", "configs/stage1.py:quickstart"]
+    command += [f"--config.{leaf}={value}" for leaf, value in leaves.items()]
+    subprocess.run(command + options.options, check=True)
+    return run
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python benchmarks/stage1_ablation.py", description=__doc__.split("\n\n")[0]
+    )
+    parser.add_argument("--out", required=True, help="folder of the runs and the table")
+    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--teacher", required=True, metavar="RUN", help="recogniser for losses")
+    parser.add_argument("--scorer", required=True, metavar="RUN", help="recogniser for scores")
+    parser.add_argument("--rows", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    for name, weight in (("perceptual", 0.1), ("gan", 0.1), ("anatomical", 0.03)):
+        parser.add_argument(f"--{name}", type=float, default=weight, help=f"weight ({weight})")
+    parser.add_argument("--images", type=int, default=256, help="held-out pictures")
+    parser.add_argument("options", nargs="*", help="for every training, after --: --config.LEAF=…")
+    options = parser.parse_args(arguments)
+    teacher = load_recognizer(options.teacher, role="loss")
+    scorer = load_recognizer(
+        options.scorer, role="score", pleased={options.teacher: teacher.fingerprint}
+    )
+    rows, out = {}, pathlib.Path(options.out)
+    for name in options.rows:
+        run = train(name, options)
+        data_dir = checkpoints.load_config(run).data.dir
+        rows[name] = figures(run, scorer, data_dir, options.images)
+        (out / "table.json").write_text(json.dumps(rows, indent=2) + "\n")
+        (out / "table.md").write_text(markdown(rows, options.steps))
+        print(json.dumps({"row": name} | rows[name]), flush=True)
+
+
+def markdown(rows: dict[str, dict[str, float]], steps: int) -> str:
+    names = list(next(iter(rows.values())))
+    lines = [f"| {steps} steps | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    for name, row in rows.items():
+        lines.append(f"| {name} | " + " | ".join(f"{row[n]:.4g}" for n in names) + " |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
