@@ -281,8 +281,13 @@ def main(argv: list[str]) -> None:
             FLAGS.process_id,
             detect=FLAGS.distributed,
         )
-    except (ValueError, RuntimeError) as error:
+    except ValueError as error:
         sys.exit(f"error: {error}")
+    except RuntimeError as error:
+        sys.exit(
+            f"error: the processes of this run cannot be joined: {error}\nIf no preset was named, "
+            "name one (--config FILE:PRESET): to choose it, JAX is asked for devices too early"
+        )
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: options start with --")
     config = FLAGS.config
