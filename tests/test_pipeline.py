@@ -1,12 +1,12 @@
 """The pipeline gives each example once an epoch, the same on every run, resumed or split."""
 
-import dataclasses
 import itertools
 import json
 import shutil
 from pathlib import Path
 
 import grain
+import msgspec
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
@@ -363,7 +363,7 @@ def test_corrupt_records_and_shards_are_counted_and_passed_over(damaged, directo
     def cut(records):
         records[3] = records[3][:40]
         record = decode_record(records[4])
-        records[4] = encode_record(dataclasses.replace(record, image=record.image[:50]))
+        records[4] = encode_record(msgspec.structs.replace(record, image=record.image[:50]))
 
     change_records(damaged / "train-00001-of-00007.array_record", cut)
     (damaged / "train-00003-of-00007.array_record").unlink()
@@ -407,6 +407,22 @@ def test_corrupt_records_and_shards_are_counted_and_passed_over(damaged, directo
     kept = [record for place, record in enumerate(records) if place not in bad]
     assert split["subjects"] == [record.subject for record in kept]
     np.testing.assert_array_equal(split["labels"], np.stack([r.labels for r in kept]))
+
+
+def test_a_corrupt_block_takes_no_other_record_with_it(damaged, directory):
+    shard = damaged / "train-00001-of-00007.array_record"
+    records = [encode_record(record) for record in ShardReader(directory, "train")][5:10]
+    data = bytearray(shard.read_bytes())
+    data[data.find(records[2]) + 100] ^= 1
+    shard.write_bytes(data)
+    reader, sound = ShardReader(damaged, "train"), ShardReader(directory, "train")
+    assert reader.read(range(5, 10)) is None
+    for _ in range(2):
+        with pytest.raises(RecordError, match=f"{shard.name} record 2: .*hash mismatch"):
+            reader[7]
+        for index in (5, 6, 8, 9):
+            assert encode_record(reader[index]) == encode_record(sound[index])
+    assert reader.read([8, 3, 5]) == sound.read([8, 3, 5])
 
 
 def test_people_whose_reference_is_corrupt_are_passed_over(damaged, tokenizer):

@@ -1,10 +1,10 @@
 """Counts of a data set agree with a plain reading of its records, and the card tells them."""
 
 import collections
-import dataclasses
 import json
 import shutil
 
+import msgspec
 import numpy as np
 import pytest
 from array_record.python import array_record_module
@@ -111,7 +111,7 @@ def without_au7(directory, tmp_path):
             labels = record.labels.copy()
             labels[AU7] = -1
             constructs = facs.constructs(np.maximum(labels, 0))
-            record = dataclasses.replace(record, labels=labels, constructs=constructs)
+            record = msgspec.structs.replace(record, labels=labels, constructs=constructs)
             writer.write(encode_record(record))
         writer.close()
     return folder

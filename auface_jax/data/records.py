@@ -5,12 +5,11 @@ values; an array is `[dtype, shape, bytes]`, little endian, so that any language
 Decoding checks every field and names what is wrong: a damaged data set should say where.
 """
 
-import dataclasses
 import io
-import math
 import struct
+from typing import Annotated, Literal
 
-import msgpack
+import msgspec
 import numpy as np
 from jaxtyping import Float32, Int8, UInt8
 from PIL import Image
@@ -21,16 +20,15 @@ UNSEEN_HELD_OUT, UNSEEN_NOVEL = UNSEEN_SPLITS = ("unseen_held_out", "unseen_nove
 REFERENCES = "references"
 IMAGE_FORMATS = ("png", "jpeg")
 _PILLOW_FORMATS = ("PNG", "JPEG")
+MIRROR = Image.Transpose.FLIP_LEFT_RIGHT
 NUM_UNITS = 12
-_VERSION_KEY = "schema_version"
 
 
 class RecordError(ValueError):
     """Bytes that are no record of this schema: truncated, another version, a bad field."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Record:
+class Record(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One face image and what is known of it.
 
     Attributes:
@@ -77,26 +75,33 @@ def record_id(subject: str, task: str, frame: int) -> str:
     return f"{subject}/{task}/{frame}"
 
 
-# Fields by their type on the wire; of an array: dtype, shape (None is any length), may be absent.
-_PLAIN = {
-    "image": bytes,
-    "subject": str,
-    "task": str,
-    "frame": int,
-    "source": str,
-    "reference": str,
-    "constructs": list,
-    "variant_seed": int,
-    "split": str,
-    "exact": bool,
-}
-_ARRAYS = {
-    "labels": ("|i1", (NUM_UNITS,), False),
-    "intensities": ("<f4", (NUM_UNITS,), True),
-    "landmarks": ("<f4", (None, 2), True),
-}
-_KEYS = {_VERSION_KEY, *_PLAIN, *_ARRAYS}
-_LEGAL_SPLITS = (*SPLITS, *UNSEEN_SPLITS, REFERENCES)
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+_PerUnit = tuple[Literal[NUM_UNITS]]  # the shape [A]
+
+
+class _Fields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A record as its bytes have it: the keys in their order, with types and ranges."""
+
+    schema_version: Literal[SCHEMA_VERSION]
+    image: bytes | None
+    subject: str
+    task: str
+    frame: _Count
+    source: str
+    reference: str
+    constructs: tuple[str, ...]
+    variant_seed: _Count
+    split: Literal[(*SPLITS, *UNSEEN_SPLITS, REFERENCES)]
+    exact: bool
+    labels: tuple[Literal["|i1"], _PerUnit, bytes]
+    intensities: tuple[Literal["<f4"], _PerUnit, bytes] | None
+    landmarks: tuple[Literal["<f4"], tuple[_Count, Literal[2]], bytes] | None
+
+
+# Every example of every epoch passes here, so the types are checked while the bytes are read.
+_decode_fields = msgspec.msgpack.Decoder(_Fields).decode
+_LABELS, _INTENSITIES, _LANDMARKS = np.dtype("|i1"), np.dtype("<f4"), np.dtype("<f4")
+_unpack_intensities = struct.Struct(f"<{NUM_UNITS}f").unpack
 
 
 def encode_record(record: Record) -> bytes:
@@ -105,22 +110,28 @@ def encode_record(record: Record) -> bytes:
     Raises:
       RecordError: A field has another type, shape or range than the schema says.
     """
-    fields = {_VERSION_KEY: SCHEMA_VERSION}
-    for name in _PLAIN:
-        value = getattr(record, name)
-        fields[name] = list(value) if name == "constructs" else value
-    for name, (dtype, _, _) in _ARRAYS.items():
-        array = getattr(record, name)
-        if array is not None:
-            array = np.asarray(array)
-            if array.dtype != np.dtype(dtype):
-                raise RecordError(
-                    f"{record.id}: {name} has dtype {array.dtype}, expected {np.dtype(dtype)}"
-                )
-            array = [dtype, list(array.shape), array.astype(dtype).tobytes()]
-        fields[name] = array
-    _check_fields(fields)
-    return msgpack.packb(fields, use_bin_type=True)
+    fields = msgspec.structs.asdict(record) | {
+        "schema_version": SCHEMA_VERSION,
+        "labels": _packed(record, "labels", _LABELS),
+        "intensities": _packed(record, "intensities", _INTENSITIES),
+        "landmarks": _packed(record, "landmarks", _LANDMARKS),
+    }
+    try:
+        data = msgspec.msgpack.encode(_Fields(**fields))
+    except TypeError as error:
+        raise RecordError(f"{record.id}: {error}") from error
+    decode_record(data)
+    return data
+
+
+def _packed(record: Record, name: str, dtype: np.dtype) -> tuple[str, tuple, bytes] | None:
+    array = getattr(record, name)
+    if array is None:
+        return None
+    array = np.asarray(array)
+    if array.dtype != dtype:
+        raise RecordError(f"{record.id}: {name} has dtype {array.dtype}, expected {dtype}")
+    return dtype.str, array.shape, array.astype(dtype).tobytes()
 
 
 def decode_record(data: bytes) -> Record:
@@ -131,98 +142,71 @@ def decode_record(data: bytes) -> Record:
         field or have one too many, or a field has another type, shape or range.
     """
     try:
-        fields = msgpack.unpackb(data, raw=False)
-    except Exception as error:  # msgpack has no common base class for what damaged bytes raise
-        raise RecordError(
-            f"not a record: {len(data)} bytes that are truncated or not msgpack ({error})"
-        ) from error
+        fields = _decode_fields(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RecordError(_why_no_record(data, error)) from error
+    try:
+        _check_values(fields)
+    except RecordError as error:
+        who = record_id(fields.subject, fields.task, fields.frame)
+        raise RecordError(f"{who}: {error}") from None
+    intensities, landmarks = fields.intensities, fields.landmarks
+    return Record(
+        image=fields.image,
+        subject=fields.subject,
+        task=fields.task,
+        frame=fields.frame,
+        source=fields.source,
+        labels=np.frombuffer(fields.labels[2], _LABELS),
+        intensities=intensities and np.frombuffer(intensities[2], _INTENSITIES),
+        landmarks=landmarks and np.ndarray(landmarks[1], _LANDMARKS, landmarks[2]),
+        reference=fields.reference,
+        constructs=fields.constructs,
+        variant_seed=fields.variant_seed,
+        split=fields.split,
+        exact=fields.exact,
+    )
+
+
+def _why_no_record(data: bytes, error: Exception) -> str:
+    """The fault of bytes that `_Fields` does not fit, as `error` has it, and whose they are."""
+    try:
+        fields = msgspec.msgpack.decode(data)
+    except Exception:  # text that is no UTF-8 has another class of error
+        return f"not a record: {len(data)} bytes that are truncated or not msgpack ({error})"
     if not isinstance(fields, dict):
-        raise RecordError(f"not a record: a msgpack {type(fields).__name__}, expected a map")
-    _check_fields(fields)
-    values = {name: fields[name] for name in _PLAIN}
-    values["constructs"] = tuple(values["constructs"])
-    for name in _ARRAYS:
-        packed = fields[name]
-        if packed is not None:
-            dtype, shape, content = packed
-            packed = np.frombuffer(content, dtype=dtype).reshape(shape)
-        values[name] = packed
-    return Record(**values)
-
-
-def _check_fields(fields: dict) -> None:
-    """Raises RecordError unless `fields` is what `encode_record` may write."""
-    version = fields.get(_VERSION_KEY)
+        return f"not a record: a msgpack {type(fields).__name__}, expected a map"
+    version = fields.get("schema_version")
     if version != SCHEMA_VERSION:
-        raise RecordError(
+        return (
             f"record of schema version {version!r}, this code reads version {SCHEMA_VERSION}: "
             "build the data set again"
         )
-    # Every example of every epoch passes here, so each check is as cheap as plain Python can be.
-    if fields.keys() != _KEYS:
-        if missing := sorted(_KEYS - fields.keys()):
-            raise RecordError(f"record lacks the fields {', '.join(missing)}")
-        extra = sorted(str(name) for name in fields.keys() - _KEYS)
-        raise RecordError(f"record has fields that its schema does not know: {', '.join(extra)}")
-    for name, kind in _PLAIN.items():
-        # By `is`, since bool is a kind of int to Python, and not to a reader in another language.
-        if type(fields[name]) is not kind:
-            if name == "image" and fields[name] is None and fields["split"] == UNSEEN_NOVEL:
-                continue
-            raise RecordError(
-                f"field {name} is a {type(fields[name]).__name__}, expected {kind.__name__}"
-            )
-    try:
-        for name, (dtype, shape, optional) in _ARRAYS.items():
-            _check_array(f"field {name}", fields[name], dtype, shape, optional)
-        _check_values(fields)
-    except RecordError as error:
-        who = record_id(fields["subject"], fields["task"], fields["frame"])
-        raise RecordError(f"{who}: {error}") from None
+    who = record_id(*(fields.get(name) for name in ("subject", "task", "frame")))
+    return f"{who}: {error}; data/SCHEMA.md says what a record holds"
 
 
-def _check_values(fields: dict) -> None:
-    """Raises RecordError for a value of the right form that is out of range."""
-    labels = fields["labels"][2]
-    if labels.strip(b"\x00\x01\xff"):
+def _check_values(fields: _Fields) -> None:
+    """Raises RecordError for a value of the right type that is none the less illegal."""
+    if fields.image is None and fields.split != UNSEEN_NOVEL:
+        raise RecordError(f"no image, which only {UNSEEN_NOVEL} may lack")
+    labels = fields.labels[2]
+    if len(labels) != NUM_UNITS or labels.strip(b"\x00\x01\xff"):
         labels = np.frombuffer(labels, dtype=np.int8).tolist()
-        raise RecordError(f"labels {labels} are not all 1, 0 or -1 (not coded)")
-    if fields["intensities"] is not None:
-        intensities = struct.unpack(f"<{NUM_UNITS}f", fields["intensities"][2])
+        raise RecordError(f"labels {labels} are not {NUM_UNITS} of 1, 0 or -1 (not coded)")
+    intensities, landmarks = fields.intensities, fields.landmarks
+    if intensities is not None:
+        if len(intensities[2]) != 4 * NUM_UNITS:
+            raise RecordError(f"intensities are {len(intensities[2])} bytes, not {4 * NUM_UNITS}")
+        values = _unpack_intensities(intensities[2])
         # A sum is NaN where one of them is, which least and greatest may miss.
-        if not (0 <= min(intensities) and max(intensities) <= 1 and sum(intensities) >= 0):
-            raise RecordError(f"intensities {list(intensities)} are not in [0, 1]")
-    if not set(map(type, fields["constructs"])) <= {str}:
-        raise RecordError(f"constructs {fields['constructs']!r} are not all text")
-    if fields["frame"] < 0 or fields["variant_seed"] < 0:
-        raise RecordError(f"frame and variant_seed {fields['variant_seed']} must be >= 0")
-    if fields["split"] not in _LEGAL_SPLITS:
-        raise RecordError(f"split {fields['split']!r} is none of {', '.join(_LEGAL_SPLITS)}")
-
-
-def _check_array(
-    what: str, packed, dtype: str, shape: tuple[int | None, ...], optional: bool
-) -> None:
-    """Raises RecordError unless `packed` is `[dtype, shape, bytes]` of the expected form."""
-    if packed is None and optional:
-        return
-    if not isinstance(packed, list) or len(packed) != 3 or not isinstance(packed[2], bytes):
-        raise RecordError(f"{what} is no array (dtype, shape, bytes)")
-    got_dtype, got_shape, content = packed
-    if got_dtype != dtype:
-        raise RecordError(f"{what} has dtype {got_dtype!r}, expected {dtype!r}")
-    fits = got_shape == list(shape) or (
-        isinstance(got_shape, list)
-        and len(got_shape) == len(shape)
-        and all(isinstance(n, int) and n >= 0 for n in got_shape)
-        and all(want is None or got == want for got, want in zip(got_shape, shape, strict=True))
-    )
-    if not fits:
-        want = tuple("any" if n is None else n for n in shape)
-        raise RecordError(f"{what} has shape {got_shape}, expected {want}")
-    size = math.prod(got_shape) * np.dtype(dtype).itemsize
-    if len(content) != size:
-        raise RecordError(f"{what} is truncated: {len(content)} bytes, its shape needs {size}")
+        if not (0 <= min(values) and max(values) <= 1 and sum(values) >= 0):
+            raise RecordError(f"intensities {list(values)} are not in [0, 1]")
+    if landmarks is not None and len(landmarks[2]) != 8 * landmarks[1][0]:
+        raise RecordError(
+            f"landmarks are {len(landmarks[2])} bytes, their shape {landmarks[1]} needs "
+            f"{8 * landmarks[1][0]}"
+        )
 
 
 def encode_image(image: UInt8[np.ndarray, "S S 3"], image_format: str = "png") -> bytes:
@@ -244,20 +228,28 @@ def decode_image(
     """The pixels of a record's image, a read-only array; left and right exchanged on demand.
 
     Raises:
+      RecordError: As `open_image`.
+    """
+    picture = open_image(record, size)
+    return np.asarray(picture.transpose(MIRROR) if mirrored else picture)
+
+
+def open_image(record: Record, size: int) -> Image.Image:
+    """A record's image as Pillow has it, its pixels decoded.
+
+    Raises:
       RecordError: The record has no picture, or it cannot be read, or is not `size` x `size` RGB.
     """
     if record.image is None:
         raise RecordError(f"{record.id} has no image: its label row is in no picture of its source")
     try:
-        with Image.open(io.BytesIO(record.image), formats=_PILLOW_FORMATS) as picture:
-            if mirrored:
-                picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-            image = np.asarray(picture)
+        picture = Image.open(io.BytesIO(record.image), formats=_PILLOW_FORMATS)
+        picture.load()
     except Exception as error:  # a damaged picture raises almost anything in Pillow
         raise RecordError(f"{record.id}: the image cannot be read ({error})") from error
-    if image.shape != (size, size, 3) or image.dtype != np.uint8:
+    if picture.size != (size, size) or picture.mode != "RGB":
         raise RecordError(
-            f"{record.id}: the image is {image.dtype} {image.shape}, expected uint8 "
-            f"{(size, size, 3)}"
+            f"{record.id}: the image is {picture.width} x {picture.height} {picture.mode}, "
+            f"expected {size} x {size} RGB"
         )
-    return image
+    return picture

@@ -160,26 +160,30 @@ class ShardReader(Sequence[Record]):
             return None
 
     def _read(self, indices: Sequence[int]) -> list[bytes]:
-        # One by one: of several, array_record makes work for its own threads, which costs as much
-        # again and waits for its turn where all cores are busy.
         found = []
-        for index in indices:
-            shard = self._shard(index)
-            start = self._ends[shard - 1] if shard else 0
-            found += self._reader(shard).read([index - start])
+        # One thread at a time, by going to a record and reading on from there: asked for a list
+        # of records, array_record takes twice as long.
+        with self._lock:
+            for index in indices:
+                shard = self._shard(index)
+                reader = self._readers[shard] or self._open(shard)
+                reader.seek(index - self._ends[shard - 1] if shard else index)
+                try:
+                    found.append(reader.read())
+                except Exception:
+                    self._readers[shard] = None  # it would repeat the error for every record
+                    raise
         return found
 
-    def _reader(self, shard: int) -> array_record_module.ArrayRecordReader:
-        """The open reader of a shard; each is opened when first needed."""
-        with self._lock:
-            if self._readers[shard] is None:
-                # Read at random: what lies ahead in the file is of no use.
-                self._readers[shard] = array_record_module.ArrayRecordReader(
-                    str(self._paths[shard]),
-                    options="readahead_buffer_size:0,max_parallelism:0",
-                    file_reader_buffer_size=32768,
-                )
-            return self._readers[shard]
+    def _open(self, shard: int) -> array_record_module.ArrayRecordReader:
+        """The reader of a shard; each is opened when first needed."""
+        # Read at random: what lies ahead in the file is of no use.
+        self._readers[shard] = array_record_module.ArrayRecordReader(
+            str(self._paths[shard]),
+            options="readahead_buffer_size:0,max_parallelism:0",
+            file_reader_buffer_size=8192,
+        )
+        return self._readers[shard]
 
     def _shard(self, index: int) -> int:
         return bisect.bisect_right(self._ends, index)
