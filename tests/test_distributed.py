@@ -114,7 +114,8 @@ def test_two_processes_go_on_and_one_of_them_writes(halved, whole, data):
     assert {"resumed at step 2", "resumed at step 4"} & set(said)
     assert not any(line.startswith("[1]") for line in said)
     pictures = sorted(path.name for path in (workdir / "samples").iterdir())
-    assert pictures == ["step_000004.png", "step_000006.png"]
+    last = ("", "_codebooks", "_errors", "_levels")
+    assert pictures == ["step_000004.png", *(f"step_000006{kind}.png" for kind in last)]
 
 
 # --- Who belongs to a run ------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import pytest
 from ml_collections import ConfigDict
 from small_dataset import write_folder
 
+from auface_jax import checkpoints
 from auface_jax.data import build
 from auface_jax.log import Progress
 
@@ -178,11 +179,23 @@ class Killed(Exception):
 @contextlib.contextmanager
 def killed_at(step: int):
     """Within it, training dies when it reports `step`; expects that it does."""
+    savers = []
+
+    class Checkpoints(checkpoints.Checkpoints):
+        def __init__(self, *args):
+            super().__init__(*args)
+            savers.append(self)
 
     def die(self, reported, values):
         if reported == step:
             raise Killed
         return {}
 
-    with mock.patch.object(Progress, "report", die), pytest.raises(Killed):
+    with (
+        mock.patch.object(checkpoints, "Checkpoints", Checkpoints),
+        mock.patch.object(Progress, "report", die),
+        pytest.raises(Killed),
+    ):
         yield
+    for saver in savers:  # a kill ends threads as well; here they would write on beside the next
+        saver.close()
