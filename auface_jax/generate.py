@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import ml_collections
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int8, UInt8
 from PIL import Image
 
 from auface_jax import checkpoints, facs, pictures
@@ -27,6 +27,7 @@ from auface_jax.data.images import central_square, read_rgb
 from auface_jax.data.shards import read_info
 from auface_jax.data.tokenizer import Tokenizer, load_tokenizer
 from auface_jax.decode import DecodeOptions
+from auface_jax.encoders import Encoders, load_encoders
 from auface_jax.log import say
 from auface_jax.models.vq_auface import VQAUFace
 from auface_jax.models.vqgan import VQGAN
@@ -41,14 +42,15 @@ class Generator:
 
     Attributes:
       config: of the run.
-      model, vqgan: its networks.
-      weights: {"params", "stage1"}, arguments of the compiled program.
+      model, vqgan, encoders: its networks.
+      weights: {"params", "stage1", "encoders"}, arguments of the compiled program.
       tokenizer: the text tokenizer that it was trained with.
     """
 
     config: ml_collections.ConfigDict
     model: VQAUFace
     vqgan: VQGAN
+    encoders: Encoders
     weights: PyTree
     tokenizer: Tokenizer
 
@@ -66,7 +68,8 @@ class Generator:
                 f"{run} is a run of the task {config.task}; pictures come from Stage II (maskgit)"
             )
         tokenizer = load_tokenizer(config.data.tokenizer)
-        trained_with = checkpoints.load_meta(run)["text_tokenizer"]
+        meta = checkpoints.load_meta(run)
+        trained_with = meta["text_tokenizer"]
         if tokenizer.fingerprint != trained_with:
             raise checkpoints.CheckpointError(
                 f"{run} was trained with the text tokenizer {trained_with[:12]}, the one of its "
@@ -77,15 +80,24 @@ class Generator:
         if not stage1_run.exists():  # a relative path, and this is another folder
             stage1_run = run.with_name(stage1_run.name)
         vqgan, stage1 = load_vqgan(stage1_run)
+        encoders, frozen, fingerprints = load_encoders(config, tokenizer.vocab_size)
+        for name, found in fingerprints.items():
+            if found != meta[name]:
+                raise checkpoints.CheckpointError(
+                    f"{run} was trained with the {name} {meta[name][:12]}; those of its config, "
+                    f"{config.model[name]!r}, are now {found[:12]}; put the former ones back there"
+                )
         model = build_model(config, vqgan, tokenizer.vocab_size)
-        weights = {"params": checkpoints.load_export(run)["params"], "stage1": stage1}
-        return cls(config, model, vqgan, jax.device_put(weights), tokenizer)
+        params = checkpoints.load_export(run)["params"]
+        weights = {"params": params, "stage1": stage1, "encoders": frozen}
+        return cls(config, model, vqgan, encoders, jax.device_put(weights), tokenizer)
 
     def __call__(
         self,
         reference: UInt8[np.ndarray, "S S 3"],
         text: str,
         *,
+        labels: Int8[np.ndarray, " A"] | None = None,
         num: int = 1,
         seed: int = 0,
         **decode: float,
@@ -96,15 +108,21 @@ class Generator:
 
         Args:
           reference: of the run's image size.
+          labels: the units that the text describes; only a run that was trained on labels in place
+            of texts needs them, and it reads nothing else.
           decode: fields of `DecodeOptions` that replace those of the run's config.
 
         Raises:
-          ValueError: a reference of another size, or a bad option.
+          ValueError: a reference of another size, a bad option, or no labels where they are read.
         """
         size = self.vqgan.image_size
         if reference.shape != (size, size, 3):
             raise ValueError(
                 f"the reference is {reference.shape}, this run wants {(size, size, 3)}"
+            )
+        if self.model.label_tokens and labels is None:
+            raise ValueError(
+                "this run reads labels and no text: say which units (--aus 6,12, or labels=)"
             )
         options = DecodeOptions(**{**self.config.decode, **decode})
         buckets, cut = tuple(self.config.data.buckets), self.tokenizer.truncated
@@ -118,7 +136,9 @@ class Generator:
             "text_tokens": np.repeat(tokens, num, axis=0),
             "text_mask": np.repeat(mask, num, axis=0),
         }
-        draw = functools.partial(generate_batch, self.model, self.vqgan, options)
+        if labels is not None:
+            records["labels"] = np.repeat(np.asarray(labels)[None], num, axis=0)
+        draw = functools.partial(generate_batch, self.model, self.vqgan, self.encoders, options)
         return np.asarray(draw(self.weights, records, jax.random.key_data(keys)))
 
 
@@ -230,7 +250,7 @@ def main(arguments: list[str] | None = None) -> None:
     if options.num < 1 or options.seed < 0:
         parser.error(f"--num {options.num} --seed {options.seed}: at least 1 and at least 0")
     try:
-        text = options.text
+        text, labels = options.text, None
         if text is None:
             labels = facs.labels_from_units(facs.parse_units(options.aus))
         elif not text.strip():
@@ -244,7 +264,9 @@ def main(arguments: list[str] | None = None) -> None:
         )
         decode = {key: getattr(options, key) for key in ("guidance", "steps")}
         decode = {key: value for key, value in decode.items() if value is not None}
-        made = generator(reference, text, num=options.num, seed=options.seed, **decode)
+        made = generator(
+            reference, text, labels=labels, num=options.num, seed=options.seed, **decode
+        )
     except (ValueError, OSError) as error:
         parser.error(str(error))
     about = {"synthetic": "true", "text": text, "seed": options.seed, "run": options.run}

@@ -12,16 +12,19 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 from flax.core import FrozenDict
-from jaxtyping import Array, UInt8, UInt32
+from jaxtyping import Array, Float, UInt8, UInt32
 
 from auface_jax import checkpoints, pictures
 from auface_jax.decode import DecodeOptions, decode, everything_masked
+from auface_jax.encoders import Encoders, named_weights
 from auface_jax.models.quantizer import Codebooks
-from auface_jax.models.vq_auface import VQAUFace
+from auface_jax.models.vq_auface import FACE_TOKENS, VQAUFace
 from auface_jax.models.vqgan import VQGAN
 
 Batch = dict[str, Array]
 PyTree = Any
+
+INPUTS = ("text", "labels")  # what a model is told of the action units
 
 
 def load_vqgan(path: pathlib.Path) -> tuple[VQGAN, PyTree]:
@@ -46,57 +49,109 @@ def level_previews(
 def build_model(config: ml_collections.ConfigDict, vqgan: VQGAN, vocab_size: int) -> VQAUFace:
     """The network of a Stage II config; sizes that Stage I and the tokenizer fix come from them."""
     c = config.model.to_dict()
+    if (given := c.get("input", INPUTS[0])) not in INPUTS:
+        raise ValueError(f"model.input={given!r} is not one of {', '.join(INPUTS)}")
+    tokens = c.get("tokens", FACE_TOKENS)
+    if unknown := set(tokens) - set(FACE_TOKENS):
+        raise ValueError(
+            f"model.tokens has {', '.join(sorted(unknown))}; legal are {', '.join(FACE_TOKENS)}"
+        )
     sizes = {"grid": vqgan.grid, "levels": vqgan.levels, "codes": vqgan.codes}
     # Frozen, because the module is a static argument of jitted programs and has to be hashable.
     return VQAUFace(
         text_encoder=FrozenDict(c["text_encoder"] | {"vocab_size": vocab_size}),
         face_encoder=FrozenDict(c["face_encoder"]),
         transformer=FrozenDict(c["transformer"] | sizes),
+        tokens=tuple(name for name in FACE_TOKENS if name in tokens),
+        features=tuple(named_weights(config)),
+        label_tokens=max(config.data.buckets) if given == "labels" else 0,
         dtype=jnp.dtype(c["dtype"]),
     )
 
 
-def tokenize_batch(vqgan: VQGAN, stage1: PyTree, batch: Batch) -> tuple[Array, dict[str, Array]]:
-    """uint8 images -> their codes int32 [B, N, Q], and the inputs of `VQAUFace.context`."""
+def tokenize_batch(
+    vqgan: VQGAN, encoders: Encoders, frozen: PyTree, batch: Batch
+) -> tuple[Array, dict[str, Array]]:
+    """uint8 images -> their codes int32 [B, N, Q], and the inputs of `VQAUFace.context`.
+
+    Args:
+      frozen: weights {"stage1", "encoders"}; with "references", what `reference_features` made of
+        every reference, `reference_row` of the batch says which rows to take instead of computing
+        them.
+    """
     image, reference = (pictures.to_float(batch[name]) for name in ("image", "reference"))
-    codes = vqgan.encode(stage1, jnp.concatenate([image, reference]))  # one pass for both
+    if "references" in frozen:
+        codes = vqgan.encode(frozen["stage1"], image)
+        codes = codes.reshape(codes.shape[0], -1, vqgan.levels)
+        of_face = {
+            name: rows[batch["reference_row"]] for name, rows in frozen["references"].items()
+        }
+        return codes, context_inputs(vqgan, encoders, frozen, batch, reference, of_face)
+    codes = vqgan.encode(frozen["stage1"], jnp.concatenate([image, reference]))  # one pass for both
     codes = codes.reshape(codes.shape[0], -1, vqgan.levels)
     image_codes, reference_codes = jnp.split(codes, 2)
-    return image_codes, context_inputs(vqgan, stage1, batch, reference, reference_codes)
+    of_face = encoders.of_reference(frozen["encoders"], reference) | {"codes": reference_codes}
+    return image_codes, context_inputs(vqgan, encoders, frozen, batch, reference, of_face)
 
 
-def context_inputs(vqgan: VQGAN, stage1: PyTree, batch: Batch, reference, reference_codes):
-    """Inputs of `VQAUFace.context` from a reference in [-1, 1] and its codes [B, N, Q]."""
-    latents = vqgan.latents(stage1, reference_codes)
+def reference_features(
+    vqgan: VQGAN, encoders: Encoders, frozen: PyTree, reference: Float[Array, "B H W 3"]
+) -> dict[str, Array]:
+    """All that frozen networks tell of a reference: its codes [B, N, Q] and its features."""
+    codes = vqgan.encode(frozen["stage1"], reference)
+    codes = codes.reshape(codes.shape[0], -1, vqgan.levels)
+    return encoders.of_reference(frozen["encoders"], reference) | {"codes": codes}
+
+
+def context_inputs(
+    vqgan: VQGAN,
+    encoders: Encoders,
+    frozen: PyTree,
+    batch: Batch,
+    reference: Float[Array, "B H W 3"],
+    of_face: dict[str, Array],
+) -> dict[str, Array]:
+    """Inputs of `VQAUFace.context`, from what `reference_features` made of the reference."""
+    stage1, of_face = frozen["stage1"], dict(of_face)
+    latents = vqgan.latents(stage1, of_face.pop("codes"))
     # Unit scale, whatever scale Stage I's vectors have.
     scale = jnp.sqrt(jnp.square(stage1["codebooks"].codes[0]).mean())
+    names = ("text_tokens", "text_mask", "labels")
+    texts = {name: batch[name] for name in names if name in batch}
+    of_text = {}
+    if "text_tokens" in texts:
+        of_text = encoders.of_text(frozen["encoders"], texts["text_tokens"], texts["text_mask"])
     return {
-        "text_tokens": batch["text_tokens"],
-        "text_mask": batch["text_mask"],
+        **texts,
+        **of_text,
+        **of_face,
         "reference": reference,
         "reference_latents": latents / scale,
     }
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def generate_batch(
     model: VQAUFace,
     vqgan: VQGAN,
+    encoders: Encoders,
     options: DecodeOptions,
     weights: PyTree,
     records: Batch,
     key_data: UInt32[Array, "B 2"],
 ) -> UInt8[Array, "B H W 3"]:
-    """Pictures for `records` (reference uint8, text_tokens, text_mask), one key a row."""
+    """Pictures for `records` (reference uint8; text_tokens and text_mask, or labels), a key a row.
+
+    `weights` are {"params", "stage1", "encoders"}.
+    """
     reference = pictures.to_float(records["reference"])
-    codes = vqgan.encode(weights["stage1"], reference)
-    codes = codes.reshape(codes.shape[0], -1, vqgan.levels)
-    inputs = context_inputs(vqgan, weights["stage1"], records, reference, codes)
+    of_face = reference_features(vqgan, encoders, weights, reference)
+    inputs = context_inputs(vqgan, encoders, weights, records, reference, of_face)
     made = decode(
         model,
         weights["params"],
         inputs,
-        everything_masked(*codes.shape),
+        everything_masked(*of_face["codes"].shape),
         jax.random.wrap_key_data(key_data),
         options,
     )

@@ -27,7 +27,7 @@ from auface_jax.guard import Guard
 from auface_jax.interrupts import Interrupted, StopSignal
 from auface_jax.log import Heartbeat, MetricsLog, Progress, read_lines, say, table
 from auface_jax.profiling import Profile
-from auface_jax.run_config import build_data, load_config_file, write_config
+from auface_jax.run_config import build_data, flatten, load_config_file, write_config
 from auface_jax.state import parameter_count
 from auface_jax.tasks import make_task
 
@@ -222,7 +222,7 @@ def final_figures(workdir: pathlib.Path) -> dict[str, float]:
 
 def model_inputs(batch: dict[str, Any]) -> dict[str, np.ndarray]:
     """The numeric fields of a batch, those that a compiled step takes."""
-    names = ("image", "reference", "labels", "text_tokens", "text_mask")
+    names = ("image", "reference", "reference_row", "labels", "text_tokens", "text_mask")
     return {name: batch[name] for name in names if name in batch}
 
 
@@ -239,12 +239,22 @@ def save_pictures(workdir, log: MetricsLog, step: int, images: dict) -> list[pat
 
 
 def complete(config: Config, name: str, workdir: pathlib.Path) -> Config:
-    """Fills in what depends on the command: the data's folder, the runs that this one builds on."""
+    """Fills in what depends on the command: the data's folder, the runs that this one builds on.
+
+    Those are its siblings, in the variant that it asks for, whichever variant it is itself.
+    """
+    plain = workdir.with_name(workdir.name.removesuffix(suffix(config)))
     with config.unlocked():
         config.data.dir = str(presets.data_folder(config.data))
         for other, required in config.requires.items():
-            required.run = required.run or str(presets.sibling_run(workdir, name, other))
+            sibling = presets.sibling_run(plain, name, other)
+            required.run = required.run or str(sibling) + suffix(required)
     return config
+
+
+def suffix(config: Config) -> str:
+    """What the name of a variant's run ends with."""
+    return f"-{config.variant}" if config.get("variant") else ""
 
 
 def train_requirements(config: Config, config_dir: pathlib.Path) -> None:
@@ -257,17 +267,21 @@ def train_requirements(config: Config, config_dir: pathlib.Path) -> None:
         run = pathlib.Path(required.run)
         if checkpoints.has_export(run):
             continue
+        changes = required.get("changes", {})
+        changed = flatten(changes.to_dict()) if changes else {}
         command = f"python -m auface_jax.train --config configs/{name}.py:{config.preset}"
+        command += "".join(f" --config.{key}={value}" for key, value in changed.items())
+        command += f" --workdir {run}"
         if config.preset == "paper":
             raise checkpoints.CheckpointError(
-                f"this run builds on {run}, which is not a finished run; train it first: "
-                f"{command} --workdir {run}"
+                f"this run builds on {run}, which is not a finished run; train it first: {command}"
             )
         say(f"{run} is not there yet and this run builds on it: training it first, as\n  {command}")
         needed = load_config_file(config_dir / f"{name}.py", config.preset)
         with needed.unlocked():
             del needed.preset_reason
             needed.data = config.data.copy_and_resolve_references()
+            needed.update(changes)
         train(complete(needed, name, run), run)
 
 
@@ -293,7 +307,8 @@ def main(argv: list[str]) -> None:
     config = FLAGS.config
     say(config.preset_reason)
     config_path = pathlib.Path(config_flags.get_config_filename(FLAGS["config"]))
-    workdir = pathlib.Path(FLAGS.workdir or f"runs/{config_path.stem}-{config.preset}")
+    run_name = f"{config_path.stem}-{config.preset}{suffix(config)}"
+    workdir = pathlib.Path(FLAGS.workdir or f"runs/{run_name}")
     with config.unlocked():
         del config.preset_reason
     complete(config, config_path.stem, workdir)

@@ -8,16 +8,37 @@ quickstart  64 px, depth layout; open faces, two CPU cores
 
 It builds on Stage I's run, and its evaluation on the probe's; `open` and `quickstart` train them
 first when they are absent.
+
+The paper's ablations are variants of a preset, in run folders of their own:
+
+    --config configs/stage2.py:quickstart,ablation=no_structure      one of ABLATIONS
+    --config configs/stage2.py:quickstart,anatomical=on              on a Stage I with (on) or
+                                                                     without (off) that loss
 """
 
 from ml_collections import ConfigDict
 
 from auface_jax import presets
 
+# Changes to `model`: what is left out of the reference's tokens, or labels in place of the text.
+ABLATIONS = {
+    "labels": {"input": "labels"},
+    "no_structure": {"tokens": ("appearance", "reference")},  # without T_S
+    "no_appearance": {"tokens": ("structure", "reference")},  # without T_A
+    "no_reference": {"tokens": ("appearance", "structure")},  # without T_V
+    "no_face": {"tokens": ()},  # without all three
+}
+WEIGHTS = {  # of `paper`, as pretrained.convert writes them
+    "text_weights": "weights/t5-large",
+    "structure_weights": "weights/clip-vit-large-patch14",
+    "appearance_weights": "weights/arcface-r100",
+}
+
 
 def get_config(preset: str = "") -> ConfigDict:
-    """The locked config of `preset`; "" takes the best that this machine can run."""
-    preset, reason = presets.choose(preset, "configs/stage2.py", weights=("weights/t5-large",))
+    """The locked config of `preset`, "" for the best that this machine can run, or of a variant."""
+    preset, *changes = preset.split(",")
+    preset, reason = presets.choose(preset, "configs/stage2.py", weights=tuple(WEIGHTS.values()))
     config = ConfigDict(
         {
             "task": "maskgit",
@@ -40,6 +61,14 @@ def get_config(preset: str = "") -> ConfigDict:
                     "feed_forward": "gated-gelu",
                 },
                 "face_encoder": {"patch": 4, "channels": 48},
+                # Pre-trained networks in their place, kept as they are: a folder that
+                # pretrained.convert wrote, one as published, or hf:OWNER/NAME; "" is none.
+                "text_weights": "",  # T5
+                "structure_weights": "",  # CLIP
+                "appearance_weights": "",  # ArcFace
+                "input": "text",  # or "labels"
+                # What the model is given of the reference: T_A, T_S, T_V.
+                "tokens": ("appearance", "structure", "reference"),
                 "transformer": {
                     "layout": "depth",  # or "flat"
                     "width": 128,  # D
@@ -58,6 +87,9 @@ def get_config(preset: str = "") -> ConfigDict:
                 # Weight of reading the units from the pooled text; 0 with a pre-trained encoder.
                 "units": 0.5,
             },
+            # Keep on the device what frozen networks make of each reference, in place of computing
+            # it in every step; needs augment to be off.
+            "cache_references": False,
             "fully_masked": 0.3,  # share of the rows where no token is given
             # Image and reference together: at most so many pixels, such a share a colour channel.
             "augment": {"shift": 3, "tint": 0.1},
@@ -106,6 +138,9 @@ def get_config(preset: str = "") -> ConfigDict:
             {"d_model": 1024, "d_kv": 64, "d_ff": 4096, "num_layers": 24, "num_heads": 16}
         )
         config.model.text_encoder.feed_forward = "relu"  # T5-large's
+        config.model.update(WEIGHTS)
+        config.data.tokenizer = "t5-large"
+        config.cache_references = True
         config.model.face_encoder.update({"patch": 8, "channels": 256})
         config.model.transformer.update({"layout": "flat", "width": 512, "depth": 12, "heads": 8})
         config.model.transformer.fields = 0
@@ -118,4 +153,31 @@ def get_config(preset: str = "") -> ConfigDict:
         config.update({"log_every": 200, "checkpoint_every": 5_000, "sample_every": 5_000})
         config.optimizer.update({"muon": 0.0, "learning_rate": 3e-4, "warmup": 1_000, "decay": 0.0})
         config.ema_decay = 0.999
+    for change in changes:
+        apply_change(config, change)
     return config.lock()
+
+
+def apply_change(config: ConfigDict, change: str) -> None:
+    """Makes `config` that of a variant: `ablation=NAME`, `anatomical=on` or `anatomical=off`.
+
+    Raises:
+      ValueError: anything else.
+    """
+    what, _, value = change.partition("=")
+    if what == "ablation" and value in ABLATIONS:
+        config.model.update(ABLATIONS[value])
+        name = value
+    elif what == "anatomical" and value in ("on", "off"):
+        if (value == "on") == (config.preset == "paper"):
+            return  # Stage I has it so anyway
+        name = "anatomical" if value == "on" else "no_anatomical"
+        recognizer = f"runs/au_image_loss-{config.preset}" if value == "on" else ""
+        loss = {"loss": {"anatomical": float(value == "on")}, "anatomical": {"run": recognizer}}
+        config.requires.stage1 = ConfigDict({"run": "", "variant": name, "changes": loss})
+    else:
+        raise ValueError(
+            f"{change!r} is no variant; legal are ablation={'|'.join(ABLATIONS)} and "
+            "anatomical=on|off, after a preset and a comma"
+        )
+    config.variant = f"{config.variant}-{name}" if "variant" in config else name

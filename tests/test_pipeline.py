@@ -84,7 +84,8 @@ def who(batch: dict) -> list[tuple[int, int]]:
 
 def test_a_batch_is_what_the_models_are_promised(batches):
     batch = next(batches(batch_size=5))
-    assert batch.keys() == {"image", "reference", "labels", "text_tokens", "text_mask"}
+    names = {"image", "reference", "reference_row", "labels", "text_tokens", "text_mask"}
+    assert batch.keys() == names
     for name in ("image", "reference"):
         assert batch[name].shape == (5, SIZE, SIZE, 3) and batch[name].dtype == np.uint8
     assert batch["labels"].shape == (5, 12) and batch["labels"].dtype == np.int8
@@ -93,6 +94,18 @@ def test_a_batch_is_what_the_models_are_promised(batches):
     assert batch["text_tokens"].dtype == np.int32 and batch["text_mask"].dtype == bool
     people = [person for person, _ in who(batch)]
     assert people == [image[0, 0, 0] // 10 for image in batch["reference"]]
+
+
+def test_a_reference_has_its_row_among_all(batches, directory):
+    references = batches_module.References(directory, "train")
+    every = references.all(mirrored=True)
+    rows = set()
+    for batch in take(batches(batch_size=5), 4):
+        assert batch["reference_row"].dtype == np.int32
+        np.testing.assert_array_equal(every[batch["reference_row"]], batch["reference"])
+        rows |= set((batch["reference_row"] % 2).tolist())
+    assert rows == {0, 1}  # as they are, and mirrored
+    np.testing.assert_array_equal(references.all(mirrored=False)[::2], every[::2])
 
 
 def test_an_epoch_gives_each_example_once_and_the_next_in_another_order(batches, directory):

@@ -298,7 +298,8 @@ def test_every_preset_has_a_state_and_a_step(name, preset, request):
 def test_stage2_of_every_preset_at_full_size(preset, layout, sequence, ids):
     stage1 = train.load_config_file(tiny.CONFIGS / "stage1.py", preset)
     config = train.load_config_file(tiny.CONFIGS / "stage2.py", preset)
-    assert config.data.to_dict() == stage1.data.to_dict()
+    reads = {"tokenizer": config.data.tokenizer}  # of its text encoder
+    assert config.data.to_dict() == stage1.data.to_dict() | reads
     vqgan = VQGAN(**stage1.model)
     model = build_model(config, vqgan, load_tokenizer("").vocab_size)
     positions, size, length = vqgan.grid**2, vqgan.image_size, config.data.buckets[0]
@@ -316,6 +317,10 @@ def test_stage2_of_every_preset_at_full_size(preset, layout, sequence, ids):
             text_mask=jnp.ones((1, length), bool),
             reference=jnp.zeros((1, size, size, 3)),
             reference_latents=jnp.zeros((1, positions, vqgan.latent)),
+            # Read where they come from pre-trained encoders.
+            text_features=jnp.zeros((1, length, 1024)),
+            appearance=jnp.zeros((1, 512)),
+            structure=jnp.zeros((1, 256, 1024)),
             drop_text=jnp.zeros(1, bool),
             drop_reference=jnp.zeros(1, bool),
         )

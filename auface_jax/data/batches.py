@@ -64,6 +64,7 @@ class References:
             else:
                 if split is None or record.subject in people[split]:
                     self._places[record.subject] = index
+        self._rows = {subject: row for row, subject in enumerate(self._places)}
         kept = max(2, _REFERENCE_BYTES // (3 * self._size**2))
         self._pixels = functools.lru_cache(maxsize=kept)(self._decode)
 
@@ -75,6 +76,18 @@ class References:
                 "set again"
             )
         return self._pixels(self._places[subject], mirrored)
+
+    def row(self, subject: str, mirrored: bool) -> int:
+        """Where `all(mirrored=True)` has a person's reference."""
+        return 2 * self._rows[subject] + mirrored
+
+    def all(self, *, mirrored: bool) -> UInt8[np.ndarray, "R S S 3"]:
+        """Every reference, and beside each its mirror image, or black where none is asked for."""
+        images = np.zeros((2 * len(self._rows), self._size, self._size, 3), np.uint8)
+        for subject in self._rows:
+            for side in (False, True)[: 1 + mirrored]:
+                images[self.row(subject, side)] = self.get(subject, side)
+        return images
 
     def _decode(self, index: int, mirrored: bool) -> UInt8[np.ndarray, "S S 3"]:
         try:
@@ -170,6 +183,10 @@ class BatchMaker:
             arrays["image"] = np.empty(shape, np.uint8)
             for place, example in enumerate(examples):
                 arrays["image"][place] = self._image(*example)
+        arrays["reference_row"] = np.array(
+            [self._references.row(record.subject, mirrored) for _, record, mirrored in examples],
+            np.int32,
+        )
         texts = [text for _, text in choices]
         tokens, mask = self._tokenizer.encode_batch(texts, buckets)
         arrays["labels"] = np.stack([record.labels for record in records])

@@ -66,6 +66,7 @@ def training_iterator(
     Returns:
       An iterator with `get_state()` and `set_state()`, over dicts of arrays:
         image, reference: uint8 [B, H, W, 3]
+        reference_row: int32 [B], the row of the reference in `batches.References.all`
         labels: int8 [B, A], 0 or 1; -1 where the source does not code the unit (described as
           absent, left out of losses and figures)
         text_tokens: int32 [B, L]; text_mask: bool [B, L]

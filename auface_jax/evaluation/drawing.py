@@ -58,17 +58,19 @@ def draw(
         "reference": population.reference[rows],
         "text_tokens": tokens,
         "text_mask": mask,
+        "labels": population.asked[rows],
         "keys": np.asarray(jax.random.key_data(keys)),
     }
     options = DecodeOptions(**generator.config.decode)
-    function = functools.partial(_draw, generator.model, generator.vqgan, options)
+    networks = (generator.model, generator.vqgan, generator.encoders)
+    function = functools.partial(_draw, networks, options)
     step = batch_size()
     return extract(function, generator.weights, _batches(records, step, title), batch_size=step)
 
 
-def _draw(model, vqgan, options, weights, batch: dict[str, Array]) -> UInt8[Array, "B S S 3"]:
+def _draw(networks, options, weights, batch: dict[str, Array]) -> UInt8[Array, "B S S 3"]:
     records = {name: value for name, value in batch.items() if name != "keys"}
-    return generate_batch(model, vqgan, options, weights, records, batch["keys"])
+    return generate_batch(*networks, options, weights, records, batch["keys"])
 
 
 def _batches(records: dict[str, np.ndarray], step: int, title: str) -> Iterator[dict]:

@@ -20,24 +20,30 @@ class SmallFaceEncoder(nn.Module):
       patch: pixels along one side of a patch; S = (H / (2 patch))².
       channels: width of the convolutions.
       width: D of the structure tokens.
+      outputs: which of the two are asked for; the other is None and has no parameters.
     """
 
     patch: int
     channels: int
     width: int
+    outputs: tuple[str, ...] = ("appearance", "structure")
     dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(
         self, image: Float[Array, "B H W 3"]
-    ) -> tuple[Float[Array, "B 512"], Float[Array, "B S D"]]:
+    ) -> tuple[Float[Array, "B 512"] | None, Float[Array, "B S D"] | None]:
         x = space_to_depth(image.astype(self.dtype), self.patch)
         x = nn.Conv(self.channels, (3, 3), strides=(2, 2), dtype=self.dtype, name="stem")(x)
         x = ResidualBlock(self.channels, dtype=self.dtype)(x)
         x = einops.rearrange(x, "b h w c -> b (h w) c")
-        structure = nn.Dense(self.width, dtype=self.dtype, name="structure")(x)
-        position = self.param(
-            "position", nn.initializers.normal(0.02), (x.shape[1], self.width), jnp.float32
-        )
-        appearance = nn.Dense(512, dtype=self.dtype, name="appearance")(x.mean(1))
-        return appearance, structure + position.astype(self.dtype)
+        appearance = structure = None
+        if "structure" in self.outputs:
+            structure = nn.Dense(self.width, dtype=self.dtype, name="structure")(x)
+            position = self.param(
+                "position", nn.initializers.normal(0.02), (x.shape[1], self.width), jnp.float32
+            )
+            structure = structure + position.astype(self.dtype)
+        if "appearance" in self.outputs:
+            appearance = nn.Dense(512, dtype=self.dtype, name="appearance")(x.mean(1))
+        return appearance, structure

@@ -29,13 +29,14 @@ class Context:
     Attributes:
       text: float [B, L, D], the fused text tokens.
       text_mask: bool [B, L], at least one True a row.
-      reference: float [B, N, D], the reference's image tokens T_V, on the grid of the image tokens.
+      reference: float [B, N, D], the reference's image tokens T_V, on the grid of the image tokens;
+        None for a model that is not given them.
       pooled: float [B, D], the masked mean of `text`.
     """
 
     text: Float[Array, "B L D"]
     text_mask: Bool[Array, "B L"]
-    reference: Float[Array, "B N D"]
+    reference: Float[Array, "B N D"] | None
     pooled: Float[Array, "B D"]
 
 
@@ -49,6 +50,7 @@ class Block(nn.Module):
     width: int
     heads: int
     hidden: int
+    reference: bool = True
     dtype: Dtype = jnp.float32
 
     def setup(self):
@@ -56,23 +58,27 @@ class Block(nn.Module):
         self.self_attention = SelfAttention(self.heads, dtype=self.dtype)
         self.cross_norm = RMSNorm(dtype=self.dtype)
         self.text_attention = CrossAttention(self.width, self.heads, dtype=self.dtype)
-        self.reference_attention = CrossAttention(self.width, self.heads, dtype=self.dtype)
+        if self.reference:
+            self.reference_attention = CrossAttention(self.width, self.heads, dtype=self.dtype)
         self.mlp_norm = RMSNorm(dtype=self.dtype)
         self.pooled = nn.Dense(self.width, dtype=self.dtype)
         self.mlp = GatedMLP(self.hidden, dtype=self.dtype)
 
     def keys_values(self, context: Context):
-        """Keys and values of text and reference."""
+        """Keys and values of text and reference, None for one that is not there."""
         text = self.text_attention.keys_values(context.text)
+        if not self.reference:
+            return text, None
         return text, self.reference_attention.keys_values(context.reference)
 
     def __call__(self, x: Float[Array, "B T D"], keys_values, context: Context):
         x = x + self.self_attention(self.self_norm(x))
         text, reference = keys_values
-        everywhere = jnp.ones(context.reference.shape[:2], bool)
         h = self.cross_norm(x)
         x = x + self.text_attention(h, text, context.text_mask)
-        x = x + self.reference_attention(h, reference, everywhere)
+        if self.reference:
+            everywhere = jnp.ones(context.reference.shape[:2], bool)
+            x = x + self.reference_attention(h, reference, everywhere)
         h = self.mlp_norm(x + self.pooled(context.pooled)[:, None])
         return x + self.mlp(h)
 
@@ -88,6 +94,7 @@ class MaskGIT(nn.Module):
       mlp_ratio: hidden width of the gated feed-forward over D.
       fields: number of learned maps over the grid that the pooled text mixes, as blendshapes mix a
         face; 0 has none. On aligned faces a word then acts at its own places from the start.
+      reference: whether the context has T_V.
     """
 
     layout: str
@@ -99,6 +106,7 @@ class MaskGIT(nn.Module):
     heads: int
     mlp_ratio: float
     fields: int = 0
+    reference: bool = True
     dtype: Dtype = jnp.float32
 
     def setup(self):
@@ -108,13 +116,15 @@ class MaskGIT(nn.Module):
         self.code_embedding = self.param("code_embedding", normal, shape)
         self.mask_embedding = self.param("mask_embedding", normal, (self.levels, self.width))
         self.position = self.param("position", normal, (self.grid**2, self.width))
-        self.reference_in = nn.Dense(self.width, dtype=self.dtype)
+        if self.reference:
+            self.reference_in = nn.Dense(self.width, dtype=self.dtype)
         if self.fields:
             self.field_weights = nn.Dense(self.fields, dtype=self.dtype)
             shape_of_fields = (self.fields, self.grid**2, self.width)
             self.text_fields = self.param("text_fields", normal, shape_of_fields)
+        hidden = int(self.mlp_ratio * self.width)
         self.blocks = [
-            Block(self.width, self.heads, int(self.mlp_ratio * self.width), dtype=self.dtype)
+            Block(self.width, self.heads, hidden, reference=self.reference, dtype=self.dtype)
             for _ in range(self.depth)
         ]
         self.out_norm = RMSNorm(dtype=self.dtype)
@@ -142,8 +152,11 @@ class MaskGIT(nn.Module):
         """The transformer's output; T = N * Q (`flat`) or N (`depth`)."""
         embedding = self._embed(self.code_embedding, codes)  # [B, N, Q, D]
         x = jnp.where(masked[..., None], self.mask_embedding, embedding)
-        # T_V lies on the same grid as the image tokens, so each also receives its own place's.
-        place = self.position + self.reference_in(context.reference)  # [B, N, D]
+        if self.reference:
+            # T_V lies on the same grid as the image tokens: each also receives its own place's.
+            place = self.position + self.reference_in(context.reference)  # [B, N, D]
+        else:
+            place = jnp.broadcast_to(self.position, (codes.shape[0], *self.position.shape))
         if self.fields:
             weights = self.field_weights(context.pooled)  # [B, fields]
             place += jnp.einsum("bf,fnd->bnd", weights, self.text_fields.astype(self.dtype))
@@ -187,6 +200,8 @@ class MaskGIT(nn.Module):
 
     def _placed(self, context: Context) -> Context:
         """Reference tokens with the image tokens' own position embeddings."""
+        if not self.reference:
+            return context
         return context.replace(reference=context.reference + self.position.astype(self.dtype))
 
     def _embed(self, table: Float[Array, "q K D"], codes: Int[Array, "B N q"]):

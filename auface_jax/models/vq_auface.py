@@ -9,6 +9,10 @@
 
 Null inputs are learned: a dropped text is one learned token, a dropped reference learned T_A, T_S
 and T_V.
+
+The encoders of text and reference are small networks trained along, or pre-trained ones, whose
+features then come as inputs (`auface_jax.encoders`). For the paper's ablations a model can be left
+without T_A, T_S or T_V, or read labels in place of a text.
 """
 
 from typing import Any
@@ -22,9 +26,13 @@ from jaxtyping import Array, Bool, Float, Int
 from auface_jax.facs import AU_NUMBERS
 from auface_jax.models.au_attention import AUCrossAttention
 from auface_jax.models.face_encoder import SmallFaceEncoder
-from auface_jax.models.layers import Dtype
+from auface_jax.models.label_tokens import LabelTokens
+from auface_jax.models.layers import Dtype, RMSNorm
 from auface_jax.models.maskgit import Context, MaskGIT
 from auface_jax.pretrained.t5 import T5Encoder
+
+# What tells of the reference face: T_A, T_S and T_V.
+FACE_TOKENS = ("appearance", "structure", "reference")
 
 
 class VQAUFace(nn.Module):
@@ -32,72 +40,137 @@ class VQAUFace(nn.Module):
 
     Attributes:
       text_encoder: fields of `T5Encoder`.
-      face_encoder: fields of `SmallFaceEncoder`, `width` aside.
-      transformer: fields of `MaskGIT`.
+      face_encoder: fields of `SmallFaceEncoder`, `width` and `outputs` aside.
+      transformer: fields of `MaskGIT`, `reference` aside.
+      tokens: those of `FACE_TOKENS` that it is given; without T_S, T_AU is T_T itself.
+      features: inputs that come from pre-trained encoders: "text", "structure", "appearance".
+      label_tokens: 0 reads texts; L reads labels, as L tokens of the text encoder's width.
     """
 
     text_encoder: FrozenDict[str, Any]
     face_encoder: FrozenDict[str, Any]
     transformer: FrozenDict[str, Any]
+    tokens: tuple[str, ...] = FACE_TOKENS
+    features: tuple[str, ...] = ()
+    label_tokens: int = 0
     dtype: Dtype = jnp.float32
 
     def setup(self):
         width, normal = self.transformer["width"], nn.initializers.normal(0.02)
-        self.text = T5Encoder(**self.text_encoder, dtype=self.dtype)
+        if self.label_tokens:
+            self.labels = LabelTokens(
+                self.label_tokens, self.text_encoder["d_model"], dtype=self.dtype
+            )
+        elif "text" in self.features:
+            self.text_norm = RMSNorm(dtype=self.dtype)
+        else:
+            self.text = T5Encoder(**self.text_encoder, dtype=self.dtype)
         self.text_in = nn.Dense(width, dtype=self.dtype)
-        self.face = SmallFaceEncoder(**self.face_encoder, width=width, dtype=self.dtype)
-        self.appearance_in = nn.Dense(width, dtype=self.dtype)
-        self.au_attention = AUCrossAttention(self.transformer["heads"], dtype=self.dtype)
-        self.fusion = self.param("fusion", nn.initializers.zeros, (width,))
-        self.reference_in = nn.Dense(width, dtype=self.dtype)
-        self.null_text = self.param("null_text", normal, (width,))
-        self.null_appearance = self.param("null_appearance", normal, (width,))
-        self.null_structure = self.param("null_structure", normal, (width,))
-        self.null_reference = self.param("null_reference", normal, (width,))
+        trained = tuple(
+            name
+            for name in ("appearance", "structure")
+            if name in self.tokens and name not in self.features
+        )
+        if trained:
+            self.face = SmallFaceEncoder(
+                **self.face_encoder, width=width, outputs=trained, dtype=self.dtype
+            )
+        if "appearance" in self.tokens:
+            self.appearance_in = nn.Dense(width, dtype=self.dtype)
+            self.fusion = self.param("fusion", nn.initializers.zeros, (width,))
+        if "structure" in self.tokens:
+            if "structure" in self.features:
+                self.structure_norm = RMSNorm(dtype=self.dtype)
+                self.structure_in = nn.Dense(width, dtype=self.dtype)
+            self.au_attention = AUCrossAttention(self.transformer["heads"], dtype=self.dtype)
+        if "reference" in self.tokens:
+            self.reference_in = nn.Dense(width, dtype=self.dtype)
+        for name in ("text", *self.tokens):
+            setattr(self, f"null_{name}", self.param(f"null_{name}", normal, (width,)))
         self.units = nn.Dense(len(AU_NUMBERS))
-        self.maskgit = MaskGIT(**self.transformer, dtype=self.dtype)
+        has_reference = "reference" in self.tokens
+        self.maskgit = MaskGIT(**self.transformer, reference=has_reference, dtype=self.dtype)
 
     def context(
         self,
-        text_tokens: Int[Array, "B L"],
-        text_mask: Bool[Array, "B L"],
-        reference: Float[Array, "B H W 3"],
-        reference_latents: Float[Array, "B N C"],
+        *,
         drop_text: Bool[Array, " B"],
         drop_reference: Bool[Array, " B"],
+        text_tokens: Int[Array, "B L"] | None = None,
+        text_features: Float[Array, "B L E"] | None = None,
+        text_mask: Bool[Array, "B L"] | None = None,
+        labels: Int[Array, "B A"] | None = None,
+        reference: Float[Array, "B H W 3"] | None = None,
+        appearance: Float[Array, "B 512"] | None = None,
+        structure: Float[Array, "B S F"] | None = None,
+        reference_latents: Float[Array, "B N C"] | None = None,
     ) -> tuple[Context, dict[str, Array]]:
         """The context, and what belongs to it.
 
-        Beside it come `T_AU` [B, L, D], the `au_attention` maps [B, heads, L, S] and `unit_logits`
-        [B, 12], the action units as the pooled text tells them. A text encoder that starts from
-        nothing learns what the words mean from these, long before the pictures could teach it.
+        Beside it come `T_AU` [B, L, D], the `au_attention` maps [B, heads, L, S] (where there is
+        T_S) and `unit_logits` [B, 12], the action units as the pooled text tells them. A text
+        encoder that starts from nothing learns what the words mean from these, long before the
+        pictures could teach it.
+
+        Only the inputs that the model's fields ask for are read.
 
         Args:
-          reference: image in [-1, 1].
-          reference_latents: its Stage I vectors, the sum of the levels' codes.
           drop_text, drop_reference: rows whose text or reference is replaced by the learned null.
+          text_tokens: for the small text encoder; with text_mask.
+          text_features: T5's; with text_mask.
+          labels: in {0, 1}, or -1.
+          reference: image in [-1, 1], for the small face encoder.
+          appearance, structure: ArcFace's and CLIP's features of the reference.
+          reference_latents: its Stage I vectors, the sum of the levels' codes.
         """
-        text = self.text_in(self.text(text_tokens, text_mask))  # T_T [B, L, D]
+        if self.label_tokens:
+            text = self.labels(labels)
+            text_mask = jnp.ones(text.shape[:2], bool)
+        elif "text" in self.features:
+            text = self.text_norm(text_features)
+        else:
+            text = self.text(text_tokens, text_mask)
+        text = self.text_in(text)  # T_T [B, L, D]
         no_text, no_reference = drop_text[:, None, None], drop_reference[:, None, None]
         text = jnp.where(no_text, self.null_text.astype(self.dtype), text)
         first_only = jnp.arange(text.shape[1]) == 0
         text_mask = jnp.where(drop_text[:, None], first_only, text_mask)
 
-        appearance, structure = self.face(reference)
-        appearance = self.appearance_in(appearance)[:, None]  # T_A [B, 1, D]
-        appearance = jnp.where(no_reference, self.null_appearance.astype(self.dtype), appearance)
-        structure = jnp.where(no_reference, self.null_structure.astype(self.dtype), structure)
-        tokens = self.reference_in(reference_latents.astype(self.dtype))  # T_V [B, N, D]
-        tokens = jnp.where(no_reference, self.null_reference.astype(self.dtype), tokens)
+        if hasattr(self, "face"):
+            small = self.face(reference)
+            appearance, structure = (
+                given if name in self.features else made
+                for name, given, made in zip(
+                    ("appearance", "structure"), (appearance, structure), small, strict=True
+                )
+            )
+        fused, out, tokens = text, {}, None
+        if "appearance" in self.tokens:
+            appearance = self.appearance_in(appearance)[:, None]  # T_A [B, 1, D]
+            null = self.null_appearance.astype(self.dtype)
+            appearance = jnp.where(no_reference, null, appearance)
+        if "structure" in self.tokens:
+            if "structure" in self.features:
+                structure = self.structure_in(self.structure_norm(structure))
+            null = self.null_structure.astype(self.dtype)
+            structure = jnp.where(no_reference, null, structure)
+        if "reference" in self.tokens:
+            tokens = self.reference_in(reference_latents.astype(self.dtype))  # T_V [B, N, D]
+            null = self.null_reference.astype(self.dtype)
+            tokens = jnp.where(no_reference, null, tokens)
 
-        au_text, maps = self.au_attention(text, structure, jnp.ones(structure.shape[:2], bool))
-        weight = jax.nn.sigmoid(self.fusion).astype(self.dtype)
-        fused = weight * appearance + (1 - weight) * au_text
+        if "structure" in self.tokens:
+            everywhere = jnp.ones(structure.shape[:2], bool)
+            fused, out["au_attention"] = self.au_attention(text, structure, everywhere)
+        out["T_AU"] = fused
+        if "appearance" in self.tokens:
+            weight = jax.nn.sigmoid(self.fusion).astype(self.dtype)
+            fused = weight * appearance + (1 - weight) * fused
         count = text_mask.sum(-1, keepdims=True)
         pooled = jnp.where(text_mask[..., None], fused, 0).sum(1) / count.astype(self.dtype)
         context = Context(text=fused, text_mask=text_mask, reference=tokens, pooled=pooled)
-        unit_logits = self.units(pooled.astype(jnp.float32))
-        return context, {"T_AU": au_text, "au_attention": maps, "unit_logits": unit_logits}
+        out["unit_logits"] = self.units(pooled.astype(jnp.float32))
+        return context, out
 
     def __call__(
         self, codes: Int[Array, "B N Q"], masked: Bool[Array, "B N Q"], **inputs: Array

@@ -20,8 +20,10 @@ from PIL import Image
 
 from auface_jax import checkpoints, losses, masking, pictures
 from auface_jax.batching import map_batches
+from auface_jax.data.batches import References, SkippedRecords
 from auface_jax.data.tokenizer import Tokenizer, load_tokenizer
 from auface_jax.decode import DecodeOptions
+from auface_jax.encoders import Encoders, load_encoders
 from auface_jax.facs import AU_NUMBERS, describe, labels_from_units, load_dictionary
 from auface_jax.held_out import (
     comparison_sheet,
@@ -30,17 +32,26 @@ from auface_jax.held_out import (
     spread_rows,
     take_rows,
 )
+from auface_jax.log import say
 from auface_jax.metrics.units import f1_scores
 from auface_jax.models.vq_auface import VQAUFace
 from auface_jax.models.vqgan import VQGAN
 from auface_jax.state import TrainState, optimizer, update_ema
-from auface_jax.synthesis import build_model, generate_batch, load_vqgan, tokenize_batch
+from auface_jax.synthesis import (
+    build_model,
+    generate_batch,
+    load_vqgan,
+    reference_features,
+    tokenize_batch,
+)
 from auface_jax.tasks import Evaluation
 from auface_jax.tasks.au_probe import AUProbeTask
 
 Batch = dict[str, Array]
 PyTree = Any
 
+# What a model may be told of the action units.
+TOLD = ("text_tokens", "text_mask", "labels")
 MASK_RATIOS = (0.25, 0.5, 0.75, 1.0)
 # Sets of units that a person tells apart at a glance, opposed pulls (1+4, 12+15) among them.
 SHOWN_SETS = ((12,), (6, 12), (1, 2), (4,), (1, 4), (15, 17), (12, 15), (10,), (24,))
@@ -68,6 +79,14 @@ class MaskGITTask:
     def vqgan(self) -> VQGAN:
         return self.stage1[0]
 
+    @functools.cached_property
+    def loaded_encoders(self) -> tuple[Encoders, PyTree, dict[str, str]]:
+        return load_encoders(self.config, self.text_tokenizer.vocab_size)
+
+    @property
+    def encoders(self) -> Encoders:
+        return self.loaded_encoders[0]
+
     @property
     def model(self) -> VQAUFace:
         return build_model(self.config, self.vqgan, self.text_tokenizer.vocab_size)
@@ -80,21 +99,66 @@ class MaskGITTask:
     def optimizer(self) -> optax.GradientTransformation:
         return optimizer(self.config.optimizer, self.num_steps)
 
+    def built_on(self) -> dict[str, str]:
+        """Fingerprints of the pre-trained encoders."""
+        return self.loaded_encoders[2]
+
     def load_frozen(self) -> PyTree:
-        """Stage I's weights."""
-        return self.stage1[1]
+        """The weights of Stage I and of the pre-trained encoders.
+
+        With `cache_references` also what these make of every reference of the training people,
+        which is then computed once and not in every step.
+
+        Raises:
+          ValueError: references are to be cached, and augmented as well; or see `load_encoders`.
+        """
+        frozen = {"stage1": self.stage1[1], "encoders": self.loaded_encoders[1]}
+        if not self.config.get("cache_references", False):
+            return frozen
+        if self.config.augment.shift or self.config.augment.tint:
+            raise ValueError(
+                "cache_references=True keeps what is computed of each reference, and augment "
+                f"(shift={self.config.augment.shift}, tint={self.config.augment.tint}) makes it "
+                "another picture in every step; set one of them to nothing"
+            )
+        skipped = SkippedRecords(say) if self.config.data.skip_corrupt else None
+        references = References(self.config.data.dir, "train", skipped=skipped)
+        every = references.all(mirrored=self.config.data.flip)
+        dtype = jnp.dtype(self.config.model.dtype)  # that of the layers which read the features
+
+        @jax.jit
+        def features(frozen, images):
+            made = reference_features(self.vqgan, self.encoders, frozen, pictures.to_float(images))
+            return {
+                name: value if name == "codes" else value.astype(dtype)
+                for name, value in made.items()
+            }
+
+        made = map_batches(
+            features, jax.device_put(frozen), every, batch_size=self.config.batch_size
+        )
+        return frozen | {"references": made}
 
     def init(self, rng: jax.Array, batch: Batch) -> TrainState:
         """Random weights."""
-        vqgan = self.vqgan
+        vqgan, one = self.vqgan, {name: rows[:1] for name, rows in batch.items()}
         tokens = jnp.zeros((1, vqgan.grid**2, vqgan.levels), jnp.int32)
+        reference = pictures.to_float(one["reference"])
+        # Shapes are all that is wanted of the frozen networks.
+        features = jax.eval_shape(
+            lambda variables, reference, tokens, mask: {
+                **self.encoders.of_reference(variables, reference),
+                **self.encoders.of_text(variables, tokens, mask),
+            },
+            *(self.loaded_encoders[1], reference, one["text_tokens"], one["text_mask"]),
+        )
         params = self.model.init(
             rng,
             tokens,
             tokens == 0,
-            text_tokens=batch["text_tokens"][:1],
-            text_mask=batch["text_mask"][:1],
-            reference=pictures.to_float(batch["reference"][:1]),
+            **jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), features),
+            **{name: one[name] for name in ("text_tokens", "text_mask", "labels")},
+            reference=reference,
             reference_latents=jnp.zeros((1, vqgan.grid**2, vqgan.latent)),
             drop_text=jnp.zeros(1, bool),
             drop_reference=jnp.zeros(1, bool),
@@ -113,7 +177,8 @@ class MaskGITTask:
         """One update of everything but Stage I."""
         c, vqgan = self.config, self.vqgan
         mask_key, drop_key, augment_key = jax.random.split(rng, 3)
-        codes, inputs = tokenize_batch(vqgan, frozen, augment(augment_key, batch, c.augment))
+        batch = augment(augment_key, batch, c.augment)
+        codes, inputs = tokenize_batch(vqgan, self.encoders, frozen, batch)
         rows, positions, levels = codes.shape
         layout = c.model.transformer.layout
         given = tuple(c.loss.levels)  # the last weight is that of all further levels
@@ -186,11 +251,11 @@ class MaskGITTask:
         another label row, `shuffled_reference` the reference of another person.
         """
         layout, total = self.config.model.transformer.layout, len(test["labels"])
-        vqgan, model = self.vqgan, self.model
+        vqgan, encoders, model = self.vqgan, self.encoders, self.model
         other_text = different_partners(np.unique(test["labels"], axis=0, return_inverse=True)[1])
         other_person = different_partners(np.unique(test["subjects"], return_inverse=True)[1])
         no, yes = np.zeros(total, bool), np.ones(total, bool)
-        text = {name: test[name] for name in ("text_tokens", "text_mask")}
+        text = {name: test[name] for name in TOLD}
         shuffled_text = {name: value[other_text] for name, value in text.items()}
         shuffled_reference = test["reference"][other_person]
         variants = {
@@ -215,7 +280,7 @@ class MaskGITTask:
         @jax.jit
         def token_losses(weights, image, text, reference, drop_text, drop_reference, masks):
             batch = {"image": image, "reference": reference, **text}
-            codes, inputs = tokenize_batch(vqgan, weights["stage1"], batch)
+            codes, inputs = tokenize_batch(vqgan, encoders, weights, batch)
             context, _ = model.apply(
                 {"params": weights["params"]},
                 **inputs,
@@ -239,7 +304,7 @@ class MaskGITTask:
         for name, (words, reference, drop_text, drop_reference) in variants.items():
             out = map_batches(
                 token_losses,
-                {"params": weights["params"], "stage1": frozen},
+                drawing_weights(weights, frozen),
                 test["image"],
                 words,
                 reference,
@@ -262,9 +327,9 @@ class MaskGITTask:
         options = DecodeOptions(**self.config.decode)
         keys = jax.random.split(jax.random.key(seed), len(records["reference"]))
         return map_batches(
-            functools.partial(generate_batch, self.model, self.vqgan, options),
-            {"params": weights["params"], "stage1": frozen},
-            {name: records[name] for name in ("reference", "text_tokens", "text_mask")},
+            functools.partial(generate_batch, self.model, self.vqgan, self.encoders, options),
+            drawing_weights(weights, frozen),
+            {name: records[name] for name in ("reference", *TOLD)},
             np.asarray(jax.random.key_data(keys)),
             batch_size=self.config.batch_size,
         )
@@ -290,7 +355,8 @@ class MaskGITTask:
         references = test["reference"][firsts]
         rng = np.random.default_rng(0)
         dictionary = load_dictionary(self.config.data.dictionary or None)
-        texts = [describe(labels_from_units(units), rng, dictionary) for units in SHOWN_SETS]
+        labels = [labels_from_units(units) for units in SHOWN_SETS]
+        texts = [describe(row, rng, dictionary) for row in labels]
         tokens, mask = self.text_tokenizer.encode_batch(
             [text for text in texts for _ in subjects], tuple(self.config.data.buckets)[-1:]
         )
@@ -299,12 +365,18 @@ class MaskGITTask:
             "reference": np.concatenate([references] * len(texts)),
             "text_tokens": tokens,
             "text_mask": mask,
+            "labels": np.repeat(labels, len(subjects), axis=0),
         }
         made = self.generate(weights, frozen, records, seed=1)
         columns = [references, *np.split(made, len(texts))]
         titles = ["reference", *("AU" + "+".join(map(str, units)) for units in SHOWN_SETS)]
         scale = max(1, 128 // self.vqgan.image_size)
         return pictures.sheet(columns, titles, list(subjects), scale=scale)
+
+
+def drawing_weights(weights: PyTree, frozen: PyTree) -> PyTree:
+    """What `generate_batch` takes: without the features of the training people's references."""
+    return {"params": weights["params"], "stage1": frozen["stage1"], "encoders": frozen["encoders"]}
 
 
 def augment(rng: jax.Array, batch: Batch, config: ml_collections.ConfigDict) -> Batch:

@@ -1,0 +1,99 @@
+"""Published weights wherever they are: converted, as they were downloaded, or on Hugging Face.
+
+    load_pretrained("weights/t5-large", "t5")             converted before; the quickest
+    load_pretrained("downloads/t5-large", "t5")           a folder or file as it was published
+    load_pretrained("hf:google/flan-t5-large", "t5")      by name, through the hub's own cache
+
+The last two go through the network's table of keys each time that they are loaded.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+from huggingface_hub import errors
+
+from auface_jax.pretrained import convert
+from auface_jax.pretrained.weight_files import FOLDER_FILES, WeightFileError, open_source
+
+HUB = "hf:"
+# What describes the network and its input, where a repository has it.
+_DESCRIPTIONS = ("config.json", "preprocessor_config.json", "open_clip_config.json")
+
+
+def load_pretrained(where: str, network: str, **fields: Any) -> convert.Pretrained:
+    """A network with published weights.
+
+    Args:
+      where: a folder that `convert` wrote; a file or folder that `weight_files.open_source` reads;
+        or `hf:` and the name of a repository on the hub.
+      network: its name in `convert.NETWORKS`.
+      fields: fields of the module to replace, such as `dtype` of the computation.
+
+    Raises:
+      WeightFileError: nothing is there, or the hub cannot be asked and its cache has no copy.
+      convert.ConversionError: what is there is another network's, or damaged.
+    """
+    if where.startswith(HUB):
+        path = download(where.removeprefix(HUB))
+    else:
+        path = Path(where).expanduser()
+        if (path / convert.DESCRIPTION).is_file():
+            return convert.load(path, network, **fields)
+        if not path.exists():
+            raise WeightFileError(
+                f"{where} is not there: convert the published weights first (python -m "
+                f"auface_jax.pretrained.convert {network} SOURCE {where}), or name a repository on "
+                f"the Hugging Face hub, {HUB}OWNER/NAME"
+            )
+    source = open_source(path)
+    module, variables = convert.to_variables(convert.find_network(network), source, **fields)
+    return convert.Pretrained(network, module, variables, source.fingerprint())
+
+
+def download(name: str, cache: str | Path | None = None) -> Path:
+    """The hub's files of a network's weights, in its cache; those that are there are not fetched.
+
+    Args:
+      name: of a repository, such as google/flan-t5-large.
+      cache: folder; None is the hub's own.
+
+    Raises:
+      WeightFileError: no such repository, none of `FOLDER_FILES` in it, or no network and no copy.
+    """
+
+    def fetch(file: str) -> Path | None:
+        try:
+            return Path(huggingface_hub.hf_hub_download(name, file, cache_dir=cache))
+        except errors.LocalEntryNotFoundError:
+            unreachable.append(file)  # perhaps it does not exist: the hub was not there to ask
+        except errors.EntryNotFoundError:
+            pass
+        return None
+
+    unreachable: list[str] = []
+    try:
+        weights = next(filter(None, map(fetch, FOLDER_FILES)), None)
+        if weights is None:
+            why = (
+                "the hub cannot be reached, and its cache has no copy"
+                if unreachable
+                else f"the repository holds none of {', '.join(FOLDER_FILES)}"
+            )
+            raise WeightFileError(
+                f"{HUB}{name}: {why}. Download it where there is a network (hf download {name}), "
+                "copy the folder here and name that folder instead"
+            )
+        if weights.name.endswith(".index.json"):
+            for shard in sorted(set(json.loads(weights.read_text())["weight_map"].values())):
+                fetch(shard)  # `open_source` says which are missing
+        for description in _DESCRIPTIONS:
+            fetch(description)
+    except (errors.HfHubHTTPError, errors.HFValidationError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise WeightFileError(
+            f"{HUB}{name} cannot be had from the Hugging Face hub ({reason}). Is the name right, "
+            "and if its owner asks for consent, are you logged in (hf auth login)?"
+        ) from error
+    return weights.parent
