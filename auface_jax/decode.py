@@ -3,11 +3,12 @@
 Starting from a fully masked image, or a partly given one, each of `steps` iterations
   1. runs the transformer once over the visible tokens,
   2. draws a code for every masked token,
-  3. keeps the surest draws, as many as the cosine schedule says, and masks the others again.
+  3. keeps some of the draws, as many as the cosine schedule says, and masks the others again.
 
-Sureness is the log-probability of the draw plus Gumbel noise that fades to nothing over the
-iterations. In the `depth` layout a position's levels are drawn coarse to fine from one pass and
-kept or masked together.
+Which are kept is a matter of `order`: the surest, or those whose turn it is. Sureness is the
+log-probability of the draw plus Gumbel noise that fades to nothing over the iterations. In the
+`depth` layout a position's levels are drawn coarse to fine from one pass and kept or masked
+together; in the `flat` layout `level_steps` can give each level iterations of its own.
 
 Guidance (Ho & Salimans 2022): logits = null + scale · (full - null), null having the learned null
 text and the same reference. Both halves go through as one batch. The whole is one `lax.scan`, and
@@ -19,10 +20,15 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
+from scipy.stats import qmc
 
 from auface_jax.masking import cosine_schedule
 from auface_jax.models.vq_auface import VQAUFace
+
+ORDERS = ("confidence", "halton")
+GUIDANCE_SCHEDULES = ("constant", "linear", "cosine")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,24 +40,69 @@ class DecodeOptions:
       guidance: scale; 1 is none and runs half the batch, 0 ignores the text.
       temperature: of the draws; 0 takes the likeliest code.
       choice_temperature: of the noise on sureness in the first iteration.
+      order: `confidence` keeps the surest draws; `halton` takes positions in the order of a Halton
+        sequence (Besnier et al. 2025), each far from those before it, whatever is drawn there.
+      guidance_schedule: `constant`, or from 1 in the first iteration up to `guidance` in the last,
+        `linear` or by a `cosine`.
+      top_k: draw among so many of the likeliest codes; 0 is all.
+      top_p: draw among the likeliest codes that together have this probability; 1 is all.
+      level_steps: `flat` layout alone: iterations of each level, coarse to fine, whose sum is
+        `steps`; () decodes all levels together.
     """
 
     steps: int
     guidance: float
     temperature: float
     choice_temperature: float
+    order: str = "confidence"
+    guidance_schedule: str = "constant"
+    top_k: int = 0
+    top_p: float = 1.0
+    level_steps: tuple[int, ...] = ()
 
     def __post_init__(self):
+        object.__setattr__(self, "level_steps", tuple(self.level_steps))  # a list, from JSON
+        faults = []
         if self.steps < 1:
-            raise ValueError(f"decode.steps={self.steps}; it needs at least 1 iteration")
+            faults.append(f"decode.steps={self.steps}; it needs at least 1 iteration")
         if self.temperature < 0 or self.choice_temperature < 0:
-            raise ValueError(
+            faults.append(
                 f"decode temperatures are {self.temperature} and {self.choice_temperature}; "
                 "they must be 0 or more"
             )
+        if self.order not in ORDERS:
+            faults.append(f"decode.order={self.order!r} is not one of {', '.join(ORDERS)}")
+        if self.guidance_schedule not in GUIDANCE_SCHEDULES:
+            legal = ", ".join(GUIDANCE_SCHEDULES)
+            faults.append(
+                f"decode.guidance_schedule={self.guidance_schedule!r} is not one of {legal}"
+            )
+        if self.top_k < 0 or not 0 < self.top_p <= 1:
+            faults.append(
+                f"decode.top_k={self.top_k} and top_p={self.top_p}; legal are 0 (all codes) or "
+                "more, and more than 0 up to 1 (all codes)"
+            )
+        if self.level_steps and (
+            sum(self.level_steps) != self.steps or any(count < 1 for count in self.level_steps)
+        ):
+            faults.append(
+                f"decode.level_steps={self.level_steps}; each level needs 1 or more, and their sum "
+                f"must be decode.steps={self.steps}"
+            )
+        if faults:
+            raise ValueError("; ".join(faults))
+
+    def guidance_at(self, step: Int[Array, ""]) -> float | Float[Array, ""]:
+        """The scale in iteration `step`, counted from 0."""
+        if self.guidance_schedule == "constant" or self.steps == 1:
+            return self.guidance
+        share = step / (self.steps - 1)
+        if self.guidance_schedule == "cosine":
+            share = (1.0 - jnp.cos(jnp.pi * share)) / 2.0
+        return 1.0 + (self.guidance - 1.0) * share
 
 
-@functools.partial(jax.jit, static_argnums=(0, 5))
+@functools.partial(jax.jit, static_argnums=(0, 5), static_argnames="history")
 def decode(
     model: VQAUFace,
     params: dict,
@@ -59,24 +110,42 @@ def decode(
     given: tuple[Int[Array, "B N Q"], Bool[Array, "B N Q"]],
     keys: jax.Array,
     options: DecodeOptions,
-) -> Int[Array, "B N Q"]:
+    *,
+    history: bool = False,
+) -> Int[Array, "B N Q"] | tuple[Int[Array, "B N Q"], tuple[Array, Array]]:
     """Codes of an image for each row of `inputs`.
 
     Args:
       model: gives the layout and the sizes.
       params: its parameters.
-      inputs: `text_tokens`, `text_mask`, `reference`, `reference_latents`, as `VQAUFace.context`
-        takes them; nothing is dropped but the text of the unguided half.
+      inputs: as `VQAUFace.context` takes them; nothing is dropped but the text of the unguided
+        half.
       given: codes, and True where a code is to be decoded (everywhere for a new image). A code
         that is not masked is never changed. In the `depth` layout a position's levels are masked
         together.
       keys: one PRNG key a row [B]: a row's result does not depend on its neighbours.
       options: see `DecodeOptions`.
+      history: also return how it came about: the codes [steps, B, N, Q] after each iteration,
+        those drawn and masked again among them, and which are masked [steps, B, N, Q].
+
+    Raises:
+      ValueError: `level_steps` that do not fit the model.
     """
     apply = functools.partial(model.apply, {"params": params})
     depth_layout = model.transformer["layout"] == "depth"
     guided = options.guidance != 1.0
     batch = keys.shape[0]
+    codes, masked = given
+    positions, levels = codes.shape[1:]
+    if options.level_steps and (depth_layout or len(options.level_steps) != levels):
+        raise ValueError(
+            f"decode.level_steps={options.level_steps}: "
+            + (
+                "in the depth layout the levels of a position are decoded together"
+                if depth_layout
+                else f"the model has {levels} levels"
+            )
+        )
 
     def doubled(x):
         return jnp.concatenate([x, x]) if guided else x
@@ -91,17 +160,18 @@ def decode(
     )
     keys_values = apply(context, method="keys_values")
 
-    def guided_logits(hidden, codes, level) -> Float[Array, "B N K"]:
+    def guided_logits(hidden, codes, level, scale) -> Float[Array, "B N K"]:
         logits = apply(hidden, doubled(codes), level, method="level_logits")
         if not guided:
             return logits
         full, null = logits[:batch], logits[batch:]
-        return null + options.guidance * (full - null)
+        return null + scale * (full - null)
 
     def draw(key, logits):
         """Codes [B, N] and their log-probabilities, at temperature 1."""
         noise = jax.vmap(lambda k: jax.random.gumbel(k, logits.shape[1:]))(key)
-        code = jnp.argmax(logits + options.temperature * noise, axis=-1)
+        likely = likeliest(logits, options.top_k, options.top_p)
+        code = jnp.argmax(likely + options.temperature * noise, axis=-1)
         log_p = jax.nn.log_softmax(logits)
         return code, jnp.take_along_axis(log_p, code[..., None], axis=-1)[..., 0]
 
@@ -112,10 +182,11 @@ def decode(
         codes, masked = carry
         hidden = apply(doubled(codes), doubled(masked), context, keys_values, method="trunk")
         step_keys = jax.vmap(lambda key: jax.random.fold_in(key, step))(keys)
+        scale = options.guidance_at(step)
         log_ps = []
-        for level in range(codes.shape[-1]):
+        for level in range(levels):
             level_keys = jax.vmap(lambda key: jax.random.fold_in(key, level))(step_keys)  # noqa: B023
-            drawn, log_p = draw(level_keys, guided_logits(hidden, codes, level))
+            drawn, log_p = draw(level_keys, guided_logits(hidden, codes, level, scale))
             codes = codes.at[..., level].set(
                 jnp.where(masked[..., level], drawn, codes[..., level])
             )
@@ -124,15 +195,23 @@ def decode(
         log_p = log_p.sum(-1) if depth_layout else log_p.reshape(batch, -1)
 
         # The number after the levels': a key that no draw has used.
-        noise_keys = jax.vmap(lambda key: jax.random.fold_in(key, codes.shape[-1]))(step_keys)
+        noise_keys = jax.vmap(lambda key: jax.random.fold_in(key, levels))(step_keys)
         noise = jax.vmap(lambda key: jax.random.gumbel(key, log_p.shape[1:]))(noise_keys)
         fade = options.choice_temperature * (1.0 - (step + 1) / options.steps)
         was_masked = by_token(masked)
-        sureness = jnp.where(was_masked, log_p + fade * noise, jnp.inf)
-        share = cosine_schedule((step + 1) / options.steps)
-        left = jnp.floor(share * total + 1e-4).astype(jnp.int32)
-        left = jnp.where(step + 1 == options.steps, 0, left)
-        left = jnp.minimum(left, jnp.maximum(was_masked.sum(-1, keepdims=True) - 1, 0))
+        if options.order == "confidence":
+            sureness = log_p + fade * noise
+        else:
+            turns = -halton_ranks(model.transformer["grid"]).astype(np.float32)
+            turns = turns if depth_layout else turns.repeat(levels)
+            sureness = jnp.broadcast_to(turns, log_p.shape)
+        left = left_after(step, was_masked)
+        if options.level_steps:
+            # A coarser token comes before any finer one, however sure that is.
+            level_of = np.tile(np.arange(levels), positions)
+            ranks = jnp.argsort(jnp.argsort(sureness, axis=-1), axis=-1)
+            sureness = ranks + (levels - level_of) * ranks.shape[-1]
+        sureness = jnp.where(was_masked, sureness, jnp.inf)
         ranks = jnp.argsort(jnp.argsort(sureness, axis=-1), axis=-1)
         masked_tokens = (ranks < left) & was_masked
         masked = (
@@ -140,12 +219,85 @@ def decode(
             if depth_layout
             else masked_tokens.reshape(codes.shape)
         )
-        return (codes, masked), None
+        return (codes, masked), (codes, masked) if history else None
 
-    codes, masked = given
+    def left_after(step, was_masked) -> Int[Array, "B 1"]:
+        """How many tokens are masked after `step`."""
+        if options.level_steps:
+            shares = jnp.asarray(level_shares(options.level_steps), jnp.float32)[step]  # [Q]
+            of_level = jnp.floor(shares * total_of_level + 1e-4).astype(jnp.int32)
+            return of_level.sum(-1, keepdims=True)
+        share = cosine_schedule((step + 1) / options.steps)
+        left = jnp.floor(share * total + 1e-4).astype(jnp.int32)
+        left = jnp.where(step + 1 == options.steps, 0, left)
+        return jnp.minimum(left, jnp.maximum(was_masked.sum(-1, keepdims=True) - 1, 0))
+
     total = by_token(masked).sum(-1, keepdims=True)  # [B, 1]
-    (codes, _), _ = jax.lax.scan(iteration, (codes, masked), jnp.arange(options.steps))
-    return codes
+    total_of_level = masked.sum(1)  # [B, Q]
+    (codes, _), steps = jax.lax.scan(iteration, (codes, masked), jnp.arange(options.steps))
+    return (codes, steps) if history else codes
+
+
+def likeliest(logits: Float[Array, "*n K"], top_k: int, top_p: float) -> Float[Array, "*n K"]:
+    """`logits` with -inf for every code that is not among the `top_k` likeliest, or not in the
+    smallest set of likeliest codes whose probabilities sum to `top_p`.
+
+    By bisection for the least logit to keep: to sort a vocabulary, or `lax.top_k`, takes longer on
+    a CPU than the network. Codes closer than 1e-7 of the logits' range may be kept together.
+    """
+
+    def keep(logits, enough):
+        """The codes at or above the highest threshold at which what is kept is `enough`."""
+        low, high = logits.min(-1, keepdims=True), logits.max(-1, keepdims=True)
+
+        def halve(bounds, _):
+            low, high = bounds
+            middle = (low + high) / 2
+            fine = enough(logits >= middle)
+            return (jnp.where(fine, middle, low), jnp.where(fine, high, middle)), None
+
+        (low, high), _ = jax.lax.scan(halve, (low, high), length=26)
+        threshold = jnp.where(enough(logits >= high), high, low)
+        return jnp.where(logits >= threshold, logits, -jnp.inf)
+
+    kept = logits
+    if 0 < top_k < logits.shape[-1]:
+        kept = keep(logits, lambda kept: kept.sum(-1, keepdims=True) >= top_k)
+    if top_p < 1.0:
+        p = jax.nn.softmax(logits)
+        nucleus = keep(logits, lambda kept: (p * kept).sum(-1, keepdims=True) >= top_p)
+        kept = jnp.where(jnp.isinf(nucleus), -jnp.inf, kept)
+    return kept
+
+
+@functools.cache
+def halton_ranks(grid: int) -> Int[np.ndarray, " N"]:
+    """Whose turn it is: the place of each position, row by row, in the Halton order of the grid.
+
+    The points of the sequence with the bases 2 and 3 fall into the grid's cells; a cell's turn is
+    when it is first hit.
+    """
+    order: dict[int, None] = {}
+    points = qmc.Halton(d=2, scramble=False)
+    while len(order) < grid**2:
+        column, row = np.floor(points.random(grid**2) * grid).astype(int).T
+        order |= dict.fromkeys((row * grid + column).tolist())
+    ranks = np.empty(grid**2, np.int32)
+    ranks[list(order)] = np.arange(grid**2)
+    ranks.setflags(write=False)
+    return ranks
+
+
+def level_shares(level_steps: tuple[int, ...]) -> Float[np.ndarray, "steps Q"]:
+    """Share of each level's tokens still masked after each iteration, one level after the other."""
+    shares = []
+    for level, count in enumerate(level_steps):
+        for step in range(1, count + 1):
+            row = np.zeros(len(level_steps))
+            row[level] = np.cos(np.pi / 2 * step / count) if step < count else 0.0
+            row[level + 1 :] = 1.0
+            shares.append(row)
+    return np.array(shares)
 
 
 def everything_masked(batch: int, positions: int, levels: int):

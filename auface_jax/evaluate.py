@@ -25,7 +25,7 @@ from auface_jax.evaluation.plots import write_plots
 from auface_jax.evaluation.population import SPLITS, load_population, same_data
 from auface_jax.evaluation.scorer import load_scorer
 from auface_jax.evaluation.views import Viewer
-from auface_jax.generate import Generator
+from auface_jax.generator import Generator
 from auface_jax.log import say
 from auface_jax.loss_networks import loss_recognizers
 from auface_jax.metrics.lpips import load_lpips

@@ -2,144 +2,36 @@
 
     python -m auface_jax.generate --run RUN --aus 6,12 --reference face.png --out faces.png
     python -m auface_jax.generate --run RUN --text "The brows are raised." --num 4
+    python -m auface_jax.generate --run RUN --aus 12 --change mouth --reference face.png
+    python -m auface_jax.generate --run RUN --aus 4 --to-aus 6,12 --out from_frown_to_smile.gif
+    python -m auface_jax.generate --run RUN --jobs jobs.csv --out folder
 
-Every PNG says in its metadata that it is synthetic, with the text, the seed and the run.
+Every picture says in its metadata that it is synthetic, with the text, the seed and the run.
 """
 
 import argparse
-import dataclasses
-import functools
 import pathlib
 import textwrap
 from typing import Any
 
-import jax
-import ml_collections
+import matplotlib
 import numpy as np
-from jaxtyping import Int8, UInt8
+from jaxtyping import UInt8
 from PIL import Image
 
-from auface_jax import checkpoints, facs, pictures
+from auface_jax import editing, facs, pictures
 from auface_jax.data import pipeline
 from auface_jax.data.align import AlignmentError, align
 from auface_jax.data.detector import NoDetectorError
 from auface_jax.data.images import central_square, read_rgb
 from auface_jax.data.shards import read_info
-from auface_jax.data.tokenizer import Tokenizer, load_tokenizer
-from auface_jax.decode import DecodeOptions
-from auface_jax.encoders import Encoders, load_encoders
+from auface_jax.decode import GUIDANCE_SCHEDULES, ORDERS
+from auface_jax.generator import Generator, Request
+from auface_jax.jobs import read_jobs, text_of_units
 from auface_jax.log import say
-from auface_jax.models.vq_auface import VQAUFace
-from auface_jax.models.vqgan import VQGAN
-from auface_jax.synthesis import build_model, generate_batch, load_vqgan
 
-PyTree = Any
-
-
-@dataclasses.dataclass(frozen=True)
-class Generator:
-    """A finished Stage II run, ready to draw.
-
-    Attributes:
-      config: of the run.
-      model, vqgan, encoders: its networks.
-      weights: {"params", "stage1", "encoders"}, arguments of the compiled program.
-      tokenizer: the text tokenizer that it was trained with.
-    """
-
-    config: ml_collections.ConfigDict
-    model: VQAUFace
-    vqgan: VQGAN
-    encoders: Encoders
-    weights: PyTree
-    tokenizer: Tokenizer
-
-    @classmethod
-    def from_run(cls, run: str | pathlib.Path) -> "Generator":
-        """Loads `run`, a finished Stage II run, and the Stage I run that it names.
-
-        Raises:
-          checkpoints.CheckpointError: not finished, not of Stage II, or of another text tokenizer.
-        """
-        run = pathlib.Path(run)
-        config = checkpoints.load_config(run)
-        if config.task != "maskgit":
-            raise checkpoints.CheckpointError(
-                f"{run} is a run of the task {config.task}; pictures come from Stage II (maskgit)"
-            )
-        tokenizer = load_tokenizer(config.data.tokenizer)
-        meta = checkpoints.load_meta(run)
-        trained_with = meta["text_tokenizer"]
-        if tokenizer.fingerprint != trained_with:
-            raise checkpoints.CheckpointError(
-                f"{run} was trained with the text tokenizer {trained_with[:12]}, the one of its "
-                f"config, {config.data.tokenizer or 'the embedded default'!r}, is now "
-                f"{tokenizer.fingerprint[:12]}; use the version of this package that trained it"
-            )
-        stage1_run = pathlib.Path(config.requires.stage1.run)
-        if not stage1_run.exists():  # a relative path, and this is another folder
-            stage1_run = run.with_name(stage1_run.name)
-        vqgan, stage1 = load_vqgan(stage1_run)
-        encoders, frozen, fingerprints = load_encoders(config, tokenizer.vocab_size)
-        for name, found in fingerprints.items():
-            if found != meta[name]:
-                raise checkpoints.CheckpointError(
-                    f"{run} was trained with the {name} {meta[name][:12]}; those of its config, "
-                    f"{config.model[name]!r}, are now {found[:12]}; put the former ones back there"
-                )
-        model = build_model(config, vqgan, tokenizer.vocab_size)
-        params = checkpoints.load_export(run)["params"]
-        weights = {"params": params, "stage1": stage1, "encoders": frozen}
-        return cls(config, model, vqgan, encoders, jax.device_put(weights), tokenizer)
-
-    def __call__(
-        self,
-        reference: UInt8[np.ndarray, "S S 3"],
-        text: str,
-        *,
-        labels: Int8[np.ndarray, " A"] | None = None,
-        num: int = 1,
-        seed: int = 0,
-        **decode: float,
-    ) -> UInt8[np.ndarray, "num S S 3"]:
-        """`num` pictures of the person in `reference` as `text` says.
-
-        Picture i depends on `seed` and i and not on `num`.
-
-        Args:
-          reference: of the run's image size.
-          labels: the units that the text describes; only a run that was trained on labels in place
-            of texts needs them, and it reads nothing else.
-          decode: fields of `DecodeOptions` that replace those of the run's config.
-
-        Raises:
-          ValueError: a reference of another size, a bad option, or no labels where they are read.
-        """
-        size = self.vqgan.image_size
-        if reference.shape != (size, size, 3):
-            raise ValueError(
-                f"the reference is {reference.shape}, this run wants {(size, size, 3)}"
-            )
-        if self.model.label_tokens and labels is None:
-            raise ValueError(
-                "this run reads labels and no text: say which units (--aus 6,12, or labels=)"
-            )
-        options = DecodeOptions(**{**self.config.decode, **decode})
-        buckets, cut = tuple(self.config.data.buckets), self.tokenizer.truncated
-        tokens, mask = self.tokenizer.encode_batch([text], buckets)
-        if self.tokenizer.truncated > cut:
-            say(f"the text is cut after {max(buckets)} tokens, the longest that this run reads")
-        base = jax.random.key(seed)
-        keys = jax.vmap(lambda i: jax.random.fold_in(base, i))(np.arange(num))
-        records = {
-            "reference": np.repeat(reference[None], num, axis=0),
-            "text_tokens": np.repeat(tokens, num, axis=0),
-            "text_mask": np.repeat(mask, num, axis=0),
-        }
-        if labels is not None:
-            records["labels"] = np.repeat(np.asarray(labels)[None], num, axis=0)
-        draw = functools.partial(generate_batch, self.model, self.vqgan, self.encoders, options)
-        return np.asarray(draw(self.weights, records, jax.random.key_data(keys)))
+# Options of the command that are fields of `DecodeOptions`.
+_DECODE = ("guidance", "steps", "temperature", "order", "guidance_schedule", "top_k", "top_p")
 
 
 def find_reference(
@@ -214,7 +106,7 @@ def frame_photograph(
         ) from error
 
 
-def main(arguments: list[str] | None = None) -> None:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m auface_jax.generate",
         description="Draws faces from a reference face and a description of action units.",
@@ -223,8 +115,12 @@ def main(arguments: list[str] | None = None) -> None:
         "--run", required=True, help="a finished Stage II run, runs/stage2-quickstart"
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--aus", help="active units, such as 6,12: their text is made from them")
+    what.add_argument(
+        "--aus",
+        help="active units, such as 6,12, or with FACS degrees, 6C,12E: their text is made of them",
+    )
     what.add_argument("--text", help="a description in words")
+    what.add_argument("--jobs", metavar="CSV", help="a picture a line; see auface_jax/jobs.py")
     parser.add_argument(
         "--reference",
         default="",
@@ -236,47 +132,92 @@ def main(arguments: list[str] | None = None) -> None:
         action="store_true",
         help="the image file is framed as the training faces are: take its middle as it is",
     )
+    parser.add_argument(
+        "--change",
+        metavar="REGIONS",
+        help="draw only these anew and keep the rest of the reference: some of "
+        f"{', '.join(editing.REGIONS)}, joined by commas; or a mask image, white where to draw",
+    )
     parser.add_argument("--num", type=int, default=4, help="pictures to draw (default 4)")
     parser.add_argument("--seed", type=int, default=0, help="of text and pictures (default 0)")
     parser.add_argument("--guidance", type=float, help="how strictly to follow the text")
+    parser.add_argument("--guidance-schedule", choices=GUIDANCE_SCHEDULES, help="over the steps")
     parser.add_argument("--steps", type=int, help="decoding iterations")
+    parser.add_argument("--order", choices=ORDERS, help="in which tokens are decided")
+    parser.add_argument("--temperature", type=float, help="of the draws")
+    parser.add_argument("--top-k", type=int, help="draw among so many of the likeliest codes")
+    parser.add_argument("--top-p", type=float, help="draw among codes of this joint probability")
+    to = parser.add_mutually_exclusive_group()
+    to.add_argument("--to-aus", help="with --out X.gif: from the first description to these units")
+    to.add_argument("--to-text", help="the same in words")
+    parser.add_argument(
+        "--explain",
+        metavar="PNG",
+        help="also show where on the reference each sentence looks (AU attention)",
+    )
     parser.add_argument(
         "--out",
         default="faces.png",
-        help="one PNG with the reference and all pictures, or a folder "
-        "(a name without .png) for a PNG each",
+        help="one PNG with the reference and all pictures; a folder (a name without .png) for a "
+        "PNG each; or a GIF of the first picture as it appears",
     )
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = make_parser()
     options = parser.parse_args(arguments)
     if options.num < 1 or options.seed < 0:
         parser.error(f"--num {options.num} --seed {options.seed}: at least 1 and at least 0")
+    out = pathlib.Path(options.out)
+    animated = out.suffix.lower() == ".gif"
+    if (options.to_aus or options.to_text) and not animated:
+        parser.error(f"--to-aus and --to-text make a GIF; --out {options.out} is none")
+    if options.jobs and out.suffix:
+        parser.error(f"--jobs writes to a folder; --out {options.out} has an ending")
+    if options.text is not None and not options.text.strip():
+        parser.error("--text is empty; describe what the face does, or use --aus")
+    decode = {name: getattr(options, name) for name in _DECODE}
+    decode = {name: value for name, value in decode.items() if value is not None}
     try:
-        text, labels = options.text, None
-        if text is None:
-            labels = facs.labels_from_units(facs.parse_units(options.aus))
-        elif not text.strip():
-            raise ValueError("--text is empty; describe what the face does, or use --aus")
+        if options.aus is not None:
+            facs.parse_scores(options.aus)  # a fault of the command, before anything is loaded
         generator = Generator.from_run(options.run)
-        if text is None:
-            dictionary = facs.load_dictionary(generator.config.data.get("dictionary") or None)
-            text = facs.describe(labels, np.random.default_rng(options.seed), dictionary)
+        if options.jobs:
+            run_jobs(generator, options, decode)
+            return
         reference, name = find_reference(
             generator, options.reference, aligned=options.reference_aligned
         )
-        decode = {key: getattr(options, key) for key in ("guidance", "steps")}
-        decode = {key: value for key, value in decode.items() if value is not None}
+        request = make_request(generator, options, reference, options.text, options.aus)
+        about = {"synthetic": "true", "text": request.text, "seed": options.seed}
+        about |= {"run": options.run, "reference": name, "software": "auface_jax"}
+        print(f"text: {request.text}")
+        if options.explain:
+            maps = generator.attention(reference, request.text)
+            pictures.save_png(attention_sheet(reference, maps), options.explain, **about)
+            print(options.explain)
+        if animated:
+            frames = animation(generator, options, request, decode)
+            pictures.save_gif(frames, out, **about)
+            print(f"{out}: {len(frames)} frames")
+            return
         made = generator(
-            reference, text, labels=labels, num=options.num, seed=options.seed, **decode
+            reference,
+            request.text,
+            labels=request.labels,
+            change=request.change,
+            num=options.num,
+            seed=options.seed,
+            **decode,
         )
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    about = {"synthetic": "true", "text": text, "seed": options.seed, "run": options.run}
-    about |= {"reference": name, "software": "auface_jax"}
-    print(f"text: {text}")
-    out = pathlib.Path(options.out)
     if out.suffix.lower() == ".png":
         columns = [reference[None], *made[:, None]]
         titles = [name, *(f"{i}" for i in range(options.num))]
         scale = max(1, 128 // generator.vqgan.image_size)
+        text = request.text
         caption = textwrap.fill(text, 34) if len(text) < 400 else ""
         pictures.save_png(pictures.sheet(columns, titles, [caption], scale=scale), out, **about)
         print(out)
@@ -285,6 +226,84 @@ def main(arguments: list[str] | None = None) -> None:
         path = out / f"{number:04d}.png"
         pictures.save_png(Image.fromarray(image), path, **about, number=number)
     print(f"{out}: {options.num} pictures")
+
+
+def make_request(
+    generator: Generator,
+    options: argparse.Namespace,
+    reference: UInt8[np.ndarray, "S S 3"],
+    text: str | None,
+    units: str | None,
+) -> Request:
+    """What the command asks for, in words or in units."""
+    labels = None
+    if text is None:
+        text, labels = text_of_units(units, options.seed, run_dictionary(generator))
+    change = None
+    if options.change:
+        size, margin = generator.vqgan.image_size, generator.config.data.get("margin", 0.0)
+        mask = (
+            editing.read_mask(options.change, size)
+            if pathlib.Path(options.change).is_file()
+            else editing.region_mask(options.change, size, margin)
+        )
+        change = editing.token_mask(mask, generator.vqgan.grid)
+    return Request(reference, text, options.seed, labels, change)
+
+
+def run_dictionary(generator: Generator) -> facs.Dictionary:
+    """The texts that the run was trained on."""
+    return facs.load_dictionary(generator.config.data.get("dictionary") or None)
+
+
+def animation(
+    generator: Generator, options: argparse.Namespace, request: Request, decode: dict[str, Any]
+) -> UInt8[np.ndarray, "F S S 3"]:
+    """From one description to the other and back, or the picture as it appears."""
+    if options.to_aus is None and options.to_text is None:
+        frames = generator.frames(request, **decode)
+        return np.concatenate([frames, np.repeat(frames[-1:], 6, axis=0)])
+    other = make_request(generator, options, request.reference, options.to_text, options.to_aus)
+    frames = generator.morph(request, other, **decode)
+    return np.concatenate([frames, frames[::-1]])
+
+
+def attention_sheet(reference: UInt8[np.ndarray, "S S 3"], maps: list) -> Image.Image:
+    """A row a sentence: the reference, and where on it the sentence looks."""
+    colours, size = matplotlib.colormaps["inferno"], reference.shape[0]
+    most = max(values.max() for _, values in maps)
+    tiles = []
+    for _, values in maps:
+        heat = Image.fromarray(np.asarray(values / most, np.float32)).resize((size, size), 2)
+        heat = np.clip(np.asarray(heat), 0, 1)[..., None]
+        glow = 255 * colours(heat[..., 0])[..., :3]
+        tiles.append(np.round((1 - 0.75 * heat) * reference + 0.75 * heat * glow).astype(np.uint8))
+    columns = [np.repeat(reference[None], len(maps), axis=0), np.stack(tiles)]
+    captions = [textwrap.shorten(sentence, 160, placeholder=" …") for sentence, _ in maps]
+    captions = [textwrap.fill(caption, 40) for caption in captions]
+    scale = max(1, 128 // size)
+    return pictures.sheet(columns, ["reference", "attention"], captions, scale=scale)
+
+
+def run_jobs(generator: Generator, options: argparse.Namespace, decode: dict[str, Any]) -> None:
+    """Draws the lines of a CSV, many at a time, into the folder `--out`."""
+    jobs = read_jobs(options.jobs, run_dictionary(generator))
+    found = {
+        where: find_reference(generator, where, aligned=options.reference_aligned)
+        for where in {job.reference or options.reference for job in jobs}
+    }
+    requests = []
+    for job in jobs:
+        reference, _ = found[job.reference or options.reference]
+        request = make_request(generator, options, reference, job.text, None)
+        requests.append(Request(reference, job.text, job.seed, job.labels, request.change))
+    made = generator.draw(requests, **decode)
+    for job, image in zip(jobs, made, strict=True):
+        _, name = found[job.reference or options.reference]
+        about = {"synthetic": "true", "text": job.text, "seed": job.seed, "run": options.run}
+        about |= {"reference": name, "software": "auface_jax"}
+        pictures.save_png(Image.fromarray(image), pathlib.Path(options.out) / job.out, **about)
+    print(f"{options.out}: {len(jobs)} pictures")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Pixels for people: uint8 <-> float, captioned sheets, PNG files that say they are synthetic."""
+"""Pixels for people: uint8 <-> float, captioned sheets, PNG and GIF files that say what they
+are."""
 
 import pathlib
 from collections.abc import Sequence
@@ -79,3 +80,27 @@ def save_png(image: Image.Image, path: str | pathlib.Path, **metadata: object) -
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path, pnginfo=info)
+
+
+def save_gif(
+    frames: UInt8[np.ndarray, "F H W 3"],
+    path: str | pathlib.Path,
+    *,
+    milliseconds: int = 120,
+    **metadata: object,
+) -> None:
+    """Writes a GIF that plays for ever, with `metadata` as its comment, at least 128 px a side."""
+    scale = max(1, 128 // frames.shape[1])
+    size = (frames.shape[2] * scale, frames.shape[1] * scale)
+    images = [Image.fromarray(frame).resize(size, Image.BICUBIC) for frame in frames]
+    comment = "; ".join(f"{key}: {value}" for key, value in metadata.items())
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    images[0].save(
+        path,
+        save_all=True,
+        append_images=images[1:],
+        duration=milliseconds,
+        loop=0,
+        comment=comment.encode(),
+    )

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 from flax.core import FrozenDict
-from jaxtyping import Array, Float, UInt8, UInt32
+from jaxtyping import Array, Float, Int, UInt8, UInt32
 
 from auface_jax import checkpoints, pictures
 from auface_jax.decode import DecodeOptions, decode, everything_masked
@@ -130,6 +130,42 @@ def context_inputs(
     }
 
 
+def draw_codes(
+    model: VQAUFace,
+    vqgan: VQGAN,
+    encoders: Encoders,
+    options: DecodeOptions,
+    weights: PyTree,
+    records: Batch,
+    key_data: UInt32[Array, "B 2"],
+    *,
+    history: bool = False,
+):
+    """Codes [B, N, Q] for `records`, a key a row; with `history` as `decode` gives it.
+
+    Args:
+      weights: {"params", "stage1", "encoders"}.
+      records: reference uint8; text_tokens and text_mask, or labels; and where only a part of the
+        reference is to be drawn anew, `change`, True at its positions [B, N].
+    """
+    reference = pictures.to_float(records["reference"])
+    of_face = reference_features(vqgan, encoders, weights, reference)
+    inputs = context_inputs(vqgan, encoders, weights, records, reference, of_face)
+    given = everything_masked(*of_face["codes"].shape)
+    if "change" in records:
+        given = of_face["codes"], jnp.broadcast_to(records["change"][..., None], given[1].shape)
+    keys = jax.random.wrap_key_data(key_data)
+    return decode(model, weights["params"], inputs, given, keys, options, history=history)
+
+
+def pictures_of(
+    vqgan: VQGAN, stage1: PyTree, codes: Int[Array, "B N Q"]
+) -> UInt8[Array, "B H W 3"]:
+    """What the codes show."""
+    grid = (codes.shape[0], vqgan.grid, vqgan.grid, vqgan.levels)
+    return pictures.to_uint8(vqgan.decode(stage1, codes.reshape(grid)))
+
+
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def generate_batch(
     model: VQAUFace,
@@ -140,20 +176,64 @@ def generate_batch(
     records: Batch,
     key_data: UInt32[Array, "B 2"],
 ) -> UInt8[Array, "B H W 3"]:
-    """Pictures for `records` (reference uint8; text_tokens and text_mask, or labels), a key a row.
+    """Pictures of what `draw_codes` draws."""
+    codes = draw_codes(model, vqgan, encoders, options, weights, records, key_data)
+    return pictures_of(vqgan, weights["stage1"], codes)
 
-    `weights` are {"params", "stage1", "encoders"}.
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def frames_batch(
+    model: VQAUFace,
+    vqgan: VQGAN,
+    encoders: Encoders,
+    options: DecodeOptions,
+    weights: PyTree,
+    records: Batch,
+    key_data: UInt32[Array, "B 2"],
+) -> UInt8[Array, "steps B H W 3"]:
+    """The picture after each iteration; the last is that of `generate_batch`.
+
+    What is masked again shows, paled, what was drawn there last.
     """
-    reference = pictures.to_float(records["reference"])
-    of_face = reference_features(vqgan, encoders, weights, reference)
-    inputs = context_inputs(vqgan, encoders, weights, records, reference, of_face)
-    made = decode(
-        model,
-        weights["params"],
-        inputs,
-        everything_masked(*of_face["codes"].shape),
-        jax.random.wrap_key_data(key_data),
-        options,
+    _, (codes, masked) = draw_codes(
+        model, vqgan, encoders, options, weights, records, key_data, history=True
     )
-    grid = (made.shape[0], vqgan.grid, vqgan.grid, vqgan.levels)
-    return pictures.to_uint8(vqgan.decode(weights["stage1"], made.reshape(grid)))
+
+    def frame(of_step):
+        codes, masked = of_step
+        image = pictures_of(vqgan, weights["stage1"], codes).astype(jnp.float32)
+        share = masked.mean(-1).reshape(-1, vqgan.grid, vqgan.grid)
+        share = share.repeat(image.shape[1] // vqgan.grid, axis=1)
+        share = share.repeat(image.shape[2] // vqgan.grid, axis=2)
+        veil = 0.7 * share[..., None]
+        return jnp.round((1 - veil) * image + veil * 235.0).astype(jnp.uint8)
+
+    return jax.lax.map(frame, (codes, masked))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def morph_batch(
+    model: VQAUFace,
+    vqgan: VQGAN,
+    encoders: Encoders,
+    options: DecodeOptions,
+    weights: PyTree,
+    records: Batch,
+    key_data: UInt32[Array, "2 2"],
+    shares: Float[Array, " F"],
+) -> UInt8[Array, "F H W 3"]:
+    """Pictures on the way from the first of two records to the second.
+
+    Args:
+      shares: of the second, in [0, 1]; Stage I's vectors of the two are mixed so.
+    """
+    codes = draw_codes(model, vqgan, encoders, options, weights, records, key_data)
+    latents = vqgan.latents(weights["stage1"], codes)  # [2, N, C]
+    latents = latents.reshape(2, vqgan.grid, vqgan.grid, -1)
+    decoder = {"params": weights["stage1"]["params"]["decoder"]}
+
+    def frame(share):
+        z = (1 - share) * latents[:1] + share * latents[1:]
+        return pictures.to_uint8(vqgan.decoder.apply(decoder, z)[0])
+
+    return jax.lax.map(frame, shares)

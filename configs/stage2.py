@@ -100,6 +100,11 @@ def get_config(preset: str = "") -> ConfigDict:
                 "guidance": 5.0,
                 "temperature": 0.3,
                 "choice_temperature": 2.0,
+                "order": "confidence",  # or "halton"
+                "guidance_schedule": "constant",  # or "linear" or "cosine", up to guidance
+                "top_k": 0,  # draw among so many codes; 0 is all
+                "top_p": 1.0,  # draw among codes that are together so probable; 1 is all
+                "level_steps": (),  # flat layout: of the steps, those of each level
             },
             "optimizer": {
                 "muon": 1.5,  # times the rate, for hidden layers' kernels; 0: AdamW for all

@@ -13,7 +13,7 @@ from auface_jax import evaluate
 from auface_jax.evaluation import measures, scorer, views
 from auface_jax.evaluation.drawing import draw
 from auface_jax.evaluation.population import load_population
-from auface_jax.generate import Generator
+from auface_jax.generator import Generator
 from auface_jax.loss_networks import loss_recognizers
 from auface_jax.metrics.features import Features
 from auface_jax.recognize import load_recognizer

@@ -7,13 +7,16 @@ import subprocess
 import sys
 
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 import tiny
-from PIL import Image
+from PIL import Image, ImageSequence
+from safetensors.numpy import load_file
 
-from auface_jax import checkpoints, generate
+from auface_jax import checkpoints, editing, export, generate
 from auface_jax.data import pipeline
-from auface_jax.generate import Generator
+from auface_jax.generator import Generator, Request
+from auface_jax.jobs import text_of_units
 from auface_jax.log import read_lines
 
 
@@ -200,3 +203,192 @@ def test_a_run_without_its_data_wants_an_image(run, generator, monkeypatch, tmp_
         generator.config.data.dir = str(tmp_path / "gone")
     with pytest.raises(FileNotFoundError, match="give an image file"):
         generate.find_reference(generator, "S00")
+
+
+# --- What else a description can be asked for ----------------------------------------------------
+
+
+def test_requests_that_share_a_batch_are_drawn_as_if_alone(generator):
+    reference = pipeline.load_reference("data", "S00")
+    other = pipeline.load_reference("data", "S01")
+    change = editing.token_mask(editing.region_mask("mouth", 16), generator.vqgan.grid)
+    requests = [
+        Request(reference, "The brows are raised.", seed=5),
+        Request(other, "The lips part.", seed=5, change=change),
+        Request(other, "The brows are raised. " * 3, seed=2),
+    ]
+    made = generator.draw(requests, batch_size=2, temperature=1.0)
+    for request, image in zip(requests, made, strict=True):
+        [alone] = generator(
+            request.reference,
+            request.text,
+            seed=request.seed,
+            change=request.change,
+            temperature=1.0,
+        )
+        np.testing.assert_array_equal(image, alone)
+    assert generator.draw([]).shape == (0, 16, 16, 3)
+
+
+def test_a_change_keeps_the_rest_of_the_reference(generator):
+    reference = pipeline.load_reference("data", "S00")
+    change = editing.token_mask(editing.region_mask("mouth", 16), generator.vqgan.grid)
+    made = generator(reference, "The lips part.", num=3, seed=1, temperature=3.0, change=change)
+    weight = editing.blend_weight(change, 16)[..., 0]
+    assert (made[:, weight == 0] == reference[weight == 0]).all()
+    assert (made[:, weight == 1] != reference[weight == 1]).any((1, 2)).all()
+    assert 0 < (weight == 0).mean() < 1 and (weight == 1).any()
+
+
+def test_a_picture_appears_and_turns_into_another(generator):
+    reference = pipeline.load_reference("data", "S00")
+    smile = Request(reference, "The lip corners are pulled up.", seed=3)
+    frames = generator.frames(smile, temperature=1.0)
+    [last] = generator(reference, smile.text, seed=3, temperature=1.0)
+    np.testing.assert_array_equal(frames[-1], last)
+    assert len(frames) == generator.config.decode.steps and (frames[0] != last).any()
+    frown = Request(reference, "The brows are drawn together.", seed=3)
+    way = generator.morph(smile, frown, frames=5, temperature=1.0)
+    [end] = generator(reference, frown.text, seed=3, temperature=1.0)
+    assert np.abs(way[0].astype(int) - last).max() <= 1
+    assert np.abs(way[-1].astype(int) - end).max() <= 1
+
+
+def test_gifs_and_attention_say_what_they_are(run, tmp_path, capsys):
+    for name, more, frames in (("a.gif", (), 8), ("b.gif", ("--to-aus", "4"), 32)):
+        out = draw(run, tmp_path / name, *more)
+        with Image.open(out) as gif:
+            assert b"synthetic: true" in gif.info["comment"]
+            # Frames that are alike are joined when a GIF is written.
+            assert 1 < sum(1 for _ in ImageSequence.Iterator(gif)) <= frames
+    explained = tmp_path / "why.png"
+    draw(run, tmp_path / "c.png", "--num", "1", "--explain", str(explained))
+    assert Image.open(explained).info["synthetic"] == "true"
+    assert str(explained) in capsys.readouterr().out
+
+
+def test_attention_has_a_map_for_each_sentence(generator):
+    reference = pipeline.load_reference("data", "S00")
+    text = "The brows are raised. The lips part! And the chin?"
+    maps = generator.attention(reference, text)
+    assert [sentence for sentence, _ in maps] == [
+        "The brows are raised.",
+        "The lips part!",
+        "And the chin?",
+    ]
+    for _, values in maps:
+        assert values.shape == (2, 2) and values.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_jobs_are_drawn_line_by_line(run, generator, tmp_path):
+    own = pipeline.load_reference("data", "S01")
+    Image.fromarray(own).save(tmp_path / "me.png")
+    (tmp_path / "jobs.csv").write_text(
+        "reference,text,aus,seed,out\n"
+        'me.png,"The brows are raised, a little.",,4,raised.png\n'
+        'S02,,"6C,12E",1,\n'
+    )
+    arguments = [
+        "--run",
+        run,
+        "--jobs",
+        str(tmp_path / "jobs.csv"),
+        "--out",
+        str(tmp_path / "made"),
+    ]
+    generate.main([*arguments, "--reference-aligned"])
+    raised, smile = (Image.open(tmp_path / "made" / name) for name in ("raised.png", "0001.png"))
+    assert raised.info["reference"] == "me.png" and raised.info["seed"] == "4"
+    assert smile.info["text"] == text_of_units("6C,12E", 1)[0]
+    assert smile.info["text"].startswith("Severe: ")  # D lies between C and E
+    [alone] = generator(own, "The brows are raised, a little.", seed=4)
+    np.testing.assert_array_equal(np.asarray(raised), alone)
+
+
+def test_all_faults_of_a_csv_are_named_at_once(run, tmp_path, capsys):
+    path = tmp_path / "jobs.csv"
+    path.write_text(
+        "text,aus,seed,out\nSmile.,6,0,a.png\n,99,0,b.png\nSmile.,,-1,c.png\n,,0,d.png\n"
+        "Smile.,,0,../e.png\nSmile.,,0,f.png\nSmile.,,0,f.png\n"
+    )
+    message = refused(capsys, "--run", run, "--jobs", path, "--out", tmp_path / "made")
+    for fault in (
+        "line 2: both text and aus",
+        "line 3: ",
+        "line 4: seed '-1'",
+        "line 5: neither text nor aus",
+        "line 6: out '../e.png'",
+        "line 8: out 'f.png' is that of line 7",
+    ):
+        assert fault in message
+    path.write_text("words,seed\nSmile.,0\n")
+    assert "legal are reference, text, aus, seed, out" in refused(
+        capsys, "--run", run, "--jobs", path, "--out", tmp_path / "made"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--aus", "6C,12"), "give every unit a degree"),
+        (("--aus", "6", "--change", "ears"), "region 'ears' is not one of brows, eyes"),
+        (("--aus", "6", "--to-aus", "4"), "make a GIF"),
+        (("--aus", "6", "--top-p", "2"), "top_p=2.0"),
+        (("--jobs", "none.csv", "--out", "made"), "none.csv"),
+    ],
+)
+def test_bad_extras_are_refused(run, capsys, arguments, message):
+    assert message in refused(capsys, "--run", run, *arguments)
+
+
+# --- Export --------------------------------------------------------------------------------------
+
+WITHOUT_FLAX = """
+import json, sys
+sys.modules["flax"] = sys.modules["auface_jax"] = None  # importing them now raises
+import jax, numpy as np, tokenizers
+from safetensors.numpy import load_file
+config = json.load(open("config.json"))
+program = jax.export.deserialize(bytearray(open("generate.jax", "rb").read()))
+[length] = [a["shape"][1] for a in config["arguments"] if a["name"] == "text_tokens"]
+ids = tokenizers.Tokenizer.from_file("tokenizer.json").encode("The brows are raised.").ids
+tokens = np.full((1, length), config["pad_id"], np.int32)
+tokens[0, : len(ids)] = ids
+made = program.call(
+    load_file("weights.safetensors"), np.load("reference.npy")[None], tokens,
+    np.arange(length)[None] < len(ids), np.array([7], np.uint32),
+)
+np.save("made.npy", np.asarray(made[0]))
+"""
+
+
+def test_an_export_draws_the_same_picture_without_flax(run, generator, tmp_path, capsys):
+    folder = tmp_path / "exported"
+    export.main(["--run", run, "--out", str(folder)])
+    assert "generate.jax" in capsys.readouterr().out
+    reference = pipeline.load_reference("data", "S00")
+    np.save(folder / "reference.npy", reference)
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_FLAX], capture_output=True, text=True, cwd=folder
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    [expected] = generator(reference, "The brows are raised.", seed=7)
+    made = np.load(folder / "made.npy")
+    assert np.abs(made.astype(int) - expected).max() <= 1
+
+    arrays = load_file(folder / "weights.safetensors")
+    restored = ocp.PyTreeCheckpointer().restore((folder / "checkpoint").resolve())
+    flat = {
+        "/".join(key.key for key in path): leaf
+        for path, leaf in export.jax.tree.leaves_with_path(restored)
+    }
+    assert flat.keys() == arrays.keys()
+    for path, leaf in flat.items():
+        np.testing.assert_array_equal(leaf, arrays[path])
+
+
+def test_what_cannot_be_exported_is_named(capsys, run, tmp_path):
+    with pytest.raises(SystemExit):
+        export.main(["--run", "runs/stage1-quickstart", "--out", str(tmp_path / "out")])
+    assert "is a run of the task vqgan" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

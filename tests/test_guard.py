@@ -76,9 +76,7 @@ def test_too_many_skipped_in_a_row_end_the_run():
 def test_a_gradient_too_long_stops_the_run_that_is_to_stop():
     watch = guard("stop", grad_norm=5.0)
     assert watch.check(1, {"loss": jnp.ones(()), "grad_norm": 5.0}) == {"loss": 1, "grad_norm": 5}
-    with pytest.raises(
-        FloatingPointError, match=r"guard.grad_norm=5 at step 2 \(grad_norm=6, l"
-    ):
+    with pytest.raises(FloatingPointError, match=r"guard.grad_norm=5 at step 2 \(grad_norm=6, l"):
         watch.check(2, {"loss": 1.0, "grad_norm": 6.0})
     with pytest.raises(FloatingPointError, match="the loss is inf at step 3"):
         watch.check(3, {"loss": np.inf, "grad_norm": 1.0})

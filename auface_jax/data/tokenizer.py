@@ -115,6 +115,11 @@ class Tokenizer:
         filled = np.array([len(ids) for ids in rows], np.int32)  # [B]
         return tokens, np.arange(length) < filled[:, None]
 
+    @property
+    def definition(self) -> str:
+        """The text of its tokenizer.json."""
+        return self._backend.to_str()
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of a row of tokens; padding and end tokens are left out."""
         kept = [int(i) for i in ids if i not in (self.pad_id, self.eos_id)]

@@ -11,7 +11,7 @@ from jaxtyping import Array, Int, UInt8
 
 from auface_jax.decode import DecodeOptions
 from auface_jax.evaluation.population import Population
-from auface_jax.generate import Generator
+from auface_jax.generator import Generator
 from auface_jax.metrics.features import extract
 from auface_jax.synthesis import generate_batch
 

@@ -23,7 +23,7 @@ from auface_jax.evaluation.scores import (
     unit_report,
 )
 from auface_jax.evaluation.views import View, Viewer
-from auface_jax.generate import Generator
+from auface_jax.generator import Generator
 from auface_jax.metrics import lpips
 from auface_jax.metrics.distances import Score
 from auface_jax.tasks.au_text import TextReader

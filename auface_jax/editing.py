@@ -1,0 +1,86 @@
+"""Which part of a face is drawn anew: regions by name, or a mask image -> image tokens.
+
+Regions are boxes of the aligned crop, where every face has its eyes and nose at the same place.
+"""
+
+import numpy as np
+from jaxtyping import Bool, Float
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+# Corners x0, y0, x1, y1 of boxes in a crop of side 1 without margin: on it the eyes are at 0.275,
+# the tip of the nose at 0.45, its base at 0.555, the mouth at 0.69 and the chin at 0.93.
+REGIONS: dict[str, tuple[tuple[float, float, float, float], ...]] = {
+    "brows": ((0.05, 0.0, 0.95, 0.22),),
+    "eyes": ((0.08, 0.16, 0.92, 0.38),),
+    "nose": ((0.32, 0.3, 0.68, 0.62),),
+    "cheeks": ((0.0, 0.36, 0.36, 0.7), (0.64, 0.36, 1.0, 0.7)),
+    "mouth": ((0.2, 0.56, 0.8, 0.86),),
+    "chin": ((0.2, 0.78, 0.8, 1.0),),
+    "upper": ((0.0, 0.0, 1.0, 0.45),),
+    "lower": ((0.0, 0.45, 1.0, 1.0),),
+}
+_LEAST = 0.3  # share of a token's square that a region must cover
+
+
+def region_mask(names: str, size: int, margin: float = 0.0) -> Float[np.ndarray, "S S"]:
+    """How much of each pixel lies in the regions.
+
+    Args:
+      names: of `REGIONS`, joined by commas.
+      size: S.
+      margin: that the crop was made with, a share of it.
+
+    Raises:
+      ValueError: a name that is none of them.
+    """
+    wanted = [name.strip() for name in names.split(",")]
+    if unknown := [name for name in wanted if name not in REGIONS]:
+        raise ValueError(
+            f"region {unknown[0]!r} is not one of {', '.join(REGIONS)} (nor an image file)"
+        )
+    edges = np.arange(size + 1) / size * (1 + 2 * margin) - margin
+    mask = np.zeros((size, size))
+    for name in wanted:
+        for left, top, right, bottom in REGIONS[name]:
+            columns, rows = (
+                np.clip(np.minimum(edges[1:], high) - np.maximum(edges[:-1], low), 0, None)
+                for low, high in ((left, right), (top, bottom))
+            )
+            mask = np.maximum(mask, np.outer(rows, columns))
+    return mask / (edges[1] - edges[0]) ** 2
+
+
+def read_mask(path: str, size: int) -> Float[np.ndarray, "S S"]:
+    """A mask image, white where the face is drawn anew, as large as the reference's crop.
+
+    Raises:
+      ValueError: it is not square.
+    """
+    image = Image.open(path).convert("L")
+    if image.width != image.height:
+        raise ValueError(f"the mask {path} is {image.width} x {image.height} px; it must be square")
+    return np.asarray(image.resize((size, size), Image.BOX), np.float64) / 255.0
+
+
+def token_mask(mask: Float[np.ndarray, "S S"], grid: int) -> Bool[np.ndarray, " N"]:
+    """The tokens that a mask covers: those it covers well, or the one that it covers best.
+
+    Raises:
+      ValueError: the mask is empty.
+    """
+    cell = mask.shape[0] // grid
+    covered = mask.reshape(grid, cell, grid, cell).mean((1, 3)).ravel()
+    if not covered.any():
+        raise ValueError("the mask is black everywhere: nothing would be drawn anew")
+    return covered >= min(_LEAST, covered.max())
+
+
+def blend_weight(tokens: Bool[np.ndarray, " N"], size: int) -> Float[np.ndarray, "S S 1"]:
+    """Share of the drawn picture at each pixel: 1 on the tokens, 0 a token's width beyond."""
+    grid = round(len(tokens) ** 0.5)
+    cell = size // grid
+    cells = tokens.reshape(grid, grid).repeat(cell, 0).repeat(cell, 1).astype(np.float64)
+    soft = gaussian_filter(cells, cell / 4, mode="nearest", truncate=3.0)
+    # 1/2 at a token's edge and 1/4 at its corner: stretched, so that all of the token is new.
+    return np.clip(4 * soft, 0, 1)[..., None]

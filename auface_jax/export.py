@@ -1,0 +1,160 @@
+"""A finished Stage II run as files that other programs load, Stage I and encoders included.
+
+    python -m auface_jax.export --run runs/stage2-quickstart --out exported
+
+writes
+    checkpoint/            all weights, for Orbax: restorable on any number of devices
+    weights.safetensors    the same arrays by their paths, params/maskgit/…, stage1/…, encoders/…
+    generate.jax           the drawing program: `jax.export`, for CPU, CUDA and TPU
+    tokenizer.json         of the text, for the package tokenizers
+    config.json            the run's config, under "run", and what the program takes
+
+`generate.jax` needs jax alone, no Flax and none of this package: docs/stage2.md has the example.
+"""
+
+import argparse
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jax import export as jax_export
+from jaxtyping import Array, UInt8, UInt32
+from safetensors.numpy import save_file
+
+from auface_jax.checkpoints import CheckpointError
+from auface_jax.decode import DecodeOptions
+from auface_jax.generator import Generator
+from auface_jax.models.quantizer import Codebooks
+from auface_jax.synthesis import generate_batch
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+FORMAT_VERSION = 1
+
+
+def flat_weights(weights: dict[str, Any]) -> dict[str, Array]:
+    """{"params", "stage1", "encoders"} -> each array by its path."""
+    stage1 = weights["stage1"]
+    books = {
+        field.name: getattr(stage1["codebooks"], field.name)
+        for field in dataclasses.fields(stage1["codebooks"])
+    }
+    tree = weights | {"stage1": stage1 | {"codebooks": books}}
+    return flatten_dict(tree, sep="/")
+
+
+def nested_weights(flat: dict[str, Array]) -> dict[str, Any]:
+    """The inverse of `flat_weights`."""
+    tree = {"encoders": {}} | unflatten_dict(flat, sep="/")
+    tree["stage1"]["codebooks"] = Codebooks(**tree["stage1"]["codebooks"])
+    return tree
+
+
+def drawing_program(generator: Generator, batch: int) -> tuple[jax_export.Exported, list[dict]]:
+    """The exported program, and a description of its arguments after the weights.
+
+    program(weights, reference, text_tokens, text_mask, seeds) -> uint8 pictures [B, S, S, 3], with
+    labels in the place of the two texts for a run that reads labels. Row i is the picture that
+    `Generator` draws first for `seeds[i]`.
+    """
+    size, length = generator.vqgan.image_size, max(generator.config.data.buckets)
+    options = DecodeOptions(**generator.config.decode)
+    told = ("labels",) if generator.model.label_tokens else ("text_tokens", "text_mask")
+    shapes = {
+        "reference": ((batch, size, size, 3), jnp.uint8),
+        "text_tokens": ((batch, length), jnp.int32),
+        "text_mask": ((batch, length), jnp.bool_),
+        "labels": ((batch, 12), jnp.int8),
+        "seeds": ((batch,), jnp.uint32),
+    }
+    names = ("reference", *told, "seeds")
+
+    def draw(weights, *arguments):
+        records = dict(zip(names, arguments, strict=True))
+        seeds: UInt32[Array, " B"] = records.pop("seeds")
+        keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), 0))(seeds)
+        made: UInt8[Array, "B S S 3"] = generate_batch(
+            *(generator.model, generator.vqgan, generator.encoders, options),
+            nested_weights(weights),
+            records,
+            jax.random.key_data(keys),
+        )
+        return made
+
+    weights = {
+        path: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+        for path, leaf in flat_weights(generator.weights).items()
+    }
+    arguments = [jax.ShapeDtypeStruct(*shapes[name]) for name in names]
+    program = jax_export.export(jax.jit(draw), platforms=PLATFORMS)(weights, *arguments)
+    described = [
+        {"name": name, "shape": list(leaf.shape), "dtype": str(leaf.dtype)}
+        for name, leaf in zip(names, arguments, strict=True)
+    ]
+    return program, described
+
+
+def export_run(run: str, out: str | pathlib.Path, *, batch: int = 1) -> pathlib.Path:
+    """Writes the files that the module's docstring lists; `config.json`, which comes last, says
+    that they are complete.
+
+    Args:
+      run: a finished Stage II run.
+      out: the folder; its files, if any, are replaced.
+      batch: pictures that the program draws at once.
+
+    Raises:
+      checkpoints.CheckpointError: see `Generator.from_run`.
+    """
+    generator, folder = Generator.from_run(run), pathlib.Path(out).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").unlink(missing_ok=True)
+    flat = flat_weights(generator.weights)
+    checkpointer = ocp.StandardCheckpointer()
+    checkpointer.save(folder / "checkpoint", unflatten_dict(flat, sep="/"), force=True)
+    checkpointer.wait_until_finished()
+    checkpointer.close()
+    arrays = {path: np.ascontiguousarray(leaf) for path, leaf in jax.device_get(flat).items()}
+    save_file(arrays, folder / "weights.safetensors", metadata={"format": "flax"})
+    program, arguments = drawing_program(generator, batch)
+    (folder / "generate.jax").write_bytes(program.serialize())
+    (folder / "tokenizer.json").write_text(generator.tokenizer.definition)
+    described = {
+        "format_version": FORMAT_VERSION,
+        "jax": jax.__version__,
+        "platforms": PLATFORMS,
+        "arguments": arguments,
+        "pad_id": generator.tokenizer.pad_id,
+        "run": json.loads(generator.config.to_json_best_effort()),
+    }
+    (folder / "config.json").write_text(json.dumps(described, indent=2) + "\n")
+    return folder
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m auface_jax.export",
+        description="Writes a finished Stage II run as files that other programs load.",
+    )
+    parser.add_argument("--run", required=True, help="such as runs/stage2-quickstart")
+    parser.add_argument("--out", required=True, help="the folder to write")
+    parser.add_argument("--batch", type=int, default=1, help="pictures drawn at once (default 1)")
+    options = parser.parse_args(arguments)
+    if options.batch < 1:
+        parser.error(f"--batch {options.batch}: at least 1")
+    try:
+        folder = export_run(options.run, options.out, batch=options.batch)
+    except (CheckpointError, ValueError, OSError) as error:
+        parser.error(str(error))
+    for path in sorted(folder.iterdir()):
+        size = sum(file.stat().st_size for file in [path, *path.rglob("*")] if file.is_file())
+        print(f"{path.relative_to(folder)}: {size / 2**20:.1f} MiB")
+
+
+if __name__ == "__main__":
+    main()
