@@ -94,7 +94,8 @@ def machines(tmp_path):
 
 
 def test_machines_get_the_same_command_and_their_number(start, machines, tmp_path):
-    there = machines('printf "<%s>" "$@"; echo\n')
+    # One write a line: the two machines' output comes together in one pipe.
+    there = machines('line=$(printf "<%s>" "$@"); echo "$line"\n')
     arguments = ("one,two", "--config", "a file.py:open", "--config.x=1 2")
     code, out, err = finish(start("ssh.sh", *arguments, DIRECTORY=there, PORT=99))
     common = "<-m><auface_jax.train><--coordinator_address><one:99><--num_processes><2>"
