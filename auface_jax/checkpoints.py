@@ -22,6 +22,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
+from auface_jax.json_files import read_object
+
 PyTree = Any
 
 FORMAT_VERSION = 1
@@ -204,7 +206,7 @@ def load_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
     if not path.exists():
         what = "is not finished" if workdir.exists() else "does not exist"
         raise CheckpointError(f"the run {workdir} {what}: no {path}; train it first")
-    return ml_collections.ConfigDict(read_json(path))
+    return ml_collections.ConfigDict(read_object(path, CheckpointError))
 
 
 def load_meta(workdir: pathlib.Path) -> dict[str, Any]:
@@ -214,28 +216,13 @@ def load_meta(workdir: pathlib.Path) -> dict[str, Any]:
       CheckpointError: it was written in another format.
     """
     load_config(workdir)
-    meta = read_json(workdir / "export" / "meta.json")
+    meta = read_object(workdir / "export" / "meta.json", CheckpointError)
     if (version := meta.get("format_version")) != FORMAT_VERSION:
         raise CheckpointError(
             f"{workdir}/export has format {version}, this version reads "
             f"{FORMAT_VERSION}; train the run again or use the version that wrote it"
         )
     return meta
-
-
-def read_json(path: pathlib.Path) -> dict[str, Any]:
-    """The object in a JSON file.
-
-    Raises:
-      CheckpointError: it holds something else, or is damaged.
-    """
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is damaged, it is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} is damaged: a JSON {type(content).__name__}, not an object")
-    return content
 
 
 def load_export(workdir: pathlib.Path) -> PyTree:

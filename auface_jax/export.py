@@ -79,7 +79,8 @@ def drawing_program(generator: Generator, batch: int) -> tuple[jax_export.Export
         seeds: UInt32[Array, " B"] = records.pop("seeds")
         keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), 0))(seeds)
         made: UInt8[Array, "B S S 3"] = generate_batch(
-            *(generator.model, generator.vqgan, generator.encoders, options),
+            generator.networks,
+            options,
             nested_weights(weights),
             records,
             jax.random.key_data(keys),

@@ -27,6 +27,7 @@ from auface_jax.log import say
 from auface_jax.models.vq_auface import VQAUFace
 from auface_jax.models.vqgan import VQGAN
 from auface_jax.synthesis import (
+    Networks,
     build_model,
     context_inputs,
     frames_batch,
@@ -143,7 +144,7 @@ class Generator:
         """
         request = Request(reference, text, seed, labels, change)
         records = self._records([request] * num)
-        draw = functools.partial(generate_batch, *self._networks, self._options(decode))
+        draw = functools.partial(generate_batch, self.networks, self._options(decode))
         made = np.asarray(draw(self.weights, records, _keys([seed] * num, range(num))))
         return np.stack([self._kept(request, image) for image in made])
 
@@ -158,7 +159,7 @@ class Generator:
         Raises:
           ValueError: see `__call__`.
         """
-        draw = functools.partial(generate_batch, *self._networks, self._options(decode))
+        draw = functools.partial(generate_batch, self.networks, self._options(decode))
         groups: dict[tuple, list[int]] = collections.defaultdict(list)
         for place, request in enumerate(requests):
             length = self._records([request])["text_tokens"].shape[1]
@@ -181,7 +182,7 @@ class Generator:
 
     def frames(self, request: Request, **decode: float) -> UInt8[np.ndarray, "steps S S 3"]:
         """The picture as it appears, after each iteration; what is still open is paled."""
-        draw = functools.partial(frames_batch, *self._networks, self._options(decode))
+        draw = functools.partial(frames_batch, self.networks, self._options(decode))
         made = draw(self.weights, self._records([request]), _keys([request.seed], [0]))
         return np.stack([self._kept(request, image) for image in np.asarray(made)[:, 0]])
 
@@ -192,7 +193,7 @@ class Generator:
 
         Both are drawn from the same noise, and Stage I's vectors of the two are mixed.
         """
-        draw = functools.partial(morph_batch, *self._networks, self._options(decode))
+        draw = functools.partial(morph_batch, self.networks, self._options(decode))
         records = self._records([first, second])
         keys = _keys([first.seed] * 2, [0, 0])
         shares = (1 - np.cos(np.linspace(0, np.pi, frames))) / 2  # slow at both ends
@@ -240,8 +241,9 @@ class Generator:
         return found
 
     @property
-    def _networks(self) -> tuple[VQAUFace, VQGAN, Encoders]:
-        return self.model, self.vqgan, self.encoders
+    def networks(self) -> Networks:
+        """What the programs of `synthesis` take."""
+        return Networks(self.model, self.vqgan, self.encoders)
 
     def _options(self, decode: dict[str, Any]) -> DecodeOptions:
         return DecodeOptions(**{**self.config.decode, **decode})

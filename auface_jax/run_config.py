@@ -9,8 +9,9 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict as Config
 
-from auface_jax.checkpoints import CheckpointError, read_json
+from auface_jax.checkpoints import CheckpointError
 from auface_jax.data import build
+from auface_jax.json_files import read_object
 
 
 def load_config_file(path: pathlib.Path, preset: str) -> Config:
@@ -30,7 +31,7 @@ def write_config(config: Config, workdir: pathlib.Path) -> None:
     path = workdir / "config.json"
     ours = json.loads(config.to_json_best_effort())
     if path.exists():
-        theirs = read_json(path)
+        theirs = read_object(path, CheckpointError)
         flat_ours, flat_theirs = flatten(ours), flatten(theirs)
         changed = [
             f"  {key}: {flat_theirs.get(key, 'absent')} there, {flat_ours.get(key, 'absent')} now"

@@ -4,6 +4,7 @@ Training, evaluation and `generate.py` share these: a batch's tokens and the inp
 the networks of a finished run, and the jitted program that draws.
 """
 
+import dataclasses
 import functools
 import pathlib
 from typing import Any
@@ -27,13 +28,20 @@ PyTree = Any
 INPUTS = ("text", "labels")  # what a model is told of the action units
 
 
+@dataclasses.dataclass(frozen=True)
+class Networks:
+    """The modules of both stages; hashable, a static argument of the programs that draw."""
+
+    model: VQAUFace
+    vqgan: VQGAN
+    encoders: Encoders
+
+
 def load_vqgan(path: pathlib.Path) -> tuple[VQGAN, PyTree]:
     """A finished Stage I run: the module and its weights."""
     weights = checkpoints.load_export(path)
     weights["codebooks"] = Codebooks(**weights["codebooks"])
-    fields = checkpoints.load_config(path).model.to_dict()
-    # JSON has lists alone; the module is a static argument and has to be hashable.
-    return VQGAN(**fields | {"channels": tuple(fields["channels"])}), weights
+    return VQGAN(**checkpoints.load_config(path).model.to_dict()), weights
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -131,9 +139,7 @@ def context_inputs(
 
 
 def draw_codes(
-    model: VQAUFace,
-    vqgan: VQGAN,
-    encoders: Encoders,
+    networks: Networks,
     options: DecodeOptions,
     weights: PyTree,
     records: Batch,
@@ -148,6 +154,7 @@ def draw_codes(
       records: reference uint8; text_tokens and text_mask, or labels; and where only a part of the
         reference is to be drawn anew, `change`, True at its positions [B, N].
     """
+    vqgan, encoders = networks.vqgan, networks.encoders
     reference = pictures.to_float(records["reference"])
     of_face = reference_features(vqgan, encoders, weights, reference)
     inputs = context_inputs(vqgan, encoders, weights, records, reference, of_face)
@@ -155,7 +162,7 @@ def draw_codes(
     if "change" in records:
         given = of_face["codes"], jnp.broadcast_to(records["change"][..., None], given[1].shape)
     keys = jax.random.wrap_key_data(key_data)
-    return decode(model, weights["params"], inputs, given, keys, options, history=history)
+    return decode(networks.model, weights["params"], inputs, given, keys, options, history=history)
 
 
 def pictures_of(
@@ -166,26 +173,22 @@ def pictures_of(
     return pictures.to_uint8(vqgan.decode(stage1, codes.reshape(grid)))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def generate_batch(
-    model: VQAUFace,
-    vqgan: VQGAN,
-    encoders: Encoders,
+    networks: Networks,
     options: DecodeOptions,
     weights: PyTree,
     records: Batch,
     key_data: UInt32[Array, "B 2"],
 ) -> UInt8[Array, "B H W 3"]:
     """Pictures of what `draw_codes` draws."""
-    codes = draw_codes(model, vqgan, encoders, options, weights, records, key_data)
-    return pictures_of(vqgan, weights["stage1"], codes)
+    codes = draw_codes(networks, options, weights, records, key_data)
+    return pictures_of(networks.vqgan, weights["stage1"], codes)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def frames_batch(
-    model: VQAUFace,
-    vqgan: VQGAN,
-    encoders: Encoders,
+    networks: Networks,
     options: DecodeOptions,
     weights: PyTree,
     records: Batch,
@@ -195,9 +198,8 @@ def frames_batch(
 
     What is masked again shows, paled, what was drawn there last.
     """
-    _, (codes, masked) = draw_codes(
-        model, vqgan, encoders, options, weights, records, key_data, history=True
-    )
+    vqgan = networks.vqgan
+    _, (codes, masked) = draw_codes(networks, options, weights, records, key_data, history=True)
 
     def frame(of_step):
         codes, masked = of_step
@@ -211,11 +213,9 @@ def frames_batch(
     return jax.lax.map(frame, (codes, masked))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def morph_batch(
-    model: VQAUFace,
-    vqgan: VQGAN,
-    encoders: Encoders,
+    networks: Networks,
     options: DecodeOptions,
     weights: PyTree,
     records: Batch,
@@ -227,7 +227,8 @@ def morph_batch(
     Args:
       shares: of the second, in [0, 1]; Stage I's vectors of the two are mixed so.
     """
-    codes = draw_codes(model, vqgan, encoders, options, weights, records, key_data)
+    vqgan = networks.vqgan
+    codes = draw_codes(networks, options, weights, records, key_data)
     latents = vqgan.latents(weights["stage1"], codes)  # [2, N, C]
     latents = latents.reshape(2, vqgan.grid, vqgan.grid, -1)
     decoder = {"params": weights["stage1"]["params"]["decoder"]}

@@ -73,24 +73,9 @@ def data(tmp_path_factory):
     return str(tiny.build_data(tmp_path_factory.mktemp("encoders") / "data"))
 
 
-def stage1():
-    """A Stage I of random weights: the module and its weights."""
-    vqgan = make_task(tiny.stage1_config(), 10).vqgan
-    key, z = jax.random.key(0), jnp.zeros((1, vqgan.grid, vqgan.grid, vqgan.latent))
-    image = jnp.zeros((1, tiny.IMAGE_SIZE, tiny.IMAGE_SIZE, 3))
-    params = {
-        "encoder": jax.jit(vqgan.encoder.init)(key, image)["params"],
-        "decoder": jax.jit(vqgan.decoder.init)(key, z)["params"],
-    }
-    codes = jax.random.normal(key, (vqgan.levels, vqgan.codes, vqgan.latent))
-    counts = jnp.full(codes.shape[:2], 1 / vqgan.codes)
-    books = quantizer.Codebooks(codes, counts, codes * counts[..., None])
-    return vqgan, {"params": params, "codebooks": books}
-
-
 def task_of(config):
     task = make_task(config, 10)
-    task.__dict__["stage1"] = stage1()
+    task.__dict__["stage1"] = tiny.random_stage1()
     return task
 
 

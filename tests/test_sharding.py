@@ -14,7 +14,6 @@ from jax.sharding import PartitionSpec as P
 
 from auface_jax import checkpoints, sharding
 from auface_jax.data.tokenizer import load_tokenizer
-from auface_jax.models import quantizer
 from auface_jax.tasks import make_task
 from auface_jax.tasks import maskgit as maskgit_task
 from auface_jax.tasks import vqgan as vqgan_task
@@ -100,18 +99,7 @@ def stage1_task(tmp_path):
 def stage2_task(tmp_path):
     """On top of a Stage I run of random weights."""
     stage1 = tiny.stage1_config()
-    vqgan = make_task(stage1, 10).vqgan
-    key, z = jax.random.key(0), jnp.zeros((1, vqgan.grid, vqgan.grid, vqgan.latent))
-    image = jnp.zeros((1, tiny.IMAGE_SIZE, tiny.IMAGE_SIZE, 3))
-    params = {
-        "encoder": jax.jit(vqgan.encoder.init)(key, image)["params"],
-        "decoder": jax.jit(vqgan.decoder.init)(key, z)["params"],
-    }
-    # Untrained as it is, the linear path gives vectors that tell pictures apart.
-    codes = jax.random.normal(key, (vqgan.levels, vqgan.codes, vqgan.latent))
-    counts = jnp.full(codes.shape[:2], 1 / vqgan.codes)
-    books = quantizer.Codebooks(codes, counts, codes * counts[..., None])
-    checkpoints.save_export(tmp_path, {"params": params, "codebooks": books}, stage1, {})
+    checkpoints.save_export(tmp_path, tiny.random_stage1()[1], stage1, {})
     config = tiny.stage2_config()
     config.requires.stage1.run = str(tmp_path)
     return make_task(config, 10)

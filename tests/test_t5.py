@@ -171,24 +171,29 @@ def original(feed_forward):
     return theirs, redraw(theirs)
 
 
+def features_of_both(feed_forward, tokens, mask):
+    """Ours and the original's, of the same random weights."""
+    theirs, state = original(feed_forward)
+    import torch
+
+    ours, variables = convert.to_variables(t5.NETWORK, weight_files.from_arrays(state))
+    assert ours == t5.T5Encoder(**TINY, feed_forward=feed_forward)
+    with torch.no_grad():
+        expected = theirs(
+            input_ids=torch.from_numpy(tokens).long(), attention_mask=torch.from_numpy(mask).long()
+        ).last_hidden_state.numpy()
+    with jax.default_matmul_precision("highest"):
+        return np.asarray(ours.apply(variables, tokens, mask)), expected
+
+
 @pytest.mark.parity
 @pytest.mark.parametrize("feed_forward", t5.FEED_FORWARDS)
 @pytest.mark.parametrize(
     ("length", "lengths"), [(1, [1, 1]), (24, [24, 5]), (2048, [2048, 301])], ids=str
 )
 def test_parity_with_torch(record_property, feed_forward, length, lengths):
-    theirs, state = original(feed_forward)
-    import torch
-
-    ours, variables = convert.to_variables(t5.NETWORK, weight_files.from_arrays(state))
-    assert ours == t5.T5Encoder(**TINY, feed_forward=feed_forward)
     tokens, mask = random_text(7, 2, length, lengths)
-    with torch.no_grad():
-        expected = theirs(
-            input_ids=torch.from_numpy(tokens).long(), attention_mask=torch.from_numpy(mask).long()
-        ).last_hidden_state.numpy()
-    with jax.default_matmul_precision("highest"):
-        output = np.asarray(ours.apply(variables, tokens, mask))
+    output, expected = features_of_both(feed_forward, tokens, mask)
     name = "T5" if feed_forward == "relu" else "T5 v1.1"
     assert_parity(record_property, name, f"{length} tokens", output[mask], expected[mask])
 
@@ -196,19 +201,10 @@ def test_parity_with_torch(record_property, feed_forward, length, lengths):
 @pytest.mark.parity
 @pytest.mark.parametrize("feed_forward", t5.FEED_FORWARDS)
 def test_parity_wherever_the_padding_stands(record_property, feed_forward):
-    theirs, state = original(feed_forward)
-    import torch
-
-    ours, variables = convert.to_variables(t5.NETWORK, weight_files.from_arrays(state))
     tokens, mask = random_text(8, 3, 160, [160, 40, 1])
     mask[1] = mask[1, ::-1]  # before the text
     mask[2] = np.random.default_rng(9).random(160) < 0.5  # anywhere
-    with torch.no_grad():
-        expected = theirs(
-            input_ids=torch.from_numpy(tokens).long(), attention_mask=torch.from_numpy(mask).long()
-        ).last_hidden_state.numpy()
-    with jax.default_matmul_precision("highest"):
-        output = np.asarray(ours.apply(variables, tokens, mask))
+    output, expected = features_of_both(feed_forward, tokens, mask)
     name = "T5" if feed_forward == "relu" else "T5 v1.1"
     for row, where in enumerate(("without padding", "padding before", "padding anywhere")):
         here, there = output[row][mask[row]], expected[row][mask[row]]

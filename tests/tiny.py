@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from unittest import mock
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -14,6 +16,8 @@ from small_dataset import write_folder
 from auface_jax import checkpoints
 from auface_jax.data import build
 from auface_jax.log import Progress
+from auface_jax.models import quantizer
+from auface_jax.tasks import make_task
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
@@ -170,6 +174,22 @@ def records(count: int, *, length: int = 6, vocab_size: int = 50) -> dict[str, n
         "text_tokens": rng.integers(1, vocab_size, (count, length)).astype(np.int32),
         "text_mask": np.arange(length) < lengths[:, None],
     }
+
+
+def random_stage1():
+    """A Stage I of `stage1_config` and random weights: the module and the weights."""
+    vqgan = make_task(stage1_config(), 10).vqgan
+    key, z = jax.random.key(0), jnp.zeros((1, vqgan.grid, vqgan.grid, vqgan.latent))
+    image = jnp.zeros((1, IMAGE_SIZE, IMAGE_SIZE, 3))
+    params = {
+        "encoder": jax.jit(vqgan.encoder.init)(key, image)["params"],
+        "decoder": jax.jit(vqgan.decoder.init)(key, z)["params"],
+    }
+    # Untrained as it is, the linear path gives vectors that tell pictures apart.
+    codes = jax.random.normal(key, (vqgan.levels, vqgan.codes, vqgan.latent))
+    counts = jnp.full(codes.shape[:2], 1 / vqgan.codes)
+    books = quantizer.Codebooks(codes, counts, codes * counts[..., None])
+    return vqgan, {"params": params, "codebooks": books}
 
 
 class Killed(Exception):

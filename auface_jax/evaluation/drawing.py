@@ -62,15 +62,14 @@ def draw(
         "keys": np.asarray(jax.random.key_data(keys)),
     }
     options = DecodeOptions(**generator.config.decode)
-    networks = (generator.model, generator.vqgan, generator.encoders)
-    function = functools.partial(_draw, networks, options)
+    function = functools.partial(_draw, generator.networks, options)
     step = batch_size()
     return extract(function, generator.weights, _batches(records, step, title), batch_size=step)
 
 
 def _draw(networks, options, weights, batch: dict[str, Array]) -> UInt8[Array, "B S S 3"]:
     records = {name: value for name, value in batch.items() if name != "keys"}
-    return generate_batch(*networks, options, weights, records, batch["keys"])
+    return generate_batch(networks, options, weights, records, batch["keys"])
 
 
 def _batches(records: dict[str, np.ndarray], step: int, title: str) -> Iterator[dict]:

@@ -7,7 +7,6 @@
 The last two go through the network's table of keys each time that they are loaded.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,12 @@ import huggingface_hub
 from huggingface_hub import errors
 
 from auface_jax.pretrained import convert
-from auface_jax.pretrained.weight_files import FOLDER_FILES, WeightFileError, open_source
+from auface_jax.pretrained.weight_files import (
+    FOLDER_FILES,
+    WeightFileError,
+    open_source,
+    shard_names,
+)
 
 HUB = "hf:"
 # What describes the network and its input, where a repository has it.
@@ -69,7 +73,7 @@ def download(name: str, cache: str | Path | None = None) -> Path:
         except errors.LocalEntryNotFoundError:
             unreachable.append(file)  # perhaps it does not exist: the hub was not there to ask
         except errors.EntryNotFoundError:
-            pass
+            pass  # a repository has one or a few of these names
         return None
 
     unreachable: list[str] = []
@@ -86,7 +90,7 @@ def download(name: str, cache: str | Path | None = None) -> Path:
                 "copy the folder here and name that folder instead"
             )
         if weights.name.endswith(".index.json"):
-            for shard in sorted(set(json.loads(weights.read_text())["weight_map"].values())):
+            for shard in shard_names(weights):
                 fetch(shard)  # `open_source` says which are missing
         for description in _DESCRIPTIONS:
             fetch(description)

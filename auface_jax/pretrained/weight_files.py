@@ -7,7 +7,6 @@ plain containers alone, and only that needs torch (the extra `convert`).
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ from typing import Any
 import ml_dtypes  # noqa: F401  (numpy and safetensors know bfloat16 once this is imported)
 import numpy as np
 from safetensors import SafetensorError, safe_open
+
+from auface_jax.json_files import read_object
 
 # What a folder is searched for, in this order. The last two are OpenCLIP's.
 FOLDER_FILES = (
@@ -127,7 +128,7 @@ def _config_beside(weights: Path) -> dict[str, Any]:
 
     def read(name: str) -> dict[str, Any]:
         path = weights.parent / name
-        return _read_json(path) if path.is_file() else {}
+        return read_object(path, WeightFileError) if path.is_file() else {}
 
     if weights.name.startswith("open_clip_"):
         return read("open_clip_config.json")
@@ -135,28 +136,28 @@ def _config_beside(weights: Path) -> dict[str, Any]:
     return {**config, "preprocessing": preprocessing} if preprocessing else config
 
 
-def _files_of_index(index: Path) -> tuple[Path, ...]:
-    """The shards that an index names, all beside it."""
-    table = _read_json(index).get("weight_map")
+def shard_names(index: Path) -> list[str]:
+    """The files beside it that an index names, sorted.
+
+    Raises:
+      WeightFileError: it is damaged, no index, or names files of another folder.
+    """
+    table = read_object(index, WeightFileError).get("weight_map")
     if not isinstance(table, dict) or not all(isinstance(name, str) for name in table.values()):
         raise WeightFileError(f"{index} has no weight_map, a table of keys and file names")
     names = sorted(set(table.values()))
     if outside := [name for name in names if not name or Path(name).name != name]:
         raise WeightFileError(f"{index} names files outside of its folder: {', '.join(outside)}")
+    return names
+
+
+def _files_of_index(index: Path) -> tuple[Path, ...]:
+    """The shards that an index names, all there."""
+    names = shard_names(index)
     missing = [name for name in names if not (index.parent / name).is_file()]
     if missing:
         raise WeightFileError(f"{index} names files that are not there: {', '.join(missing)}")
     return tuple(index.parent / name for name in names)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise WeightFileError(f"{path} is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise WeightFileError(f"{path} holds a JSON {type(content).__name__}, not an object")
-    return content
 
 
 def _safetensors(path: Path):

@@ -18,26 +18,25 @@ import optax
 from jaxtyping import Array, Bool
 from PIL import Image
 
-from auface_jax import checkpoints, losses, masking, pictures
+from auface_jax import losses, masking, pictures
 from auface_jax.batching import map_batches
 from auface_jax.data.batches import References, SkippedRecords
 from auface_jax.data.tokenizer import Tokenizer, load_tokenizer
 from auface_jax.decode import DecodeOptions
 from auface_jax.encoders import Encoders, load_encoders
-from auface_jax.facs import AU_NUMBERS, describe, labels_from_units, load_dictionary
+from auface_jax.facs import describe, labels_from_units, load_dictionary
 from auface_jax.held_out import (
     comparison_sheet,
-    different_partners,
     distinct_rows,
     spread_rows,
     take_rows,
 )
 from auface_jax.log import say
-from auface_jax.metrics.units import f1_scores
 from auface_jax.models.vq_auface import VQAUFace
 from auface_jax.models.vqgan import VQGAN
 from auface_jax.state import TrainState, optimizer, update_ema
 from auface_jax.synthesis import (
+    Networks,
     build_model,
     generate_batch,
     load_vqgan,
@@ -45,14 +44,11 @@ from auface_jax.synthesis import (
     tokenize_batch,
 )
 from auface_jax.tasks import Evaluation
-from auface_jax.tasks.au_probe import AUProbeTask
+from auface_jax.tasks.maskgit_evaluation import TOLD, cross_entropies, unit_scores
 
 Batch = dict[str, Array]
 PyTree = Any
 
-# What a model may be told of the action units.
-TOLD = ("text_tokens", "text_mask", "labels")
-MASK_RATIOS = (0.25, 0.5, 0.75, 1.0)
 # Sets of units that a person tells apart at a glance, opposed pulls (1+4, 12+15) among them.
 SHOWN_SETS = ((12,), (6, 12), (1, 2), (4,), (1, 4), (15, 17), (12, 15), (10,), (24,))
 
@@ -90,6 +86,10 @@ class MaskGITTask:
     @property
     def model(self) -> VQAUFace:
         return build_model(self.config, self.vqgan, self.text_tokenizer.vocab_size)
+
+    @property
+    def networks(self) -> Networks:
+        return Networks(self.model, self.vqgan, self.encoders)
 
     @property
     def init_examples(self) -> int:
@@ -235,118 +235,32 @@ class MaskGITTask:
     def evaluate(self, state: TrainState, frozen: PyTree, splits: dict[str, Batch]) -> Evaluation:
         """Cross-entropies with and without each input, units read from generated faces, sheets."""
         test, weights = splits["test"], self.export(state)
-        figures = self.cross_entropies(weights, frozen, test)
+        figures = cross_entropies(
+            self.networks,
+            drawing_weights(weights, frozen),
+            test,
+            layout=self.config.model.transformer.layout,
+            batch_size=self.config.batch_size,
+        )
         made = self.generate(weights, frozen, test, seed=0)
-        figures |= self.unit_scores(test, made)
+        figures |= unit_scores(pathlib.Path(self.config.requires.au_probe.run), test, made)
         rows = distinct_rows(test, 10)
         sheet = comparison_sheet(take_rows(test, rows), made[rows])
         sets = self.unit_set_sheet(weights, frozen, test)
         notes = {"token_layout": self.config.model.transformer.layout}
         return Evaluation(figures, {"generated": sheet, "unit_sets": sets}, notes)
 
-    def cross_entropies(self, weights: PyTree, frozen: PyTree, test: Batch) -> dict[str, float]:
-        """Masked cross-entropy in nats a token, no label smoothing, mean over `MASK_RATIOS`.
-
-        Every variant sees the same masks. `shuffled_text` gives each record the text of one with
-        another label row, `shuffled_reference` the reference of another person.
-        """
-        layout, total = self.config.model.transformer.layout, len(test["labels"])
-        vqgan, encoders, model = self.vqgan, self.encoders, self.model
-        other_text = different_partners(np.unique(test["labels"], axis=0, return_inverse=True)[1])
-        other_person = different_partners(np.unique(test["subjects"], return_inverse=True)[1])
-        no, yes = np.zeros(total, bool), np.ones(total, bool)
-        text = {name: test[name] for name in TOLD}
-        shuffled_text = {name: value[other_text] for name, value in text.items()}
-        shuffled_reference = test["reference"][other_person]
-        variants = {
-            "ce": (text, test["reference"], no, no),
-            "ce_shuffled_text": (shuffled_text, test["reference"], no, no),
-            "ce_no_text": (text, test["reference"], yes, no),
-            "ce_no_reference": (text, test["reference"], no, yes),
-            "ce_shuffled_reference": (text, shuffled_reference, no, no),
-        }
-        masks = [
-            masking.random_mask(
-                jax.random.key(number),
-                jnp.full(total, ratio),
-                positions=vqgan.grid**2,
-                levels=vqgan.levels,
-                layout=layout,
-            )
-            for number, ratio in enumerate(MASK_RATIOS)
-        ]
-        masks = np.stack([np.asarray(mask) for mask in masks], axis=1)  # [M, ratios, N, Q]
-
-        @jax.jit
-        def token_losses(weights, image, text, reference, drop_text, drop_reference, masks):
-            batch = {"image": image, "reference": reference, **text}
-            codes, inputs = tokenize_batch(vqgan, encoders, weights, batch)
-            context, _ = model.apply(
-                {"params": weights["params"]},
-                **inputs,
-                drop_text=drop_text,
-                drop_reference=drop_reference,
-                method="context",
-            )
-
-            def of_ratio(masked):
-                logits = model.apply(
-                    {"params": weights["params"]}, codes, masked, context, method="logits"
-                )
-                log_p = jax.nn.log_softmax(logits)
-                nll = -jnp.take_along_axis(log_p, codes[..., None], axis=-1)[..., 0]
-                return (nll * masked).sum(1), masked.sum(1)  # [B, Q] each
-
-            sums, counts = jax.lax.map(of_ratio, jnp.moveaxis(masks, 1, 0))
-            return {"sums": jnp.moveaxis(sums, 0, 1), "counts": jnp.moveaxis(counts, 0, 1)}
-
-        figures = {}
-        for name, (words, reference, drop_text, drop_reference) in variants.items():
-            out = map_batches(
-                token_losses,
-                drawing_weights(weights, frozen),
-                test["image"],
-                words,
-                reference,
-                drop_text,
-                drop_reference,
-                masks,
-                batch_size=self.config.batch_size,
-            )
-            sums, counts = out["sums"].sum(0), out["counts"].sum(0)  # [ratios, Q]
-            figures[name] = float((sums.sum(-1) / counts.sum(-1)).mean())
-            figures[f"{name}_level0"] = float((sums[:, 0] / counts[:, 0]).mean())
-        for name in list(variants)[1:]:
-            for level in ("", "_level0"):
-                cost = figures[f"{name}{level}"] / figures[f"ce{level}"] - 1
-                figures[f"{name.removeprefix('ce_')}_costs_percent{level}"] = 100 * cost
-        return figures
-
     def generate(self, weights: PyTree, frozen: PyTree, records: Batch, seed: int) -> np.ndarray:
         """Pictures uint8 [M, H, W, 3] for the references and texts of `records`."""
         options = DecodeOptions(**self.config.decode)
         keys = jax.random.split(jax.random.key(seed), len(records["reference"]))
         return map_batches(
-            functools.partial(generate_batch, self.model, self.vqgan, self.encoders, options),
+            functools.partial(generate_batch, self.networks, options),
             drawing_weights(weights, frozen),
             {name: records[name] for name in ("reference", *TOLD)},
             np.asarray(jax.random.key_data(keys)),
             batch_size=self.config.batch_size,
         )
-
-    def unit_scores(self, test: Batch, made: np.ndarray) -> dict[str, float]:
-        """Macro F1 of the probe on generated pictures, on the real ones, and on the references."""
-        run = pathlib.Path(self.config.requires.au_probe.run)
-        probe = AUProbeTask(checkpoints.load_config(run), num_steps=1)
-        weights = checkpoints.load_export(run)
-        images = {"generated": made, "real": test["image"], "reference": test["reference"]}
-        scores = {
-            name: f1_scores(probe.predict(weights, image, test["reference"]), test["labels"])
-            for name, image in images.items()
-        }
-        figures = {f"au_f1_{name}": float(np.nanmean(score)) for name, score in scores.items()}
-        generated = zip(AU_NUMBERS, scores["generated"], strict=True)
-        return figures | {f"au_f1_generated_AU{unit}": float(score) for unit, score in generated}
 
     def unit_set_sheet(self, weights: PyTree, frozen: PyTree, test: Batch) -> Image.Image:
         """Some held-out people, each with the same sets of units: what the text alone changes."""
