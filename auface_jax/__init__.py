@@ -11,16 +11,11 @@ Reading order, which is the order data flows in:
                   the mathematics between the networks
     distributed, sharding, state, checkpoints, interrupts, guard, log, profiling, run_config
                   what a run is made of
-<<<<<<< HEAD
     pictures, batching, presets
                   what several of the rest use
-    synthesis, held_out
-                  both stages put together; held-out records to compare on
-=======
     encoders, synthesis, held_out
                   pre-trained encoders of text and face; both stages put together; held-out records
                   to compare on
->>>>>>> cb726e0 (wip)
     tasks         one file a training task: pure init, step and evaluate functions
     train         the story from configuration to saved run
     generator, generate, export

@@ -97,6 +97,31 @@ def data_config(preset: str) -> ConfigDict:
     return data
 
 
+# Which axes of the mesh each dimension is split over: see `auface_jax.sharding`. A network of
+# convolutions sends more than its weights are, so that `tensor` only splits rows and storage there.
+MESH_RULES = {
+    "transformer": {
+        "batch": ("data", "fsdp"),
+        "embed": ("fsdp",),
+        "heads": ("tensor",),
+        "mlp": ("tensor",),
+        "vocab": ("tensor",),
+        "weight": ("fsdp", "tensor"),
+    },
+    "convolutions": {"batch": ("data", "fsdp", "tensor"), "weight": ("fsdp", "tensor")},
+}
+
+
+def mesh_config(network: str) -> ConfigDict:
+    """The `mesh` part: one device, or data-parallel on all there are; docs/scaling.md has more.
+
+    Args:
+      network: whose rules: one of `MESH_RULES`.
+    """
+    # Devices that share one copy of the parameters, and that share each layer's work.
+    return ConfigDict({"fsdp": 1, "tensor": 1, "rules": MESH_RULES[network]})
+
+
 def data_folder(data: ConfigDict) -> pathlib.Path:
     """Where a `data` config's records are, or are to be built."""
     if data.dir:

@@ -25,6 +25,8 @@ def load_config_file(path: pathlib.Path, preset: str) -> Config:
 def write_config(config: Config, workdir: pathlib.Path) -> None:
     """Writes `config.json`, or checks that the run in `workdir` has this very config.
 
+    `mesh` may differ: it says where a run is computed, and a run may go on elsewhere.
+
     Raises:
       CheckpointError: it has another one; every difference is listed.
     """
@@ -36,7 +38,7 @@ def write_config(config: Config, workdir: pathlib.Path) -> None:
         changed = [
             f"  {key}: {flat_theirs.get(key, 'absent')} there, {flat_ours.get(key, 'absent')} now"
             for key in sorted(flat_ours.keys() | flat_theirs.keys())
-            if flat_ours.get(key) != flat_theirs.get(key)
+            if not key.startswith("mesh.") and flat_ours.get(key) != flat_theirs.get(key)
         ]
         if changed:
             raise CheckpointError(

@@ -1,51 +1,70 @@
-"""Where arrays live: one mesh, one rule for parameters, one for batches.
+"""Where arrays live: one mesh, names of dimensions, and rules from names to axes of the mesh.
 
-A batch is split over the `data` and `fsdp` axes. A parameter is split over `fsdp` along its largest
-dimension that the axis divides, and replicated when it is small; optimiser moments and averages
-have the same shapes and so the same layout. On one device the mesh is 1 x 1 and all of this is the
-identity, which is why there is no other code path for it.
+    data    groups of devices, each with a copy of the parameters
+    fsdp    devices that share one copy, and gather each layer's part when it is its turn
+    tensor  devices that share each layer's work: heads, hidden units, codes
+
+`mesh.rules` of the config says which axes a dimension is split over, by its name
+(`models/axes.py`): `batch` for rows, and `weight` for the largest dimension of every parameter that
+no other rule reaches. Optimiser moments and averages are laid out as their parameters. On one
+device all of this is the identity, which is why there is no other code path for it.
 """
 
+import contextlib
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
 import ml_collections
 import numpy as np
+from flax import linen as nn
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-PyTree = Any
+from auface_jax.models.axes import logical_axes
 
-AXES = ("data", "fsdp")
+PyTree = Any
+Rules = Mapping[str, tuple[str, ...]]
+
+AXES = ("data", "fsdp", "tensor")
 # Under this many elements splitting saves nothing and costs an all-gather.
 MIN_SHARDED_SIZE = 2**16
+# For networks that are only read: a copy on every device.
+ROWS_ONLY: Rules = {"batch": AXES}
 
 
 def make_mesh(config: ml_collections.ConfigDict) -> Mesh:
     """The mesh over all devices of all processes.
 
     Args:
-      config: `fsdp`, the devices that share one copy of the parameters; the rest goes to `data`.
+      config: `fsdp` and `tensor`, sizes of these axes; the rest of the devices goes to `data`.
 
     Raises:
-      ValueError: the number of devices is not a multiple of `fsdp`.
+      ValueError: the number of devices is not a multiple of `fsdp * tensor`.
     """
-    devices = jax.device_count()
-    if config.fsdp < 1 or devices % config.fsdp:
+    devices, shared = jax.device_count(), config.fsdp * config.tensor
+    if min(config.fsdp, config.tensor) < 1 or devices % shared:
         raise ValueError(
-            f"mesh.fsdp={config.fsdp} does not divide the {devices} devices of this run; "
-            f"choose a divisor of {devices}"
+            f"mesh.fsdp={config.fsdp} times mesh.tensor={config.tensor} does not divide the "
+            f"{devices} devices of this run; choose divisors of {devices}"
         )
+    shape = (devices // shared, config.fsdp, config.tensor)
     # Linen modules need Auto axes; make_mesh's own default is Explicit.
-    return jax.make_mesh(
-        (devices // config.fsdp, config.fsdp), AXES, axis_types=(AxisType.Auto,) * 2
-    )
+    return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
-def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """The first dimension over all axes."""
-    return NamedSharding(mesh, P(AXES))
+@contextlib.contextmanager
+def placed(mesh: Mesh, rules: Rules) -> Iterator[None]:
+    """What is compiled within runs on `mesh`, and models lay activations out by `rules`."""
+    with jax.set_mesh(mesh), nn.logical_axis_rules(tuple(rules.items())):
+        yield
+
+
+def batch_sharding(mesh: Mesh, rules: Rules = ROWS_ONLY) -> NamedSharding:
+    """The first dimension over the axes of `batch`."""
+    return NamedSharding(mesh, P(tuple(rules["batch"])))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -53,25 +72,31 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, P())
 
 
-def state_shardings(abstract_state: PyTree, mesh: Mesh) -> PyTree:
+def state_shardings(abstract_state: PyTree, mesh: Mesh, rules: Rules) -> PyTree:
     """A sharding for each leaf of a tree of `jax.ShapeDtypeStruct`."""
-    fsdp = mesh.shape["fsdp"]
 
-    def of_leaf(leaf):
-        dims = sorted(range(leaf.ndim), key=lambda d: -leaf.shape[d])
-        divisible = [d for d in dims if leaf.shape[d] % fsdp == 0]
-        if fsdp == 1 or leaf.size < MIN_SHARDED_SIZE or not divisible:
+    def split(size: int, name: str | None) -> tuple[str, ...]:
+        """The axes that a dimension is split over; none where they do not divide it."""
+        axes = tuple(axis for axis in rules.get(name or "", ()) if mesh.shape[axis] > 1)
+        return axes if size % math.prod(mesh.shape[axis] for axis in axes) == 0 else ()
+
+    def of_leaf(path, leaf):
+        if leaf.size < MIN_SHARDED_SIZE:
             return replicated(mesh)
-        return NamedSharding(
-            mesh, P(*("fsdp" if d == divisible[0] else None for d in range(leaf.ndim)))
-        )
+        names = logical_axes(jax.tree_util.keystr(path, simple=True, separator="/"), leaf.ndim)
+        spec = [split(*one) for one in zip(leaf.shape, names, strict=True)]
+        if not any(spec):
+            dims = sorted(range(leaf.ndim), key=lambda d: -leaf.shape[d])
+            largest = next((d for d in dims if split(leaf.shape[d], "weight")), None)
+            spec = [split(s, "weight") if d == largest else () for d, s in enumerate(leaf.shape)]
+        return NamedSharding(mesh, P(*(axes or None for axes in spec)) if any(spec) else P())
 
-    return jax.tree.map(of_leaf, abstract_state)
+    return jax.tree.map_with_path(of_leaf, abstract_state)
 
 
-def put_batch(batch: PyTree, mesh: Mesh) -> PyTree:
+def put_batch(batch: PyTree, mesh: Mesh, rules: Rules = ROWS_ONLY) -> PyTree:
     """This process's rows of a batch -> global arrays split over the mesh."""
-    sharding = batch_sharding(mesh)
+    sharding = batch_sharding(mesh, rules)
     return jax.tree.map(
         lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), batch
     )
@@ -95,10 +120,11 @@ def to_process(tree: PyTree) -> PyTree:
     return multihost_utils.process_allgather(tree, tiled=True)
 
 
-def check_batch_size(batch_size: int, mesh: Mesh) -> None:
-    """Raises a ValueError unless every device gets the same number of rows."""
-    if batch_size % mesh.size:
+def check_batch_size(batch_size: int, mesh: Mesh, rules: Rules = ROWS_ONLY) -> None:
+    """Raises a ValueError unless every part of the mesh that rows are split over gets as many."""
+    parts = math.prod(mesh.shape[axis] for axis in rules["batch"])
+    if batch_size % parts:
         raise ValueError(
-            f"batch_size={batch_size} does not divide over {mesh.size} devices; "
-            f"use a multiple of {mesh.size}"
+            f"batch_size={batch_size} does not divide over {parts} devices; "
+            f"use a multiple of {parts}"
         )

@@ -102,16 +102,16 @@ def train(
 
     # --- Task, mesh, state: shapes first, then arrays where they belong ---------------------------
     task = make_task(config, config.num_steps)
-    mesh = sharding.make_mesh(config.mesh)
-    sharding.check_batch_size(config.batch_size, mesh)
+    mesh, rules = sharding.make_mesh(config.mesh), config.mesh.rules
+    sharding.check_batch_size(config.batch_size, mesh, rules)
     rng = jax.random.key(config.seed)
     init_rng, step_rng = jax.random.split(rng)
     examples = model_inputs(read("train", limit=task.init_examples))
-    with jax.set_mesh(mesh):
+    with sharding.placed(mesh, rules):
         abstract_state = jax.eval_shape(task.init, init_rng, examples)
-        shardings = sharding.state_shardings(abstract_state, mesh)
+        shardings = sharding.state_shardings(abstract_state, mesh, rules)
         frozen = task.load_frozen()
-        frozen_shardings = sharding.state_shardings(jax.eval_shape(lambda: frozen), mesh)
+        frozen_shardings = sharding.state_shardings(jax.eval_shape(lambda: frozen), mesh, rules)
         frozen = jax.device_put(frozen, frozen_shardings)
         say(
             f"{parameter_count(abstract_state.params):,} parameters trained, "
@@ -141,12 +141,13 @@ def train(
 
         step_name = getattr(task, "step_name", lambda number: "step")
         guard = Guard(config.guard)
+        rows = sharding.batch_sharding(mesh, rules)
 
         @functools.cache
         def compiled(name: str):
             return jax.jit(
                 guard.guarded(getattr(task, name)),
-                in_shardings=(shardings, frozen_shardings, sharding.batch_sharding(mesh), None),
+                in_shardings=(shardings, frozen_shardings, rows, None),
                 out_shardings=(shardings, sharding.replicated(mesh)),
                 donate_argnums=0,
             )
@@ -161,7 +162,7 @@ def train(
         with StopSignal() as stop, contextlib.closing(profile):
             for step in range(start_step + 1, config.num_steps + 1):
                 profile.before(step)
-                batch = sharding.put_batch(model_inputs(next(iterator)), mesh)
+                batch = sharding.put_batch(model_inputs(next(iterator)), mesh, rules)
                 step_fn = compiled(step_name(step))
                 state, metrics = step_fn(state, frozen, batch, jax.random.fold_in(step_rng, step))
                 last = step == config.num_steps

@@ -27,7 +27,7 @@ def get_config(preset: str = "") -> ConfigDict:
             # "": the set's own split; else names, or a file of names. half: every other one.
             "people": {"train": "", "test": "", "half": "second"},
             "role": "score",  # or "loss"; what the finished run may be used for
-            "mesh": {"fsdp": 1},
+            "mesh": presets.mesh_config("convolutions"),
             "seed": 3,
             "num_steps": 1_500,
             "stage1_steps": 1_000,  # of them; the others are stage 2's

@@ -21,7 +21,7 @@ def get_config(preset: str = "") -> ConfigDict:
             "preset_reason": reason,
             "requires": {},
             "data": presets.data_config(preset),
-            "mesh": {"fsdp": 1},
+            "mesh": presets.mesh_config("convolutions"),
             "seed": 1,
             "num_steps": 400,
             "batch_size": 32,

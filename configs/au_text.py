@@ -28,7 +28,7 @@ def get_config(preset: str = "") -> ConfigDict:
             # Descriptions drawn of each label row, and how often one is put in other words.
             # `group` batches are drawn at once and parted by length: see data/texts.py.
             "texts": {"per_row": 5, "paraphrased": 0.85, "group": 8},
-            "mesh": {"fsdp": 1},
+            "mesh": presets.mesh_config("transformer"),
             "seed": 4,
             "num_steps": 1_000,
             "batch_size": 64,

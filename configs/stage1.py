@@ -22,7 +22,7 @@ def get_config(preset: str = "") -> ConfigDict:
             "preset_reason": reason,
             "requires": {},
             "data": presets.data_config(preset),
-            "mesh": {"fsdp": 1},  # devices that share one copy of the parameters
+            "mesh": presets.mesh_config("convolutions"),
             "seed": 0,
             "num_steps": 1_080,
             "batch_size": 16,

@@ -47,7 +47,7 @@ def get_config(preset: str = "") -> ConfigDict:
             # Finished runs that this one builds on; "" is the sibling of this run's folder.
             "requires": {"stage1": {"run": ""}, "au_probe": {"run": ""}},
             "data": presets.data_config(preset),
-            "mesh": {"fsdp": 1},
+            "mesh": presets.mesh_config("transformer"),
             "seed": 0,
             "num_steps": 1_250,
             "batch_size": 16,

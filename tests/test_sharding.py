@@ -12,7 +12,7 @@ import tiny
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from auface_jax import checkpoints, sharding
+from auface_jax import checkpoints, presets, sharding
 from auface_jax.data.tokenizer import load_tokenizer
 from auface_jax.tasks import make_task
 from auface_jax.tasks import maskgit as maskgit_task
@@ -21,9 +21,10 @@ from auface_jax.tasks import vqgan as vqgan_task
 ROWS = 4
 
 
-def mesh_of(data=1, fsdp=1):
-    devices = np.array(jax.devices()[: data * fsdp]).reshape(data, fsdp)
-    return Mesh(devices, sharding.AXES, axis_types=(AxisType.Auto,) * 2)
+def mesh_of(data=1, fsdp=1, tensor=1):
+    shape = (data, fsdp, tensor)
+    devices = np.array(jax.devices()[: data * fsdp * tensor]).reshape(shape)
+    return Mesh(devices, sharding.AXES, axis_types=(AxisType.Auto,) * len(shape))
 
 
 def abstract(**shapes):
@@ -35,39 +36,72 @@ def abstract(**shapes):
 
 def test_the_mesh_takes_all_devices():
     assert jax.device_count() == 2, "tests/conftest.py simulates two devices"
-    for fsdp in (1, 2):
-        mesh = sharding.make_mesh(ml_collections.ConfigDict({"fsdp": fsdp}))
-        assert dict(mesh.shape) == {"data": 2 // fsdp, "fsdp": fsdp}
+    for fsdp, tensor in ((1, 1), (2, 1), (1, 2)):
+        mesh = sharding.make_mesh(ml_collections.ConfigDict({"fsdp": fsdp, "tensor": tensor}))
+        assert dict(mesh.shape) == {"data": 2 // (fsdp * tensor), "fsdp": fsdp, "tensor": tensor}
 
 
-@pytest.mark.parametrize("fsdp", [0, -1, 3, 4])
-def test_a_mesh_that_devices_do_not_fill_is_refused(fsdp):
-    with pytest.raises(ValueError, match=f"mesh.fsdp={fsdp} does not divide the 2 devices"):
-        sharding.make_mesh(ml_collections.ConfigDict({"fsdp": fsdp}))
+@pytest.mark.parametrize(("fsdp", "tensor"), [(0, 1), (-1, -2), (3, 1), (4, 1), (2, 2)])
+def test_a_mesh_that_devices_do_not_fill_is_refused(fsdp, tensor):
+    config = ml_collections.ConfigDict({"fsdp": fsdp, "tensor": tensor})
+    told = f"mesh.fsdp={fsdp} times mesh.tensor={tensor} does not divide the 2 devices"
+    with pytest.raises(ValueError, match=told):
+        sharding.make_mesh(config)
 
 
 def test_a_batch_that_devices_cannot_share_is_refused():
     sharding.check_batch_size(6, mesh_of(2))
     with pytest.raises(ValueError, match="batch_size=5 does not divide over 2 devices"):
         sharding.check_batch_size(5, mesh_of(1, 2))
+    sharding.check_batch_size(5, mesh_of(1, 1, 2), {"batch": ("data", "fsdp")})
+
+
+def specs(leaves, mesh, rules):
+    shardings = sharding.state_shardings(leaves, mesh, rules)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf.spec
+        for path, leaf in jax.tree.leaves_with_path(shardings)
+    }
 
 
 def test_large_parameters_are_split_along_their_largest_divisible_dimension():
     leaves = abstract(
         small=(255, 256), wide=(64, 2048), tall=(4096, 33), odd=(70_001, 2), stuck=(301, 301)
     )
-    specs = {
-        name: leaf.spec for name, leaf in sharding.state_shardings(leaves, mesh_of(1, 2)).items()
-    }
-    assert specs == {
+    rules = presets.MESH_RULES["convolutions"]
+    assert specs(leaves, mesh_of(1, 2), rules) == {
         "small": P(),
         "wide": P(None, "fsdp"),
         "tall": P("fsdp", None),
         "odd": P(None, "fsdp"),
         "stuck": P(),
     }
-    whole = sharding.state_shardings(leaves, mesh_of(2, 1))
-    assert all(leaf.spec == P() for leaf in whole.values())
+    assert set(specs(leaves, mesh_of(2, 1), rules).values()) == {P()}
+
+
+def test_parameters_of_transformers_are_split_by_name_and_moments_with_them():
+    block = {
+        "self_attention": {"qkv": abstract(kernel=(256, 768)), "out": abstract(kernel=(256, 256))},
+        "mlp": {"in": abstract(kernel=(256, 2048)), "out": abstract(kernel=(1024, 256))},
+    }
+    params = {"blocks_0": block, "position": jax.ShapeDtypeStruct((1024, 256), jnp.float32)}
+    params |= abstract(head=(3, 512, 256), code_embedding=(3, 511, 256))
+    leaves = {"params": params, "opt_state": optax.adamw(1e-3).init(params)}
+    mesh = jax.sharding.AbstractMesh((2, 2, 2), sharding.AXES)
+    found = specs(leaves, mesh, presets.MESH_RULES["transformer"])
+    wanted = {
+        "blocks_0/self_attention/qkv/kernel": P("fsdp", "tensor"),
+        "blocks_0/self_attention/out/kernel": P("tensor", "fsdp"),
+        "blocks_0/mlp/in/kernel": P("fsdp", "tensor"),
+        "blocks_0/mlp/out/kernel": P("tensor", "fsdp"),
+        "position": P(("fsdp", "tensor"), None),
+        "head": P(None, "tensor", "fsdp"),
+        "code_embedding": P(None, None, "fsdp"),  # 511 codes cannot be shared by two
+    }
+    for name, spec in wanted.items():
+        for place in ("params", "opt_state/0/mu", "opt_state/0/nu"):
+            assert found.pop(f"{place}/{name}") == spec
+    assert set(found.values()) == {P()}
 
 
 @pytest.mark.parametrize(("data", "fsdp"), [(2, 1), (1, 2)])
@@ -107,21 +141,22 @@ def stage2_task(tmp_path):
 
 def first_step(task, mesh, batch):
     """The state after `init` on `mesh`, the state after one step, its metrics."""
-    with jax.set_mesh(mesh):
+    rules = task.config.mesh.rules
+    with sharding.placed(mesh, rules):
         key = jax.random.key(3)
         shapes = jax.eval_shape(task.init, key, batch)
-        shardings = sharding.state_shardings(shapes, mesh)
+        shardings = sharding.state_shardings(shapes, mesh, rules)
         frozen = task.load_frozen()
-        frozen_shardings = sharding.state_shardings(jax.eval_shape(lambda: frozen), mesh)
+        frozen_shardings = sharding.state_shardings(jax.eval_shape(lambda: frozen), mesh, rules)
         state = jax.jit(task.init, out_shardings=shardings)(key, batch)
         jax.tree.map(assert_placed, state, shardings)
         step = jax.jit(
             task.step,
-            in_shardings=(shardings, frozen_shardings, sharding.batch_sharding(mesh), None),
+            in_shardings=(shardings, frozen_shardings, sharding.batch_sharding(mesh, rules), None),
             out_shardings=(shardings, sharding.replicated(mesh)),
         )
         frozen = jax.device_put(frozen, frozen_shardings)
-        after, metrics = step(state, frozen, sharding.put_batch(batch, mesh), key)
+        after, metrics = step(state, frozen, sharding.put_batch(batch, mesh, rules), key)
         jax.tree.map(assert_placed, after, shardings)
     return jax.device_get(state), jax.device_get(after), jax.device_get(metrics)
 
@@ -156,11 +191,13 @@ def test_the_first_step_is_the_same_on_every_mesh(make, tmp_path, monkeypatch):
     shapes = jax.eval_shape(task.init, jax.random.key(3), batch)
     split = [
         leaf.spec != P()
-        for leaf in jax.tree.leaves(sharding.state_shardings(shapes, mesh_of(1, 2)))
+        for leaf in jax.tree.leaves(
+            sharding.state_shardings(shapes, mesh_of(1, 2), task.config.mesh.rules)
+        )
     ]
     assert sum(split) > len(split) / 4  # the split that is compared is a real one
 
-    for mesh in (mesh_of(2, 1), mesh_of(1, 2)):
+    for mesh in (mesh_of(2, 1), mesh_of(1, 2), mesh_of(1, 1, 2)):
         other_state, other_after, other_metrics = run(mesh)
         assert_close(other_state, state)
         for name, value in metrics.items():

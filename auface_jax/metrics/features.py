@@ -84,7 +84,7 @@ def extract(
       ValueError: no images, images of different shapes, or a `batch_size` that does not divide.
     """
     if mesh is None:
-        mesh = sharding.make_mesh(ml_collections.ConfigDict({"fsdp": 1}))
+        mesh = sharding.make_mesh(ml_collections.ConfigDict({"fsdp": 1, "tensor": 1}))
     sharding.check_batch_size(batch_size, mesh)
     weights = jax.device_put(weights, sharding.replicated(mesh))
     results = []

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float
 
-from auface_jax.models.layers import Dtype, RMSNorm
+from auface_jax.models.layers import Dtype, FusedDense, RMSNorm
 
 
 class AUCrossAttention(nn.Module):
@@ -33,11 +33,11 @@ class AUCrossAttention(nn.Module):
             RMSNorm(dtype=self.dtype, name="text_norm")(text)
         )
         structure = RMSNorm(dtype=self.dtype, name="structure_norm")(structure)
-        key_value = nn.Dense(2 * width, use_bias=False, dtype=self.dtype, name="key_value")(
+        key_value = FusedDense(2, width, axis="heads", dtype=self.dtype, name="key_value")(
             structure
         )
         q = einops.rearrange(query, "b l (h c) -> b l h c", h=self.heads)
-        k, v = einops.rearrange(key_value, "b s (t h c) -> t b s h c", t=2, h=self.heads)
+        k, v = einops.rearrange(key_value, "b s t (h c) -> t b s h c", h=self.heads)
         # Written out, because the maps themselves are an output (drawn over the face).
         scores = jnp.einsum("blhc,bshc->bhls", q, k, preferred_element_type=jnp.float32)
         scores = jnp.where(structure_mask[:, None, None], scores * q.shape[-1] ** -0.5, -1e9)

@@ -72,6 +72,7 @@ class Block(nn.Module):
         return text, self.reference_attention.keys_values(context.reference)
 
     def __call__(self, x: Float[Array, "B T D"], keys_values, context: Context):
+        x = nn.with_logical_constraint(x, ("batch", None, None))
         x = x + self.self_attention(self.self_norm(x))
         text, reference = keys_values
         h = self.cross_norm(x)
@@ -181,12 +182,9 @@ class MaskGIT(nn.Module):
                 above = self._embed(self.level_embedding[:level], codes[..., :level]).sum(2)
                 x = x + above.astype(self.dtype)
             x = x + self.level_mlps[level](self.level_norms[level](x))
-        logits = jnp.einsum(
-            "bnd,kd->bnk",
-            x,
-            self.heads_out[level].astype(self.dtype),
-            preferred_element_type=jnp.float32,
-        )
+        head = self.heads_out[level].astype(self.dtype)
+        head = nn.with_logical_constraint(head, ("vocab", None))
+        logits = jnp.einsum("bnd,kd->bnk", x, head, preferred_element_type=jnp.float32)
         return logits + self.heads_bias[level]
 
     def __call__(
@@ -205,5 +203,6 @@ class MaskGIT(nn.Module):
         return context.replace(reference=context.reference + self.position.astype(self.dtype))
 
     def _embed(self, table: Float[Array, "q K D"], codes: Int[Array, "B N q"]):
+        table = nn.with_logical_constraint(table, (None, "vocab", None))
         levels = jnp.arange(table.shape[0])
-        return table[levels, codes]  # [B, N, q, D]
+        return nn.with_logical_constraint(table[levels, codes], ("batch", None, None, None))
