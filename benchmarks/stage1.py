@@ -1,0 +1,330 @@
+"""Stage I: its quantiser, a step of generator and discriminator, and the memory of a preset.
+
+    python benchmarks/stage1.py
+    python benchmarks/stage1.py --peers BENCH_PEERS.py
+    python benchmarks/stage1.py --memory paper
+
+One line of JSON an entry. A rate is items over the median seconds of its rounds, which go around
+all entries, so that what else the machine does troubles each alike; memory is XLA's account of the
+compiled program, arguments included. `--peers` names a program that measures other packages at the
+same shapes (options `--only a,b --json FILE`); it runs before and after, and the ratios follow: of
+a step `times_as_fast` at equal FLOPs of the autoencoder's forward pass, and a FLOP executed.
+"""
+
+import argparse
+import functools
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from auface_jax import pictures
+from auface_jax.loss_networks import LossNetwork, unit_nodes, vgg_features
+from auface_jax.models import quantizer
+from auface_jax.pretrained import vgg
+from auface_jax.run_config import load_config_file
+from auface_jax.state import parameter_count
+from auface_jax.tasks.au_image import build_recognizer
+from auface_jax.tasks.vqgan import VQGANTask
+
+CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
+MEBIBYTE = 2**20
+FLOOR = 0.25  # seconds that a round of an entry takes at least
+
+# The entries of the peers' program that each of ours is compared with.
+PEERS = {
+    "quantizer_8x1024": "b/rvq eval 8x1024",
+    "quantizer_8x8192": "b/rvq eval 8x8192",
+    "quantizer_ema_8x1024": "b/rvq train+EMA 8x1024",
+    "quantizer_ema_8x8192": "b/rvq train+EMA 8x8192",
+}
+PEER_GENERATOR = "a/vqgan gen step L3 LFQ8192"
+PEER_DISCRIMINATOR = "a/vqgan discr step no GP L3 LFQ8192"
+PEER_BOTH = "a/vqgan gen+discr L3 LFQ8192"
+PEER_FORWARD = "a/vqgan fwd L3 LFQ8192"
+
+
+class SmallPerceptual(nn.Module):
+    """As large as what stands for VGG16 in the peers' program: four convolutions of stride 2."""
+
+    @nn.compact
+    def __call__(self, image):
+        for channels in (64, 128, 256, 256):
+            image = nn.relu(nn.Conv(channels, (3, 3), strides=(2, 2))(image))
+        return image.reshape(len(image), -1)
+
+
+class PeersTask(VQGANTask):
+    """Stage I with that network in place of VGG16."""
+
+    @functools.cached_property
+    def loss_networks(self):
+        module = SmallPerceptual()
+        variables = module.init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
+        return {"perceptual": LossNetwork("small", module.apply, variables, "")}
+
+
+class AbstractTask(VQGANTask):
+    """Stage I with the paper's networks as shapes: memory needs no weights."""
+
+    @functools.cached_property
+    def loss_networks(self):
+        c, networks, key = self.config, {}, jax.random.key(0)
+        if c.loss.perceptual:
+            module = vgg.VGG16()
+            image = jnp.zeros((1, c.model.image_size, c.model.image_size, 3))
+            variables = jax.eval_shape(module.init, key, image)
+            networks["perceptual"] = LossNetwork("", vgg_features(module), variables, "")
+        if c.loss.anatomical:
+            other = load_config_file(CONFIGS / "au_image_loss.py", c.preset)
+            module = build_recognizer(other.model, 2)
+            image = jnp.zeros((1, other.model.crop, other.model.crop, 3))
+            variables = jax.eval_shape(module.init, key, image)
+            nodes = unit_nodes(module, other.data.size, other.model.crop)
+            networks["anatomical"] = LossNetwork("", nodes, variables, "")
+        return networks
+
+
+def stage1_config(preset: str) -> ConfigDict:
+    return load_config_file(CONFIGS / "stage1.py", preset).unlock()
+
+
+def peers_config() -> ConfigDict:
+    """64 px, batches of 16, every part of the GAN at work."""
+    config = stage1_config("quickstart")
+    config.model.update({"channels": (48, 96, 192), "patch": 2, "levels": 1, "codes": 8192})
+    config.model.patch_skip = False
+    config.loss.update({"l2": 0.0, "gradient": 0.0, "perceptual": 1.0})
+    config.gan.weight = 0.1
+    config.optimizer.muon = 0.0
+    config.discriminator.update({"channels": 64, "num_layers": 3})
+    config.init_examples = 128
+    return config
+
+
+# --- Entries: a name, how many items a call has, a function to call ------------------------------
+
+
+class Entry:
+    """A compiled program with its arguments; calling it runs it once, to the end."""
+
+    def __init__(
+        self, name, function, arguments, *, items, unit, gflop=0.0, forward_gflop=0.0, carried=0
+    ):
+        began = time.perf_counter()
+        lowered = jax.jit(function, donate_argnums=tuple(range(carried))).lower(*arguments)
+        self.compiled = lowered.compile()
+        self.compile_seconds = time.perf_counter() - began
+        self.name, self.items, self.unit = name, items, unit
+        # What is donated must be nobody else's.
+        copies = [jax.tree.map(jnp.copy, argument) for argument in arguments[:carried]]
+        self.arguments, self.carried = [*copies, *arguments[carried:]], carried
+        self.forward_gflop = forward_gflop
+        # Loops are counted once in XLA's account, so the quantiser's work is worked out.
+        self.gflop = gflop or self.compiled.cost_analysis()["flops"] / 1e9
+        self.rounds = []
+        self.calls = max(1, round(FLOOR / self.timed(1)))
+
+    def timed(self, calls: int) -> float:
+        began = time.perf_counter()
+        for _ in range(calls):
+            out = jax.block_until_ready(self.compiled(*self.arguments))
+            if self.carried:  # what was donated comes back first
+                self.arguments[0] = out[0]
+        return (time.perf_counter() - began) / calls
+
+    def measure(self) -> None:
+        self.rounds.append(self.timed(self.calls))
+
+    def result(self) -> dict:
+        seconds = statistics.median(self.rounds)
+        return {
+            "entry": self.name,
+            f"{self.unit}_per_second": round(self.items / seconds, 1),
+            "seconds": round(seconds, 5),
+            "fastest_seconds": round(min(self.rounds), 5),
+            "gflop": round(self.gflop, 1),
+            "autoencoder_gflop": round(self.forward_gflop, 1),
+            "gflop_per_second": round(self.gflop / seconds, 1),
+            "memory_mebibytes": round(sum(memory(self.compiled).values()), 1),
+            "compile_seconds": round(self.compile_seconds, 1),
+        }
+
+
+def memory(compiled) -> dict[str, float]:
+    """XLA's account in MiB: arguments, results that replace no argument, all in between."""
+    account = compiled.memory_analysis()
+    return {
+        "arguments": account.argument_size_in_bytes / MEBIBYTE,
+        "results": (account.output_size_in_bytes - account.alias_size_in_bytes) / MEBIBYTE,
+        "temporaries": account.temp_size_in_bytes / MEBIBYTE,
+    }
+
+
+def quantizer_entries() -> list[Entry]:
+    """16 maps of 16 x 16 vectors 256 wide, eight levels."""
+    entries, rng = [], np.random.default_rng(0)
+    z = jnp.asarray(rng.normal(size=(16, 16, 16, 256)), jnp.float32)
+    for codes in (1024, 8192):
+        books = jnp.asarray(rng.normal(size=(8, codes, 256)), jnp.float32)
+        counts = jnp.full((8, codes), 1 / codes)
+        codebooks = quantizer.Codebooks(books, counts, books * counts[..., None])
+        gflop = 2 * 4096 * codes * 256 * 8 / 1e9
+
+        def evaluate(codebooks, z):
+            ids, partial_sums = quantizer.quantize(codebooks, z)
+            return ids, partial_sums[-1]
+
+        def train(codebooks, z, rng):
+            def loss(z):
+                quantized = quantizer.quantize_batch(codebooks, z)
+                z_q = quantizer.straight_through(z, quantized.vectors)
+                return z_q.sum() + quantized.commitment(z), quantized.ids
+
+            (_, ids), gradient = jax.value_and_grad(loss, has_aux=True)(z)
+            options = {"decay": 0.8, "restart_below": 0.0}
+            return quantizer.update(codebooks, z, ids, rng, **options), gradient
+
+        shape = f"8x{codes}"
+        common = {"items": 4096, "unit": "vectors", "gflop": gflop}
+        entries.append(Entry(f"quantizer_{shape}", evaluate, (codebooks, z), **common))
+        arguments = (codebooks, z, jax.random.key(0))
+        entries.append(Entry(f"quantizer_ema_{shape}", train, arguments, carried=1, **common))
+    return entries
+
+
+def autoencode(vqgan, weights, image):
+    return vqgan.decode(weights, vqgan.encode(weights, pictures.to_float(image)))
+
+
+def step_entries() -> list[Entry]:
+    """Whole steps: of the quickstart, and of generator and discriminator at the peers' shape."""
+    entries = []
+    for name, task in (
+        ("step_quickstart", VQGANTask(stage1_config("quickstart"), 1_000)),
+        ("step_peers", PeersTask(peers_config(), 1_000)),
+    ):
+        c = task.config
+        size = c.model.image_size
+        rng = np.random.default_rng(0)
+        image = rng.integers(0, 256, (c.init_examples, size, size, 3), dtype=np.uint8)
+        state = jax.jit(task.init)(jax.random.key(0), {"image": image})
+        batch = {"image": image[: c.batch_size]}
+        arguments = (state, task.load_frozen(), batch, jax.random.key(1))
+        common = {"items": c.batch_size, "unit": "images", "carried": 1}
+        forward = jax.jit(functools.partial(autoencode, task.vqgan))
+        account = forward.lower(task.export(state), batch["image"]).cost_analysis()
+        entries.append(
+            Entry(name, task.step, arguments, forward_gflop=account["flops"] / 1e9, **common)
+        )
+    return entries
+
+
+def preset_memory(preset: str) -> dict:
+    """The memory of a preset's step, compiled for this machine and not run."""
+    task = AbstractTask(stage1_config(preset), 1_000)
+    c = task.config
+    size = c.model.image_size
+    images = lambda count: {  # noqa: E731
+        "image": jax.ShapeDtypeStruct((count, size, size, 3), jnp.uint8)
+    }
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    state = jax.eval_shape(task.init, key, images(c.init_examples))
+    frozen = {name: network.variables for name, network in task.loss_networks.items()}
+    began = time.perf_counter()
+    lowered = jax.jit(task.step, donate_argnums=0).lower(state, frozen, images(c.batch_size), key)
+    account = memory(lowered.compile())
+    return {
+        "entry": f"memory_{preset}",
+        "platform": jax.default_backend(),
+        "images_a_step": c.batch_size,
+        "images_at_a_time": c.batch_size // c.accumulate,
+        "parameters": {name: parameter_count(tree) for name, tree in state.params.items()},
+        "frozen_parameters": parameter_count(frozen),
+        "tokens": task.vqgan.grid**2 * task.vqgan.levels,
+        **{f"{name}_mebibytes": round(value) for name, value in account.items()},
+        "total_gibibytes": round(sum(account.values()) / 1024, 2),
+        "compile_seconds": round(time.perf_counter() - began, 1),
+    }
+
+
+def run_peers(program: str) -> dict[str, dict]:
+    """The peers' results by name."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = pathlib.Path(folder, "peers.json")
+        command = [sys.executable, program, "--only", "a,b", "--json", str(out)]
+        subprocess.run(command, check=True, stdout=sys.stderr)
+        return {row["name"]: row for row in json.loads(out.read_text())["results"]}
+
+
+def compare(results: dict[str, dict], runs: list[dict[str, dict]]) -> list[dict]:
+    """How many times as fast as the peers' we are, by the means of their medians."""
+
+    def peer(name: str, field: str) -> float:
+        return statistics.mean(run[name][field] for run in runs)
+
+    lines = []
+    for ours, theirs in PEERS.items():
+        if ours in results:
+            ratio = peer(theirs, "median_s") / results[ours]["seconds"]
+            lines.append({"entry": ours, "peer": theirs, "times_as_fast": round(ratio, 2)})
+    if "step_peers" in results:
+        ours = results["step_peers"]
+        executed = peer(PEER_GENERATOR, "gflop") + peer(PEER_DISCRIMINATOR, "gflop")
+        without = peer(PEER_GENERATOR, "median_s") + peer(PEER_DISCRIMINATOR, "median_s")
+        forward = peer(PEER_FORWARD, "gflop")
+        shipped = peer(PEER_BOTH, "median_s")
+        for name, seconds in (("as shipped", shipped), ("without its penalty", without)):
+            faster = seconds / ours["seconds"]
+            lines.append(
+                {
+                    "entry": "step_peers",
+                    "peer": name,
+                    "peer_autoencoder_gflop": round(forward, 1),
+                    "times_as_fast": round(faster * ours["autoencoder_gflop"] / forward, 2),
+                    "peer_gflop": round(executed, 1),
+                    "times_as_fast_a_flop": round(faster * ours["gflop"] / executed, 2),
+                }
+            )
+    return lines
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python benchmarks/stage1.py", description=__doc__.split("\n\n")[0]
+    )
+    parser.add_argument("--only", choices=("quantizer", "step"), help="some of the entries")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--peers", metavar="FILE", help="a program to measure other packages")
+    parser.add_argument("--memory", metavar="PRESET", help="of a preset's step, and nothing else")
+    options = parser.parse_args(arguments)
+    if options.memory:
+        print(json.dumps(preset_memory(options.memory)))
+        return
+    jax.config.update("jax_enable_compilation_cache", False)
+    runs = [run_peers(options.peers)] if options.peers else []
+    entries = quantizer_entries() if options.only != "step" else []
+    entries += step_entries() if options.only != "quantizer" else []
+    for _ in range(options.rounds):
+        for entry in entries:
+            entry.measure()
+    results = {entry.name: entry.result() for entry in entries}
+    for result in results.values():
+        print(json.dumps(result), flush=True)
+    if options.peers:
+        runs.append(run_peers(options.peers))
+        for line in compare(results, runs):
+            print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()
