@@ -5,11 +5,12 @@
     python benchmarks/pipeline.py --memory-minutes 10
 
 Rounds alternate between the pipeline and the decoder alone (Pillow, bytes in memory to an array),
-on equally many images and threads, so that whatever else the machine does troubles both. Each is
-given by the wall clock and by the processor time of this process, which other programs cannot
-take; a ratio to `decode` is the median over the rounds. `pipeline` reads the set as if it had
-300,000 records, all of which are decoded each time; `kept` is the pipeline on the set as it is,
-which decodes a small one once.
+on equally many images and threads, so that whatever else the machine does troubles both. A round
+of the pipeline begins with its buffer full and ends when it is full again, so that all its work
+is in its own time. Each is given by the wall clock and by the processor time of this process,
+which other programs cannot take; a ratio to `decode` is the median over the rounds. `pipeline`
+reads the set as if it had 300,000 records, all of which are decoded each time; `kept` is the
+pipeline on the set as it is, which decodes a small one once.
 """
 
 import argparse
@@ -21,7 +22,9 @@ import pathlib
 import resource
 import statistics
 import sys
+import threading
 import time
+from unittest import mock
 
 import numpy as np
 from PIL import Image
@@ -67,30 +70,39 @@ def measure(directory: pathlib.Path, *, images: int, rounds: int, batch_size: in
     size = records.info["size"]
 
     began = time.perf_counter()
-    kept = open_pipeline(directory, size, batch_size)
+    kept, stream = open_pipeline(directory, size, batch_size)
     next(kept)
     start_up = time.perf_counter() - began
-    iterators = {"pipeline": open_pipeline(directory, size, batch_size, large=True), "kept": kept}
+    iterators = {
+        "pipeline": open_pipeline(directory, size, batch_size, large=True),
+        "kept": (kept, stream),
+    }
 
     order = np.random.default_rng(0).permutation(len(records))[:images].tolist()
     encoded = [record.image for record in map(records.__getitem__, order)]
     encoded = list(itertools.islice(itertools.cycle(encoded), images))
     steps = images // batch_size
 
-    def run(iterator) -> None:
-        # What was made ahead before counts as much as what is made ahead at the end.
+    def run(iterator, stream, steps=steps) -> None:
+        full = stream.made + steps
         for _ in range(steps):
             next(iterator)
+        while stream.made < full:
+            time.sleep(0.0005)
 
     took = {name: [] for name in ("decode", *iterators)}
     with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
-        run(iterators["pipeline"])  # references, sentences and file caches are warm from here on
-        for _ in range(4 * len(records) // batch_size + 1):
-            next(kept)  # four epochs, which decode most pictures in both directions
+        for iterator, stream in iterators.values():
+            next(iterator)
+            wait_until_full(stream)
+        # References, sentences and file caches are warm from here on, and four epochs decode most
+        # of the pictures that are kept in both directions.
+        run(*iterators["pipeline"])
+        run(*iterators["kept"], 4 * len(records) // batch_size + 1)
         for _ in range(rounds):
             took["decode"].append(timed(bare_decode, encoded[: steps * batch_size], pool))
             for name, iterator in iterators.items():
-                took[name].append(timed(run, iterator))
+                took[name].append(timed(run, *iterator))
 
     result = {"size": size, "format": Image.open(io.BytesIO(encoded[0])).format, "images": images}
     result["start_up_seconds"] = round(start_up, 2)
@@ -108,39 +120,64 @@ def measure(directory: pathlib.Path, *, images: int, rounds: int, batch_size: in
 
 
 class Repeated(ShardReader):
-    """A split again and again, as large as the paper's: too large to be kept.
+    """A split again and again, as large as the paper's: too large to be kept."""
 
-    The order is drawn as in a set so large, which Grain does in 5 us an example; in a set of a few
-    hundred records it takes 100.
-    """
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self._number = super().__len__()
 
     def __len__(self) -> int:
         return 300_000
 
     def decode(self, index, data):
-        return super().decode(index % super().__len__(), data)
+        return super().decode(index % self._number, data)
 
     def read(self, indices):
-        return super().read([index % super(Repeated, self).__len__() for index in indices])
+        return super().read([index % self._number for index in indices])
+
+
+class Counted(pipeline._Stream):
+    """A stream that counts the batches it has made."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.made, self._counting = 0, threading.Lock()
+
+    def __getitem__(self, number):
+        batch = super().__getitem__(number)
+        with self._counting:
+            self.made += 1
+        return batch
+
+
+def wait_until_full(stream: Counted) -> None:
+    """Returns when a second long nothing was made ahead."""
+    made = -1
+    while made < stream.made:
+        made = stream.made
+        time.sleep(1)
 
 
 def open_pipeline(directory: pathlib.Path, size: int, batch_size: int, *, large: bool = False):
-    """The iterator of training, on the set as it is or as if it were large."""
-    reader = pipeline.ShardReader
-    if large:
-        pipeline.ShardReader = Repeated
-    try:
-        return pipeline.training_iterator(
+    """The iterator of training, on the set as it is or as if it were large, and its stream."""
+    streams = []
+
+    def stream(*arguments, **options) -> Counted:
+        streams.append(Counted(*arguments, **options))
+        return streams[0]
+
+    reader = Repeated if large else ShardReader
+    with mock.patch.multiple(pipeline, ShardReader=reader, _Stream=stream):
+        iterator = pipeline.training_iterator(
             directory, batch_size, 0, load_tokenizer(), (128, 256, 512, 1024), size=size
         )
-    finally:
-        pipeline.ShardReader = reader
+    return iterator, streams[0]
 
 
 def watch_memory(directory: pathlib.Path, *, minutes: float, batch_size: int) -> dict:
     """Resident memory while pictures are decoded into batches, in MiB, at ten times."""
     size = ShardReader(directory, "train").info["size"]
-    iterator = open_pipeline(directory, size, batch_size, large=True)
+    iterator, _ = open_pipeline(directory, size, batch_size, large=True)
     end, seen, steps = time.monotonic() + 60 * minutes, [], 0
     for tenth in range(1, 11):
         while time.monotonic() < end - 60 * minutes * (1 - tenth / 10):

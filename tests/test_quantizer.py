@@ -93,7 +93,7 @@ def test_a_batch_in_blocks_is_the_batch_at_once(block, monkeypatch):
         z_q = quantizer.straight_through(z, quantized)
         return 0.25 * commitment + jnp.vdot(z_q, pull), (ids, quantized, commitment)
 
-    monkeypatch.setattr(quantizer, "BLOCK_VECTORS", block)
+    monkeypatch.setattr(quantizer, "BLOCK_BYTES", block * Q * C * 4)
     graded = functools.partial(jax.value_and_grad, argnums=1, has_aux=True)
     (_, outputs), gradient = jax.jit(graded(loss), static_argnums=0)(in_blocks, z)
     (_, wanted), wanted_gradient = graded(loss)(at_once, z)
@@ -193,7 +193,7 @@ def test_levels_of_coarser_maps(monkeypatch):
     # Decoding needs not know.
     np.testing.assert_allclose(quantizer.lookup(codebooks, ids), partial[-1], atol=1e-6)
     # In blocks, too.
-    monkeypatch.setattr(quantizer, "BLOCK_VECTORS", 16)
+    monkeypatch.setattr(quantizer, "BLOCK_BYTES", 16 * Q * C * 4)
     quantized = quantizer.quantize_batch(codebooks, z, levels=Q, scales=scales)
     assert quantized.partial_sums is None
     np.testing.assert_array_equal(quantized.ids, ids)

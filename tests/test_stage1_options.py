@@ -72,7 +72,10 @@ def test_a_batch_in_parts_has_the_gradient_of_the_batch_at_once():
 def test_with_the_adversarial_part_it_is_the_mean_of_the_parts_gradients():
     task = task_of(gan=0.5, accumulate=2)
     found, _, metrics = step_of(task)
-    of_part = jax.jit(functools.partial(gradients, task, {}, state=initial_state(), frozen={}))
+    with_adversary = {"adversarial": True, "penalty": False}
+    of_part = jax.jit(
+        functools.partial(gradients, task, {}, state=initial_state(), frozen={}, **with_adversary)
+    )
     parts = [of_part(image=BATCH["image"][start::2]) for start in range(2)]
     wanted, of_losses = (
         jax.tree.map(lambda a, b: (a + b) / 2, parts[0][i], parts[1][i]) for i in (0, 2)
@@ -104,28 +107,27 @@ def test_r1_of_a_linear_discriminator_is_the_square_of_its_weights():
 
 def test_r1_is_lazy_and_makes_up_for_it():
     config = {"weight": 3.0, "every": 4}
-    plain, with_r1 = task_of(gan=0.5), task_of(gan=0.5)
-    with_r1.config.gan.r1.update(config)
+    task = task_of(gan=0.5)
+    task.config.gan.r1.update(config)
+    names = [task.step_name(number) for number in range(1, 10)]
+    assert names == 2 * (3 * ["step"] + ["step_with_penalty"]) + ["step"]
     image = pictures.to_float(BATCH["image"])
 
-    def found(task, step):
-        state = initial_state().replace(step=jnp.int32(step))
-        grads, _, metrics = jax.jit(functools.partial(gradients, task, {}))(
-            state=state, frozen={}, image=BATCH["image"]
+    def found(penalty):
+        options = {"adversarial": True, "penalty": penalty}
+        grads, _, metrics = jax.jit(functools.partial(gradients, task, {}, **options))(
+            state=initial_state(), frozen={}, image=BATCH["image"]
         )
         return grads["discriminator"], metrics
 
-    def penalty(params):
-        discriminate = lambda x: with_r1.discriminator.apply({"params": params}, x)  # noqa: E731
+    def r1(params):
+        discriminate = lambda x: task.discriminator.apply({"params": params}, x)  # noqa: E731
         return losses.r1_penalty(discriminate, image)
 
-    without, _ = found(plain, 8)
-    resting, metrics = found(with_r1, 7)
-    assert metrics["loss/r1"] == 0
-    assert_close(resting, without)
-    at_work, metrics = found(with_r1, 8)
+    without, _ = found(penalty=False)
+    at_work, metrics = found(penalty=True)
     params = initial_state().params["discriminator"]
-    value, pull = jax.jit(jax.value_and_grad(penalty))(params)
+    value, pull = jax.jit(jax.value_and_grad(r1))(params)
     assert metrics["loss/r1"] == pytest.approx(float(value), rel=1e-4) and value > 0
     wanted = jax.tree.map(lambda a, b: a + 0.5 * 3.0 * 4 * b, without, pull)
     assert_close(at_work, wanted)

@@ -27,9 +27,9 @@ from auface_jax import losses
 # Rows of distances computed at a time: a chunk's [ROWS, K] distances stay in cache on a CPU, and
 # 8,192 codes against 7,680 vectors never materialise as one 240 MiB matrix.
 CHUNK_ROWS = 256
-# Vectors that training quantises at a time: partial sums of 8 levels at 1,024 vectors 256 wide are
-# 8 MiB, those of a whole batch of 30 x 256 would be 60.
-BLOCK_VECTORS = 1024
+# Partial sums that training has at a time: of 8 levels and 512 vectors 256 wide. Those of a whole
+# batch of 30 x 256 vectors would be 60 MiB.
+BLOCK_BYTES = 4 * 2**20
 
 
 @struct.dataclass
@@ -89,22 +89,26 @@ def quantize(
     residual = z.reshape(-1, z.shape[-1]).astype(jnp.float32)  # [M, C]
     levels = levels or len(codebooks.codes)
 
-    def of_level(residual, codes, side=None):
+    def of_level(carry, codes, side=None):
+        residual, total = carry
         cells = residual if side is None else _cells(residual, z.shape, side)
         ids = nearest(cells, codes)
         ids = ids if side is None else _spread(ids, z.shape, side)
-        return residual - codes[ids], (ids, codes[ids])
+        # Summed on the way: `jnp.cumsum` over the levels takes longer than the search on a CPU.
+        residual, total = residual - codes[ids], total + codes[ids]
+        return (residual, total), (ids, total)
 
+    carry = residual, jnp.zeros_like(residual)
     if levels == len(codebooks.codes) and not scales:
-        _, (ids, chosen) = jax.lax.scan(of_level, residual, codebooks.codes)
+        _, (ids, partial_sums) = jax.lax.scan(of_level, carry, codebooks.codes)
     else:
         outputs = []
         for level, side in enumerate(scales or (None,) * levels):
-            residual, output = of_level(residual, codebooks.book(level).codes, side)
+            carry, output = of_level(carry, codebooks.book(level).codes, side)
             outputs.append(output)
-        ids, chosen = (jnp.stack(parts) for parts in zip(*outputs, strict=True))
+        ids, partial_sums = (jnp.stack(parts) for parts in zip(*outputs, strict=True))
     ids = jnp.moveaxis(ids, 0, -1).reshape(*z.shape[:-1], levels)
-    return ids, jnp.cumsum(chosen, axis=0).reshape(levels, *z.shape)
+    return ids, partial_sums.reshape(levels, *z.shape)
 
 
 def _cells(
@@ -148,21 +152,27 @@ class Quantized:
         )  # plus 0, whose gradient is at_z
 
 
-def quantize_batch(codebooks: Codebooks, z: Float[Array, "B h w C"], **structure) -> Quantized:
+def quantize_batch(
+    codebooks: Codebooks,
+    z: Float[Array, "B h w C"],
+    *,
+    levels: int | None = None,
+    scales: tuple[int, ...] = (),
+) -> Quantized:
     """`quantize`, whose arguments it takes, for training.
 
     A large batch is taken some images at a time, and L_commit's gradient along with it: partial
     sums are never held for all vectors at every level.
     """
-    batch, positions = z.shape[0], math.prod(z.shape[1:-1])
-    limit = max(1, BLOCK_VECTORS // positions)
+    batch, levels = len(z), levels or len(codebooks.codes)
+    limit = max(1, BLOCK_BYTES // (levels * math.prod(z.shape[1:]) * 4))
     images = max(n for n in range(1, batch + 1) if batch % n == 0 and n <= limit)
     if images == batch:
-        ids, partial_sums = quantize(codebooks, z, **structure)
+        ids, partial_sums = quantize(codebooks, z, levels=levels, scales=scales)
         return Quantized(ids, partial_sums[-1], partial_sums)
 
     def of_block(z):
-        ids, partial_sums = quantize(codebooks, z, **structure)
+        ids, partial_sums = quantize(codebooks, z, levels=levels, scales=scales)
         return ids, partial_sums[-1], jax.value_and_grad(losses.commitment)(z, partial_sums)
 
     blocks = jax.lax.stop_gradient(z).reshape(-1, images, *z.shape[1:])

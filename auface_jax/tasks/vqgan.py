@@ -131,10 +131,49 @@ class VQGANTask:
         """Fingerprints of `loss_networks`."""
         return {f"{name}{OF_LOSS}": n.fingerprint for name, n in self.loss_networks.items()}
 
+    def step_name(self, number: int) -> str:
+        """The function of step `number`, counted from 1.
+
+        Several programs and not one with conditions: XLA's convolutions on a CPU are about ten
+        times slower inside a conditional.
+        """
+        gan = self.config.gan
+        if gan.weight and number <= gan.start_step:
+            return "step_before_adversary"
+        if gan.weight and gan.r1.weight and number % gan.r1.every == 0:
+            return "step_with_penalty"
+        return "step"
+
     def step(
         self, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
     ) -> tuple[TrainState, dict[str, Array]]:
-        """One update of encoder, decoder, codebooks and, once it has started, discriminator.
+        """One update of encoder, decoder, codebooks and, where there is one, discriminator."""
+        adversarial = self.config.gan.weight > 0
+        return self._update(state, frozen, batch, rng, adversarial=adversarial)
+
+    def step_before_adversary(
+        self, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
+    ) -> tuple[TrainState, dict[str, Array]]:
+        """`step` without the discriminator."""
+        return self._update(state, frozen, batch, rng, adversarial=False)
+
+    def step_with_penalty(
+        self, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
+    ) -> tuple[TrainState, dict[str, Array]]:
+        """`step`, with R1 in the discriminator's loss."""
+        return self._update(state, frozen, batch, rng, adversarial=True, penalty=True)
+
+    def _update(
+        self,
+        state: TrainState,
+        frozen: PyTree,
+        batch: Batch,
+        rng: jax.Array,
+        *,
+        adversarial: bool,
+        penalty: bool = False,
+    ) -> tuple[TrainState, dict[str, Array]]:
+        """One update.
 
         With `config.accumulate` > 1 the batch passes in so many parts, one after the other, and
         the mean of their gradients is descended on. Codebooks follow the whole batch.
@@ -142,7 +181,13 @@ class VQGANTask:
         c = self.config
         parts = c.accumulate
         gradients_of = functools.partial(
-            gradients, self, self.loss_networks, state=state, frozen=frozen
+            gradients,
+            self,
+            self.loss_networks,
+            state=state,
+            frozen=frozen,
+            adversarial=adversarial,
+            penalty=penalty,
         )
         if parts == 1:
             grads, (z, ids), metrics = gradients_of(image=batch["image"])
@@ -153,7 +198,7 @@ class VQGANTask:
                 total = jax.tree.map(lambda t, g: t + g / parts, total, grads)
                 return total, (assigned, metrics)
 
-            names = ("generator", *(["discriminator"] if c.gan.weight else []))
+            names = ("generator", *(["discriminator"] if adversarial else []))
             zeros = jax.tree.map(jnp.zeros_like, {name: state.params[name] for name in names})
             # Every part has rows from all over the batch, and so from every device.
             dealt = batch["image"].reshape(-1, parts, *batch["image"].shape[1:]).swapaxes(0, 1)
@@ -163,19 +208,11 @@ class VQGANTask:
 
         params, opt_state = dict(state.params), dict(state.opt_state)
 
-        def updated(name):
-            updates, new_opt_state = self.optimizers[name].update(
+        for name in grads:
+            updates, opt_state[name] = self.optimizers[name].update(
                 grads[name], state.opt_state[name], state.params[name]
             )
-            return optax.apply_updates(state.params[name], updates), new_opt_state
-
-        params["generator"], opt_state["generator"] = updated("generator")
-        if c.gan.weight:
-            params["discriminator"], opt_state["discriminator"] = jax.lax.cond(
-                state.step >= c.gan.start_step,
-                lambda: updated("discriminator"),
-                lambda: (state.params["discriminator"], state.opt_state["discriminator"]),
-            )
+            params[name] = optax.apply_updates(state.params[name], updates)
         variables = {
             "codebooks": quantizer.update(
                 state.variables["codebooks"],

@@ -57,6 +57,8 @@ def gradients(
     state: TrainState,
     frozen: PyTree,
     image: UInt8[Array, "B H W 3"],
+    adversarial: bool,
+    penalty: bool,
 ) -> tuple[
     PyTree,
     tuple[Float[Array, "B h w C"], Int[Array, "B h w Q"]],
@@ -67,15 +69,16 @@ def gradients(
     Args:
       task: a `tasks.vqgan.VQGANTask`: its config, its networks.
       networks: those of the losses between features; `frozen` has their variables.
+      adversarial: with L_adv and the discriminator's loss.
+      penalty: that loss includes R1.
 
     Returns:
-      gradients like `state.params`, without the discriminator's where `gan.weight` is 0;
+      gradients like `state.params`, of the discriminator only where `adversarial`;
       the vectors before quantisation and their codes;
       metrics.
     """
     c, vqgan, discriminator = task.config, task.vqgan, task.discriminator
     image = pictures.to_float(image)
-    adversarial_on = state.step >= c.gan.start_step
     decode = vqgan.decoder.apply
 
     def of_pixels(reconstruction):
@@ -85,8 +88,8 @@ def gradients(
     def of_features(reconstruction):
         """Weighted sum, and each of them.
 
-        A closed gate multiplies by 0 and spares nothing: XLA's convolutions on a CPU are about
-        ten times slower inside a conditional.
+        A closed gate multiplies by 0 and spares nothing: it opens once, early, and XLA's
+        convolutions on a CPU are about ten times slower inside a conditional.
         """
         parts = feature_losses(networks, frozen, image, reconstruction)
         total = 0.0
@@ -118,9 +121,6 @@ def gradients(
         adaptive = jnp.clip(norm_pixels / (norm_adversarial + 1e-4), 0.0, 1e4)
         return value, c.gan.weight * adaptive, c.gan.weight * adaptive * at_image
 
-    def no_pull(reconstruction, features, params, pulls):
-        return jnp.zeros(()), jnp.zeros(()), jnp.zeros_like(reconstruction)
-
     def generator_loss(params):
         z = vqgan.encoder.apply({"params": params["encoder"]}, image)
         codebooks = state.variables["codebooks"]
@@ -143,17 +143,14 @@ def gradients(
             value += total
             parts |= feature_parts
             pulls.append(at_image)
-        if c.gan.weight:
-            adversarial, weight, pull = jax.lax.cond(
-                adversarial_on,
-                adversarial_pull,
-                no_pull,
-                *jax.lax.stop_gradient((reconstruction, features, params, pulls)),
+        if adversarial:
+            l_adv, weight, pull = adversarial_pull(
+                *jax.lax.stop_gradient((reconstruction, features, params, pulls))
             )
             # Its value is not L_adv, as above; its gradient is λ times L_adv's.
             loss += jnp.vdot(pull, reconstruction)
-            value += weight * adversarial
-            parts |= {"adversarial": adversarial, "adversarial_weight": weight}
+            value += weight * l_adv
+            parts |= {"adversarial": l_adv, "adversarial_weight": weight}
         return loss, (value, parts, (z, quantized.ids), reconstruction)
 
     of_generator, (value, parts, assigned, reconstruction) = jax.grad(generator_loss, has_aux=True)(
@@ -172,22 +169,15 @@ def gradients(
             "logits_real": real.mean(),
             "logits_fake": fake.mean(),
         }
-        if c.gan.r1.weight:
-            parts["r1"] = jax.lax.cond(
-                state.step % c.gan.r1.every == 0,
-                lambda: losses.r1_penalty(discriminate, image),
-                lambda: jnp.zeros(()),
-            )
+        if penalty:
+            parts["r1"] = losses.r1_penalty(discriminate, image)
             # Lazily, in one step of several, and so many times as strong.
             loss += 0.5 * c.gan.r1.weight * c.gan.r1.every * parts["r1"]
         return loss, parts
 
-    if c.gan.weight:
-        of_discriminator = jax.grad(discriminator_loss, has_aux=True)
-        arguments = state.params["discriminator"], jax.lax.stop_gradient(reconstruction)
-        nothing = jax.tree.map(jnp.zeros_like, jax.eval_shape(of_discriminator, *arguments))
-        grads["discriminator"], discriminator_parts = jax.lax.cond(
-            adversarial_on, of_discriminator, lambda *_: nothing, *arguments
+    if adversarial:
+        grads["discriminator"], discriminator_parts = jax.grad(discriminator_loss, has_aux=True)(
+            state.params["discriminator"], jax.lax.stop_gradient(reconstruction)
         )
         parts |= discriminator_parts
     if "anatomical_gate" in state.variables:
