@@ -9,7 +9,8 @@ Reading order, which is the order data flows in:
     metrics       figures by which faces are judged
     masking, losses, loss_networks, gate, decode
                   the mathematics between the networks
-    distributed, sharding, state, checkpoints, interrupts, guard, log, profiling, run_config
+    distributed, sharding, state, checkpoints, json_files, interrupts, guard, log, profiling,
+    run_config
                   what a run is made of
     pictures, batching, presets
                   what several of the rest use

@@ -49,7 +49,7 @@ def get_config(preset: str = "") -> ConfigDict:
             "data": presets.data_config(preset),
             "mesh": presets.mesh_config("transformer"),
             "seed": 0,
-            "num_steps": 1_250,
+            "num_steps": 1_350,
             "batch_size": 16,
             "model": {
                 "text_encoder": {

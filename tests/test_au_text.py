@@ -1,5 +1,6 @@
 """The text recogniser: its batches, its perceptron, frozen encoders, runs, and what it reads."""
 
+import dataclasses
 import itertools
 
 import jax
@@ -65,6 +66,17 @@ def test_without_paraphrase_every_row_has_five_texts_of_ours_and_no_more(data):
     labels, text = first["labels"][0], TOKENIZER.decode(first["text_tokens"][0])
     choices = [dictionary.constructs[name] for name in facs.constructs(labels)]
     assert any(text.startswith(start) for start in (choices or [dictionary.neutral])[0])
+
+
+def test_another_dictionary_s_words_are_those_that_are_read(data):
+    own = facs.load_dictionary()
+    constructs = {name: [f"Satz {n} zu {name}" for n in range(5)] for name in own.constructs}
+    other = dataclasses.replace(own, constructs=constructs, neutral=["nichts"] * 5)
+    batch = next(stream(data, paraphrased=0.0, dictionary=other))
+    for labels, row in zip(batch["labels"], batch["text_tokens"], strict=True):
+        said = TOKENIZER.decode(row)
+        names = facs.constructs(labels)
+        assert all(f"zu {name}" in said for name in names) if names else said == "nichts"
 
 
 def test_paraphrases_differ_from_epoch_to_epoch(data):
