@@ -5,10 +5,11 @@ PYTEST_ARGS ?= -n 2 --dist loadfile
 PY := .venv/bin/python
 SETUP := .venv/.set-up
 
-.PHONY: help quickstart test test-parity parity-table beam-env test-beam lint format audit licences clean
+.PHONY: help quickstart reproduce test test-parity parity-table beam-env test-beam lint format audit licences clean
 
 help:
 	@echo "make quickstart   train both stages on open faces on this machine and draw a sample sheet"
+	@echo "make reproduce    the paper's tables on open faces, in some hours: docs/reproduction.md"
 	@echo "make test         run the tests"
 	@echo "make test-parity  install torch and the originals and run the tests that compare with them"
 	@echo "make parity-table run those again and write what they measure into docs/evaluation.md"
@@ -22,10 +23,14 @@ help:
 # Huge pages spare XLA a page fault for every 4 KiB of every temporary buffer it allocates; a C
 # library that does not know the setting ignores it. Small convolutions run about 15 % faster through
 # Eigen than through YNNPACK, XLA's choice on a CPU.
+FAST := GLIBC_TUNABLES=glibc.malloc.hugetlb=1 \
+	XLA_FLAGS="--xla_cpu_experimental_ynn_fusion_type= $$XLA_FLAGS"
+
 quickstart: $(SETUP)
-	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 \
-		XLA_FLAGS="--xla_cpu_experimental_ynn_fusion_type= $$XLA_FLAGS" $(PY) -m auface_jax.train \
-		--config configs/stage2.py:quickstart $(ARGS)
+	$(FAST) $(PY) -m auface_jax.train --config configs/stage2.py:quickstart $(ARGS)
+
+reproduce: $(SETUP)
+	$(FAST) $(PY) -m auface_jax.reproduce --tables 2,5,6 --preset quickstart --figures $(ARGS)
 
 test: $(SETUP)
 	$(PY) -m pytest $(PYTEST_ARGS)
