@@ -202,6 +202,22 @@ def random_stage1():
     return vqgan, {"params": params, "codebooks": books}
 
 
+def random_state(task, batch, *, seed=0):
+    """A state as `task.init` shapes it: random parameters, their own averages, and zeros.
+
+    For laws that hold at any weights: compiling an initialisation costs as much as the step.
+    """
+    state = jax.eval_shape(task.init, jax.random.key(0), batch)
+    rng = np.random.default_rng(seed)
+
+    def drawn(leaf):
+        return rng.normal(0, 0.1, leaf.shape).astype(leaf.dtype)
+
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), state)
+    params = jax.tree.map(drawn, state.params)
+    return zeros.replace(params=params, ema_params=params)
+
+
 class Killed(Exception):
     """Stands for a kill in `killed_at`."""
 
