@@ -105,7 +105,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--teacher", required=True, metavar="RUN", help="recogniser for losses")
     parser.add_argument("--scorer", required=True, metavar="RUN", help="recogniser for scores")
     parser.add_argument("--rows", nargs="+", choices=VARIANTS, default=list(VARIANTS))
-    for name, weight in (("perceptual", 0.1), ("gan", 0.1), ("anatomical", 0.03)):
+    for name, weight in (("perceptual", 0.1), ("gan", 0.1), ("anatomical", 0.015)):
         parser.add_argument(f"--{name}", type=float, default=weight, help=f"weight ({weight})")
     parser.add_argument("--images", type=int, default=256, help="held-out pictures")
     parser.add_argument("options", nargs="*", help="for every training, after --: --config.LEAF=…")
