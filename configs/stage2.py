@@ -29,7 +29,7 @@ ABLATIONS = {
     "no_face": {"tokens": ()},  # without all three
 }
 # Weight of Stage I's anatomical loss where it is switched on: it then pulls as hard as L_recon.
-ANATOMICAL = 0.03
+ANATOMICAL = 0.015
 WEIGHTS = {  # of `paper`, as pretrained.convert writes them
     "text_weights": "weights/t5-large",
     "structure_weights": "weights/clip-vit-large-patch14",
