@@ -28,7 +28,7 @@ ABLATIONS = {
     "no_reference": {"tokens": ("appearance", "structure")},  # without T_V
     "no_face": {"tokens": ()},  # without all three
 }
-# Weight of Stage I's anatomical loss where it is switched on: it then pulls as hard as L_recon.
+# Weight of Stage I's anatomical loss where it is switched on: as `paper` has it.
 ANATOMICAL = 0.015
 WEIGHTS = {  # of `paper`, as pretrained.convert writes them
     "text_weights": "weights/t5-large",
