@@ -2,6 +2,8 @@
 
 guard.action      "stop" ends the run with an error, "skip" leaves the update out and counts it
 guard.grad_norm   gradients longer than this count as wrong; 0 lets every length pass
+guard.spike       so do those so many times as long as they were on the average of the last hundred
+                  steps or so; 0 lets all pass
 guard.patience    so many steps skipped in a row end the run all the same
 """
 
@@ -13,13 +15,15 @@ import ml_collections
 import numpy as np
 
 ACTIONS = ("stop", "skip")
+# Of the running mean of the gradients' lengths, and how many steps it takes before it is believed.
+SPIKE_DECAY, SPIKE_WARMUP = 0.99, 20
 
 
 class Guard:
     """Watches the steps of one run.
 
     Args:
-      config: `action`, `grad_norm` and `patience`, as above.
+      config: `action`, `grad_norm`, `spike` and `patience`, as above.
 
     Raises:
       ValueError: one of them makes no sense.
@@ -33,25 +37,64 @@ class Guard:
                 f"guard.grad_norm is {config.grad_norm} and guard.patience {config.patience}; "
                 "expected 0 or more, and 1 or more"
             )
+        if config.spike != 0 and not config.spike > 1:
+            raise ValueError(f"guard.spike is {config.spike}; expected 0, or more than 1")
         self._config = config
         self._checked = self._in_row = self._skipped = 0
 
+    def watched(self, init_fn: Callable) -> Callable:
+        """A task's init, its state with what `guarded` keeps there: the gradients' mean length."""
+        if not self._config.spike:
+            return init_fn
+
+        def init(rng, batch):
+            state = init_fn(rng, batch)
+            mean = {"grad_norm": jnp.zeros(()), "steps": jnp.zeros((), jnp.int32)}
+            return state.replace(variables=state.variables | {"guard": mean})
+
+        return init
+
     def guarded(self, step_fn: Callable) -> Callable:
-        """A task's step that leaves wrong updates out; the very step where the run is to stop.
+        """A task's step that leaves wrong updates out, or tells of them.
 
         Nothing changes in a step that is skipped but the state's number of steps, so that random
-        keys and schedules by that number go on; optimisers' own counts stand still.
+        keys and schedules by that number go on; optimisers' own counts stand still. Where the run
+        is to stop and no mean is kept, this is the very step.
         """
-        if self._config.action == "stop":
+        skipping = self._config.action == "skip"
+        if not (skipping or self._config.spike):
             return step_fn
 
         def step(state, frozen, batch, rng):
+            mean = state.variables.get("guard")
+            own = {name: tree for name, tree in state.variables.items() if name != "guard"}
+            state = state.replace(variables=own)
             after, metrics = step_fn(state, frozen, batch, rng)
-            right = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["grad_norm"])
+            norm = metrics["grad_norm"]
+            right = jnp.isfinite(metrics["loss"]) & jnp.isfinite(norm)
             if self._config.grad_norm:
-                right &= metrics["grad_norm"] <= self._config.grad_norm
-            kept = jax.tree.map(lambda new, old: jnp.where(right, new, old), after, state)
-            return kept.replace(step=after.step), metrics | {"skipped": 1.0 - right}
+                right &= norm <= self._config.grad_norm
+            if mean is not None:
+                limit = jnp.where(
+                    mean["steps"] >= SPIKE_WARMUP, self._config.spike * mean["grad_norm"], jnp.inf
+                )
+                right &= norm <= limit
+                metrics |= {"grad_norm_limit": limit}
+                # Early on all steps count alike; what was wrong does not count.
+                share = jnp.where(
+                    right, jnp.maximum(1.0 - SPIKE_DECAY, 1.0 / (mean["steps"] + 1.0)), 0.0
+                )
+                moved = mean["grad_norm"] + share * (
+                    jnp.where(right, norm, 0.0) - mean["grad_norm"]
+                )
+                mean = {"grad_norm": moved, "steps": mean["steps"] + right}
+            if skipping:
+                kept = jax.tree.map(lambda new, old: jnp.where(right, new, old), after, state)
+                after = kept.replace(step=after.step)
+                metrics |= {"skipped": 1.0 - right}
+            if mean is not None:
+                after = after.replace(variables=after.variables | {"guard": mean})
+            return after, metrics
 
         return step
 
@@ -75,6 +118,11 @@ class Guard:
             if limit and values.get("grad_norm", 0.0) > limit:
                 raise FloatingPointError(
                     f"the gradient is longer than guard.grad_norm={limit:g} at step {step} {advice}"
+                )
+            if values.get("grad_norm", 0.0) > values.get("grad_norm_limit", np.inf):
+                raise FloatingPointError(
+                    f"the gradient is longer than guard.spike={self._config.spike:g} times its "
+                    f"mean at step {step} {advice}"
                 )
         elif step > self._checked:  # a step may be checked twice
             self._checked = step

@@ -25,7 +25,8 @@ def load_config_file(path: pathlib.Path, preset: str) -> Config:
 def write_config(config: Config, workdir: pathlib.Path) -> None:
     """Writes `config.json`, or checks that the run in `workdir` has this very config.
 
-    `mesh` may differ: it says where a run is computed, and a run may go on elsewhere.
+    `mesh` may differ: it says where a run is computed, and a run may go on elsewhere. So may a leaf
+    that older runs do not have, as long as it is off: 0, empty, False.
 
     Raises:
       CheckpointError: it has another one; every difference is listed.
@@ -38,7 +39,9 @@ def write_config(config: Config, workdir: pathlib.Path) -> None:
         changed = [
             f"  {key}: {flat_theirs.get(key, 'absent')} there, {flat_ours.get(key, 'absent')} now"
             for key in sorted(flat_ours.keys() | flat_theirs.keys())
-            if not key.startswith("mesh.") and flat_ours.get(key) != flat_theirs.get(key)
+            if not key.startswith("mesh.")
+            and (key in flat_theirs or flat_ours[key])
+            and flat_ours.get(key) != flat_theirs.get(key)
         ]
         if changed:
             raise CheckpointError(

@@ -8,7 +8,7 @@ import ml_collections
 import optax
 import optax.contrib
 from flax import struct
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
 PyTree = Any
 
@@ -98,6 +98,13 @@ def update_ema(ema: PyTree, params: PyTree, decay: float, step: Int[Array, ""]) 
     """Moves `ema` towards `params`; young averages move faster, so that the start is forgotten."""
     decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
     return jax.tree.map(lambda e, p: e * decay + p * (1.0 - decay), ema, params)
+
+
+@jax.jit
+def update_ratio(before: PyTree, after: PyTree) -> Float[Array, ""]:
+    """|change of the parameters in a step| / |parameters|: near 1e-3 where learning goes well."""
+    change = jax.tree.map(lambda a, b: b - a, before, after)
+    return optax.tree.norm(change) / jnp.maximum(optax.tree.norm(before), 1e-30)
 
 
 def parameter_count(params: PyTree) -> int:

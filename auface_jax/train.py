@@ -15,12 +15,14 @@ import time
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 from absl import app, flags, logging
 from ml_collections import config_flags
 
 from auface_jax import checkpoints, distributed, pictures, presets, sharding
+from auface_jax.config_check import check_config
 from auface_jax.data import pipeline, population, texts, tokenizer
 from auface_jax.facs import load_dictionary
 from auface_jax.guard import Guard
@@ -28,7 +30,7 @@ from auface_jax.interrupts import Interrupted, StopSignal
 from auface_jax.log import Heartbeat, MetricsLog, Progress, read_lines, say, table
 from auface_jax.profiling import Profile
 from auface_jax.run_config import build_data, flatten, load_config_file, write_config
-from auface_jax.state import parameter_count
+from auface_jax.state import parameter_count, update_ratio
 from auface_jax.tasks import make_task
 
 Config = ml_collections.ConfigDict
@@ -54,10 +56,12 @@ def train(
     Raises:
       checkpoints.CheckpointError: `workdir` belongs to another config, or a checkpoint could not be
         read or written.
+      ConfigError: values that no run can have; all of them are listed.
       FloatingPointError: a step went wrong, see `guard`; names the step and the parts.
       Interrupted: after a signal, once everything is saved.
     """
     say(f"run: {workdir}  task: {config.task}  preset: {config.preset}")
+    check_config(config)
     write_config(config, workdir)
     if checkpoints.has_export(workdir):
         say(f"{workdir} is finished; nothing to train (remove it to train it again)")
@@ -108,7 +112,9 @@ def train(
     init_rng, step_rng = jax.random.split(rng)
     examples = model_inputs(read("train", limit=task.init_examples))
     with sharding.placed(mesh, rules):
-        abstract_state = jax.eval_shape(task.init, init_rng, examples)
+        guard = Guard(config.guard)
+        init = guard.watched(task.init)
+        abstract_state = jax.eval_shape(init, init_rng, examples)
         shardings = sharding.state_shardings(abstract_state, mesh, rules)
         frozen = task.load_frozen()
         frozen_shardings = sharding.state_shardings(jax.eval_shape(lambda: frozen), mesh, rules)
@@ -134,13 +140,12 @@ def train(
             say(f"resumed at step {start_step}")
         else:
             began = time.monotonic()
-            state = jax.jit(task.init, out_shardings=shardings)(init_rng, examples)
+            state = jax.jit(init, out_shardings=shardings)(init_rng, examples)
             jax.block_until_ready(state)
             say(f"initialised in {time.monotonic() - began:.0f} s")
         del examples, rng, init_rng
 
         step_name = getattr(task, "step_name", lambda number: "step")
-        guard = Guard(config.guard)
         rows = sharding.batch_sharding(mesh, rules)
 
         @functools.cache
@@ -164,11 +169,12 @@ def train(
                 profile.before(step)
                 batch = sharding.put_batch(model_inputs(next(iterator)), mesh, rules)
                 step_fn = compiled(step_name(step))
-                state, metrics = step_fn(state, frozen, batch, jax.random.fold_in(step_rng, step))
                 last = step == config.num_steps
+                reporting = last or step % config.log_every == 0
+                before = jax.tree.map(jnp.copy, state.params) if reporting else None
+                state, metrics = step_fn(state, frozen, batch, jax.random.fold_in(step_rng, step))
                 stopping = stop.due(step)
                 saving = last or stopping or step % config.checkpoint_every == 0
-                reporting = last or step % config.log_every == 0
                 # Checked one step late, so that the device never waits for this process.
                 if previous:
                     guard.check(*previous)
@@ -179,6 +185,7 @@ def train(
                 heartbeat.beat(step)
                 if reporting:
                     shown = {name: metrics[name] for name in task.progress_metrics}
+                    metrics["update_ratio"] = float(update_ratio(before, state.params))
                     if skipped is not None:
                         metrics["skipped_records"] = len(skipped)
                     log.scalars(step, metrics | guard.report() | progress.report(step, shown))

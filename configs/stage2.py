@@ -28,8 +28,6 @@ ABLATIONS = {
     "no_reference": {"tokens": ("appearance", "structure")},  # without T_V
     "no_face": {"tokens": ()},  # without all three
 }
-# Weight of Stage I's anatomical loss where it is switched on: as `paper` has it.
-ANATOMICAL = 0.015
 WEIGHTS = {  # of `paper`, as pretrained.convert writes them
     "text_weights": "weights/t5-large",
     "structure_weights": "weights/clip-vit-large-patch14",
@@ -123,7 +121,7 @@ def get_config(preset: str = "") -> ConfigDict:
             "checkpoint_every": 300,
             "keep_checkpoints": 2,
             # What becomes of a step that went wrong: see `auface_jax.guard`.
-            "guard": {"action": "stop", "grad_norm": 0.0, "patience": 100},
+            "guard": {"action": "stop", "grad_norm": 0.0, "spike": 0.0, "patience": 100},
             "sample_every": 700,
             "eval_images": 256,
         }
@@ -180,8 +178,7 @@ def apply_change(config: ConfigDict, change: str) -> None:
             return  # Stage I has it so anyway
         name = "anatomical" if value == "on" else "no_anatomical"
         recognizer = f"runs/au_image_loss-{config.preset}" if value == "on" else ""
-        weight = ANATOMICAL if value == "on" else 0.0
-        loss = {"loss": {"anatomical": weight}, "anatomical": {"run": recognizer}}
+        loss = {"loss": {"anatomical": float(value == "on")}, "anatomical": {"run": recognizer}}
         config.requires.stage1 = ConfigDict({"run": "", "variant": name, "changes": loss})
     else:
         raise ValueError(

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from auface_jax.guard import Guard
+from auface_jax.guard import SPIKE_WARMUP, Guard
 from auface_jax.profiling import Profile
-from auface_jax.state import TrainState
+from auface_jax.state import TrainState, update_ratio
 
 
-def guard(action="skip", grad_norm=0.0, patience=3):
-    return Guard(ConfigDict({"action": action, "grad_norm": grad_norm, "patience": patience}))
+def guard(action="skip", grad_norm=0.0, patience=3, spike=0.0):
+    config = {"action": action, "grad_norm": grad_norm, "patience": patience, "spike": spike}
+    return Guard(ConfigDict(config))
 
 
 def state():
@@ -87,6 +88,55 @@ def test_a_guard_that_makes_no_sense_is_refused():
         guard("ignore")
     with pytest.raises(ValueError, match="guard.grad_norm is -1.0 and guard.patience 0"):
         guard(grad_norm=-1.0, patience=0)
+    for spike in (-2.0, 0.5, 1.0, np.nan):
+        with pytest.raises(ValueError, match=f"guard.spike is {spike}; expected 0, or more than 1"):
+            guard(spike=spike)
+
+
+def lengths(watch, norms):
+    """The metrics and the last state of steps whose gradients are so long."""
+    start = watch.watched(lambda rng, batch: state())(None, None)
+    guarded, found = jax.jit(watch.guarded(step)), []
+    for norm in norms:
+        start, metrics = guarded(start, {}, jnp.float32([1.0, norm]), None)
+        found.append({name: float(value) for name, value in metrics.items()})
+    return found, start
+
+
+def test_a_gradient_is_measured_by_those_before_it():
+    warm = [1.0, 3.0] * (SPIKE_WARMUP // 2)
+    found, after = lengths(guard(spike=3.0), [100.0, *warm[1:], 20.0, 10.0, 50.0, np.nan, 5.0])
+    skipped = [line["skipped"] for line in found]
+    # The mean of the first twenty: (100 + 10 * 3 + 9 * 1) / 20; all may be up to three times that.
+    assert found[SPIKE_WARMUP - 1]["grad_norm_limit"] == np.inf
+    assert found[SPIKE_WARMUP]["grad_norm_limit"] == pytest.approx(3 * 139 / 20)
+    assert skipped == [0.0] * (SPIKE_WARMUP + 2) + [1.0, 1.0, 0.0]
+    # What was skipped left no trace but its number.
+    assert found[-1]["grad_norm_limit"] == found[-2]["grad_norm_limit"]
+    assert int(after.step) == 4 + len(found)
+    assert int(after.opt_state["count"]) == 4 + len(found) - 2
+    assert int(after.variables["guard"]["steps"]) == len(found) - 2
+
+
+def test_a_spike_stops_the_run_that_is_to_stop():
+    watch = guard("stop", spike=2.0)
+    found, after = lengths(watch, [1.0] * SPIKE_WARMUP + [1.9, 2.1])
+    assert after.variables.keys() == {"guard"}
+    watch.check(1, found[-2])
+    with pytest.raises(FloatingPointError, match="guard.spike=2 times its mean at step 2"):
+        watch.check(2, found[-1])
+
+
+def test_nothing_is_kept_where_no_spike_is_looked_for():
+    for action in ("stop", "skip"):
+        assert guard(action).watched(step) is step
+
+
+def test_how_far_a_step_goes_is_a_share_of_the_parameters():
+    before = {"a": jnp.float32([3.0, 4.0]), "b": jnp.zeros(2)}
+    after = {"a": jnp.float32([3.0, 4.0]), "b": jnp.float32([0.0, 0.005])}
+    assert float(update_ratio(before, after)) == pytest.approx(1e-3)
+    assert float(update_ratio(after, after)) == 0.0
 
 
 def test_the_steps_asked_for_are_traced(tmp_path):

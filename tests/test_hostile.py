@@ -9,15 +9,20 @@ import zlib
 import ml_collections
 import numpy as np
 import pytest
+import tiny
+import tokenizers
+from absl import flags
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from ml_collections import config_flags
 from PIL import Image
 from safetensors.numpy import save as safetensors_bytes
 from small_dataset import write_folder
 
-from auface_jax import checkpoints, run_config
+from auface_jax import checkpoints, guard, presets, run_config, sharding
 from auface_jax.checkpoints import CheckpointError
-from auface_jax.data import build, images, records, shards
+from auface_jax.config_check import ConfigError, check_config
+from auface_jax.data import build, images, records, shards, tokenizer
 from auface_jax.data.folder import FolderFaces
 from auface_jax.data.records import RecordError
 from auface_jax.data.samples import SourceError
@@ -25,6 +30,7 @@ from auface_jax.facs import descriptions
 from auface_jax.log import read_lines
 from auface_jax.pretrained import weight_files
 from auface_jax.pretrained.weight_files import WeightFileError
+from auface_jax.tasks import make_task
 
 EXAMPLES = 150
 
@@ -52,10 +58,10 @@ def damaged(draw, whole: bytes) -> bytes:
     return bytes(data)
 
 
-def survives(whole: bytes, load, *errors):
+def survives(whole: bytes, load, *errors, examples=EXAMPLES):
     """Feeds damaged copies of `whole` to `load`, which may raise `errors` and nothing else."""
 
-    @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples, suppress_health_check=list(HealthCheck))
     @given(damaged(whole))
     def feed(data):
         try:
@@ -192,6 +198,77 @@ def test_pickles_are_not_opened(folder, suffix):
     path.write_bytes(pickle.dumps({"state_dict": Opened()}))
     with pytest.raises(WeightFileError):
         weight_files.open_source(path)
+
+
+def test_tokenizers(folder):
+    words = {"<pad>": 0, "</s>": 1, "<unk>": 2, "brow": 3, "raised": 4}
+    backend = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="<unk>"))
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    place = folder / "tokenizer"
+    place.mkdir()
+    backend.save(str(place / "tokenizer.json"))
+    settings_file = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "</s>"}
+    (place / "tokenizer_config.json").write_text(json.dumps(settings_file))
+    assert tokenizer.load_tokenizer(str(place)).encode_batch(["brow raised"], (4,))[0][0, 0] == 3
+
+    def load(path):
+        found = tokenizer.load_tokenizer(str(path.parent))
+        found.encode_batch(["brow raised"], (16,))
+
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        whole = (place / name).read_bytes()
+        survives(whole, written(place / name, load), ValueError, examples=40)
+        (place / name).write_bytes(whole)
+
+
+CONFIGS = {name: tiny.load_config(name) for name in ("stage1", "stage2", "au_image", "au_text")}
+
+
+@settings(max_examples=200, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_config_overrides(data):
+    """Whatever a flag sets a leaf to: the flag, the check or the task refuses it, or it is fine."""
+    config = CONFIGS[data.draw(st.sampled_from(sorted(CONFIGS)))].copy_and_resolve_references()
+    leaf = data.draw(st.sampled_from(sorted(run_config.flatten(config.to_dict()))))
+    value = data.draw(
+        st.sampled_from(["", "0", "-1", "nan", "inf", "-inf", "1e400", "9" * 400, "None", "True"])
+        | st.sampled_from(["(1, 2)", "()", "(nan,)", "[", "'a'", "1.5", "__import__('os')", "\0"])
+        | st.text(max_size=10)
+    )
+    found = flags.FlagValues()
+    config_flags.DEFINE_config_dict("config", config.lock(), flag_values=found)
+    try:
+        found(["train", f"--config.{leaf}={value}"])
+    except flags.Error as error:
+        assert str(error)
+        return
+    try:
+        check_config(found.config)
+        sharding.make_mesh(found.config.mesh)
+        guard.Guard(found.config.guard)
+        make_task(found.config, found.config.num_steps)
+    except ValueError as error:
+        assert str(error)
+
+
+def test_every_number_that_makes_no_sense_is_told_at_once():
+    config = tiny.load_config("stage2")
+    config.batch_size, config.optimizer.b1, config.loss.levels = 0, 1.5, (1.0, -2.0)
+    config.optimizer.learning_rate = float("nan")
+    with pytest.raises(ConfigError) as refused:
+        check_config(config)
+    assert str(refused.value).splitlines()[1:] == [
+        "  batch_size=0: expected 1 or more",
+        "  loss.levels=(1.0, -2.0): expected 0 or more",
+        "  optimizer.b1=1.5: expected a share, from 0 to 1",
+        "  optimizer.learning_rate=nan: expected a finite number",
+    ]
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted(tiny.CONFIGS.glob("*.py"))])
+@pytest.mark.parametrize("preset", presets.PRESETS)
+def test_the_presets_are_in_order(name, preset):
+    check_config(tiny.load_config(name, preset))
 
 
 # --- A run's own files ---------------------------------------------------------------------------
