@@ -10,8 +10,8 @@ Reading order, which is the order data flows in:
     masking, losses, loss_networks, gate, decode
                   the mathematics between the networks
     distributed, sharding, state, checkpoints, json_files, interrupts, guard, log, profiling,
-    run_config
-                  what a run is made of
+    run_config, config_check, compiled
+                  what a run is made of, and what its steps cost
     pictures, batching, presets
                   what several of the rest use
     encoders, synthesis, held_out
@@ -23,8 +23,6 @@ Reading order, which is the order data flows in:
                   faces from a finished run: as a function, from the command line, elsewhere
     evaluation, evaluate
                   what a system's pictures are worth: this one's runs, or any other's
-    reproduction, reproduce
-                  the paper's tables of generation on open faces, from one command
     reconstruct   pictures through Stage I's codes and back, measured
     recognize     pictures and videos -> probabilities of the units; `frames` reads them
     cross_validate

@@ -94,6 +94,27 @@ def state_shardings(abstract_state: PyTree, mesh: Mesh, rules: Rules) -> PyTree:
     return jax.tree.map_with_path(of_leaf, abstract_state)
 
 
+def gathered(params: PyTree) -> PyTree:
+    """Parameters as layers use them: whole, but for what devices share the work of.
+
+    To be called where they are differentiated, so that gradients come out alike. What `embed` and
+    `weight` split is split in storage alone; left to itself, XLA splits activations by it, too, and
+    sends those. Nothing happens on one device, or where no rules are in force.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    rules = {
+        name: axes for name, axes in nn.get_logical_axis_rules() if name not in ("embed", "weight")
+    }
+    if not rules or mesh.size == 1:
+        return params
+    shardings = state_shardings(params, mesh, rules)
+    return jax.tree.map(
+        lambda leaf, sharding: jax.lax.with_sharding_constraint(leaf, sharding.spec),
+        params,
+        shardings,
+    )
+
+
 def put_batch(batch: PyTree, mesh: Mesh, rules: Rules = ROWS_ONLY) -> PyTree:
     """This process's rows of a batch -> global arrays split over the mesh."""
     sharding = batch_sharding(mesh, rules)

@@ -27,6 +27,7 @@ from auface_jax.data import population
 from auface_jax.facs import AU_NUMBERS
 from auface_jax.metrics.units import f1_scores
 from auface_jax.models.au_recognizer import AURecognizer, make_recognizer
+from auface_jax.sharding import gathered
 from auface_jax.state import TrainState, learning_rate, optimizer, update_ema
 from auface_jax.tasks import Evaluation
 
@@ -139,7 +140,7 @@ class AUImageTask:
 
         def loss_fn(params):
             found, updated = self.recognizer(stage).apply(
-                {"params": params, **state.variables},
+                {"params": gathered(params), **state.variables},
                 image,
                 train=True,
                 mutable=["batch_stats"],

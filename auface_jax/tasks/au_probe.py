@@ -22,6 +22,7 @@ from auface_jax.batching import map_batches
 from auface_jax.facs import AU_NUMBERS
 from auface_jax.metrics.units import f1_scores
 from auface_jax.models.layers import Dtype, GroupNorm, ResidualBlock, space_to_depth
+from auface_jax.sharding import gathered
 from auface_jax.state import TrainState, optimizer, update_ema
 from auface_jax.tasks import Evaluation
 
@@ -106,7 +107,7 @@ class AUProbeTask:
         image = image * gain + offset
 
         def loss_fn(params):
-            logits = self.probe.apply({"params": params}, image, reference)
+            logits = self.probe.apply({"params": gathered(params)}, image, reference)
             return losses.unit_cross_entropy(logits, batch["labels"])
 
         loss, gradients = jax.value_and_grad(loss_fn)(state.params)

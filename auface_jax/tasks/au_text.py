@@ -29,6 +29,7 @@ from auface_jax.metrics.units import best_thresholds, f1_scores
 from auface_jax.models.au_text_recognizer import AUTextHead, AUTextRecognizer
 from auface_jax.pretrained import convert
 from auface_jax.pretrained.t5 import T5Encoder
+from auface_jax.sharding import gathered
 from auface_jax.state import TrainState, optimizer, update_ema
 from auface_jax.tasks import Evaluation
 
@@ -103,7 +104,7 @@ class AUTextTask:
 
         def loss_fn(params):
             logits = self.recognizer.apply(
-                {"params": {**frozen, **params}}, batch["text_tokens"], batch["text_mask"]
+                {"params": gathered({**frozen, **params})}, batch["text_tokens"], batch["text_mask"]
             )
             return losses.unit_cross_entropy(logits, batch["labels"]), logits
 

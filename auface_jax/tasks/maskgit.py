@@ -34,6 +34,7 @@ from auface_jax.held_out import (
 from auface_jax.log import say
 from auface_jax.models.vq_auface import VQAUFace
 from auface_jax.models.vqgan import VQGAN
+from auface_jax.sharding import gathered
 from auface_jax.state import TrainState, optimizer, update_ema
 from auface_jax.synthesis import (
     Networks,
@@ -178,7 +179,7 @@ class MaskGITTask:
         c, vqgan = self.config, self.vqgan
         mask_key, drop_key, augment_key = jax.random.split(rng, 3)
         batch = augment(augment_key, batch, c.augment)
-        codes, inputs = tokenize_batch(vqgan, self.encoders, frozen, batch)
+        codes, inputs = tokenize_batch(vqgan, self.encoders, gathered(frozen), batch)
         rows, positions, levels = codes.shape
         layout = c.model.transformer.layout
         given = tuple(c.loss.levels)  # the last weight is that of all further levels
@@ -194,7 +195,7 @@ class MaskGITTask:
         drop_text, drop_reference = context_dropout(drop_key, rows, c.dropout)
 
         def loss_fn(params):
-            variables = {"params": params}
+            variables = {"params": gathered(params)}
             drops = {"drop_text": drop_text, "drop_reference": drop_reference}
             context, out = self.model.apply(variables, **inputs, **drops, method="context")
             logits = self.model.apply(variables, codes, masked, context, method="logits")

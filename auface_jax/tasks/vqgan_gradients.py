@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int, UInt8
 from auface_jax import losses, pictures
 from auface_jax.loss_networks import LossNetwork
 from auface_jax.models import quantizer
+from auface_jax.sharding import gathered
 from auface_jax.state import TrainState
 
 PyTree = Any
@@ -78,6 +79,7 @@ def gradients(
       metrics.
     """
     c, vqgan, discriminator = task.config, task.vqgan, task.discriminator
+    frozen = gathered(frozen)
     image = pictures.to_float(image)
     decode = vqgan.decoder.apply
 
@@ -101,7 +103,8 @@ def gradients(
         return total, (total, parts)
 
     def adversarial_loss(reconstruction):
-        logits = discriminator.apply({"params": state.params["discriminator"]}, reconstruction)
+        params = gathered(state.params["discriminator"])
+        logits = discriminator.apply({"params": params}, reconstruction)
         return losses.adversarial_generator(logits)
 
     def adversarial_pull(reconstruction, features, params, pulls):
@@ -122,6 +125,7 @@ def gradients(
         return value, c.gan.weight * adaptive, c.gan.weight * adaptive * at_image
 
     def generator_loss(params):
+        params = gathered(params)
         z = vqgan.encoder.apply({"params": params["encoder"]}, image)
         codebooks = state.variables["codebooks"]
         quantized = quantizer.quantize_batch(codebooks, z, **vqgan.quantizing)
@@ -159,6 +163,8 @@ def gradients(
     grads = {"generator": of_generator}
 
     def discriminator_loss(params, reconstruction):
+        params = gathered(params)
+
         def discriminate(pixels):
             return discriminator.apply({"params": params}, pixels)
 

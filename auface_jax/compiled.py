@@ -1,0 +1,160 @@
+"""What a compiled step costs, read from the program: what devices send each other, FLOPs, bytes."""
+
+import collections
+import dataclasses
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.sharding import NamedSharding
+
+PyTree = Any
+
+KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
+_BYTES = {"pred": 1, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "bf16": 2, "f16": 2, "s64": 8, "f64": 8}
+
+_COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
+_COLLECTIVE = re.compile(rf"= (.+?) ({'|'.join(KINDS)})(-start)?\(")
+_CALLED = re.compile(r"(?:calls|to_apply|body|condition|branch_computations)=\{?([^,}\s]+)")
+_BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
+_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
+_SHAPE = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
+# Groups of devices: all listed, or their number and size, or the axes of a mesh (or parts of them).
+_LISTED = re.compile(r"replica_groups=\{\{([\d,]+)\}")
+_COUNTED = re.compile(r"replica_groups=\[\d+,(\d+)\]")
+_BY_AXES = re.compile(r"replica_groups=mesh\[(.*?)\].*?\{(.*?)\}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Collective:
+    """One exchange between devices.
+
+    Attributes:
+      kind: one of `KINDS`.
+      shapes: of its result on a device, as XLA writes them: "f32[8,16]".
+      size: bytes of that result.
+      group: devices that take part together.
+    """
+
+    kind: str
+    shapes: tuple[str, ...]
+    size: int
+    group: int
+
+    @property
+    def sent(self) -> float:
+        """Bytes that a device sends, by the usual ring algorithms."""
+        share = (self.group - 1) / max(1, self.group)
+        times = {
+            "all-gather": share,
+            "all-reduce": 2 * share,
+            "reduce-scatter": self.group - 1,  # of what goes in, `group` times the result
+            "all-to-all": share,
+            "collective-permute": 1.0,
+        }
+        return self.size * times[self.kind]
+
+
+def collectives(program: str, devices: int) -> collections.Counter[Collective]:
+    """The exchanges of one run of a program, and how often each takes place; loops count fully.
+
+    Args:
+      program: `compiled.as_text()`.
+      devices: of the whole mesh.
+    """
+    own, calls, name, entry = {}, {}, "", ""
+    for line in program.splitlines():
+        if header := _COMPUTATION.match(line):
+            name = header[2]
+            entry = name if header[1] else entry
+            own[name], calls[name] = collections.Counter(), collections.Counter()
+        elif found := _COLLECTIVE.search(line):
+            own[name][_collective(line, *found.groups(), devices)] += 1
+        elif name:
+            times = int(trips[1]) if (trips := _TRIPS.search(line)) else 1
+            called = {one.strip("%{} ") for one in _CALLED.findall(line)}
+            for branches in _BRANCHES.findall(line):
+                called |= {one.strip("% ") for one in branches.split(",")}
+            for one in called:
+                calls[name][one] += times
+
+    def total(name: str) -> collections.Counter[Collective]:
+        counts = collections.Counter(own[name])
+        for called, times in calls[name].items():
+            for one, count in total(called).items() if called in own else ():
+                counts[one] += times * count
+        return counts
+
+    return total(entry)
+
+
+def _collective(line: str, result: str, kind: str, start: str | None, devices: int) -> Collective:
+    found = [(f"{dtype}[{dims}]", _size(dtype, dims)) for dtype, dims in _SHAPE.findall(result)]
+    if start and kind != "all-reduce":  # operand and result: the larger is the whole
+        found = [(min if kind == "reduce-scatter" else max)(found, key=lambda one: one[1])]
+    shapes, sizes = zip(*found, strict=True)
+    return Collective(kind, shapes, sum(sizes), _group(line) or devices)
+
+
+def _group(line: str) -> int | None:
+    """How many devices an exchange is among; None where a program means all."""
+    if listed := _LISTED.search(line):
+        return listed[1].count(",") + 1
+    if counted := _COUNTED.search(line):
+        return int(counted[1])
+    if by_axes := _BY_AXES.search(line):
+        sizes = dict(re.findall(r"'(\w+)'=(\d+)", by_axes[1]))
+        taken = re.findall(r"'(\w+)'(?::\(\d+\)(\d+))?", by_axes[2])
+        return math.prod(int(part or sizes[axis]) for axis, part in taken)
+    return None
+
+
+def _size(dtype: str, dims: str) -> int:
+    return _BYTES.get(dtype, 4) * math.prod(int(n) for n in dims.split(",") if n)
+
+
+def product_flops(function: Callable, *arguments: PyTree) -> int:
+    """FLOPs of all matrix products and convolutions of a function, whatever it runs on.
+
+    Args:
+      arguments: arrays or `jax.ShapeDtypeStruct`.
+    """
+    return _flops(jax.make_jaxpr(function)(*arguments).jaxpr)
+
+
+def _flops(jaxpr) -> int:
+    total = 0
+    for equation in jaxpr.eqns:
+        name, params = equation.primitive.name, equation.params
+        if name == "dot_general":
+            (contracted, _), _ = params["dimension_numbers"]
+            shape = equation.invars[0].aval.shape
+            total += 2 * equation.outvars[0].aval.size * math.prod(shape[d] for d in contracted)
+        elif name == "conv_general_dilated":
+            kernel = equation.invars[1].aval
+            outputs = kernel.shape[params["dimension_numbers"].rhs_spec[0]]
+            # Zeros put between inputs, as a stride's gradient does, are not multiplied.
+            between = math.prod(params["lhs_dilation"])
+            total += 2 * equation.outvars[0].aval.size * kernel.size // outputs // between
+        times = params["length"] if name == "scan" else 1
+        branches = [_flops(one.jaxpr) for one in params.get("branches", ())]
+        inner = [
+            _flops(getattr(value, "jaxpr", value))
+            for key, value in params.items()
+            if key != "branches" and (hasattr(value, "eqns") or hasattr(value, "jaxpr"))
+        ]
+        total += times * sum(inner) + max(branches, default=0)
+    return total
+
+
+def bytes_on_a_device(abstract: PyTree, shardings: PyTree) -> tuple[int, int]:
+    """Bytes of a tree of `jax.ShapeDtypeStruct`: the part that a device holds, and all."""
+
+    def sizes(leaf, sharding: NamedSharding):
+        part = math.prod(sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+        return part, leaf.size * leaf.dtype.itemsize
+
+    found = jax.tree.leaves(jax.tree.map(sizes, abstract, shardings))
+    return sum(found[::2]), sum(found[1::2])
