@@ -23,6 +23,8 @@ Reading order, which is the order data flows in:
                   faces from a finished run: as a function, from the command line, elsewhere
     evaluation, evaluate
                   what a system's pictures are worth: this one's runs, or any other's
+    reproduction, reproduce
+                  the paper's tables of generation on open faces, from one command
     reconstruct   pictures through Stage I's codes and back, measured
     recognize     pictures and videos -> probabilities of the units; `frames` reads them
     cross_validate

@@ -63,6 +63,8 @@ def evaluate(options: argparse.Namespace) -> None:
     generator, notes = None, []
     if options.run:
         generator = Generator.from_run(options.run)
+        if options.guidance is not None:
+            generator.config.decode.guidance = options.guidance
         config = generator.config.data
         population = load_population(
             options.data or config.dir,
@@ -169,6 +171,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--data", default="", help="the data set, where it is not in its place or is another")
     add("--split", choices=SPLITS, help="with --run: which records (default test)")
     add("--limit", type=int, help="with --run: at most so many records, evenly over the split")
+    add("--guidance", type=float, help="with --run: this scale and not that of its config")
     add("--resize", action="store_true", help="with --images: take squares of one other size")
     add(
         "--loss-recognizer",
@@ -210,6 +213,8 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
     else:
         if not options.prompts:
             faults.append("--images needs --prompts, the folder that export-prompts wrote")
+        if options.guidance is not None:
+            faults.append("--guidance goes with --run, not with --images")
         given = {"--split": options.split, "--limit": options.limit}
         faults += [
             f"{name} was settled when the prompts were exported"

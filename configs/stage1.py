@@ -118,7 +118,7 @@ def get_config(preset: str = "") -> ConfigDict:
         )
         config.model.update({"channels": (128, 128, 256, 256, 512), "attention": True})
         config.model.update({"patch_skip": False, "dtype": "bfloat16"})
-        config.loss.update({"l2": 0.0, "gradient": 0.0, "perceptual": 1.0, "anatomical": 0.03})
+        config.loss.update({"l2": 0.0, "gradient": 0.0, "perceptual": 1.0, "anatomical": 0.015})
         config.perceptual.network = "weights/vgg16"
         config.anatomical.run = "runs/au_image_loss-paper"
         config.gan.update({"weight": 0.1, "start_step": 20_000})

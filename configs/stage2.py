@@ -28,6 +28,8 @@ ABLATIONS = {
     "no_reference": {"tokens": ("appearance", "structure")},  # without T_V
     "no_face": {"tokens": ()},  # without all three
 }
+# Weight of Stage I's anatomical loss where it is switched on: as `paper` has it.
+ANATOMICAL = 0.015
 WEIGHTS = {  # of `paper`, as pretrained.convert writes them
     "text_weights": "weights/t5-large",
     "structure_weights": "weights/clip-vit-large-patch14",
@@ -178,7 +180,8 @@ def apply_change(config: ConfigDict, change: str) -> None:
             return  # Stage I has it so anyway
         name = "anatomical" if value == "on" else "no_anatomical"
         recognizer = f"runs/au_image_loss-{config.preset}" if value == "on" else ""
-        loss = {"loss": {"anatomical": float(value == "on")}, "anatomical": {"run": recognizer}}
+        weight = ANATOMICAL if value == "on" else 0.0
+        loss = {"loss": {"anatomical": weight}, "anatomical": {"run": recognizer}}
         config.requires.stage1 = ConfigDict({"run": "", "variant": name, "changes": loss})
     else:
         raise ValueError(

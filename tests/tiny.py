@@ -81,9 +81,9 @@ def load_config(name: str, preset: str = "quickstart") -> ConfigDict:
     return module.get_config(preset)
 
 
-def _config(name: str, data: str) -> ConfigDict:
+def _config(name: str, data: str, preset: str = "quickstart") -> ConfigDict:
     """The quickstart config of a file in `configs/`, with what all tiny runs share."""
-    config = load_config(name)
+    config = load_config(name, preset)
     with config.unlocked():
         config.data.update({"source": "prebuilt", "dir": data, "size": IMAGE_SIZE})
         config.data.buckets = (64,)
@@ -95,7 +95,7 @@ def _config(name: str, data: str) -> ConfigDict:
 
 def stage1_config(preset: str = "quickstart", *, data: str = "") -> ConfigDict:
     """Stage I at 16 px."""
-    config = _config("stage1", data)
+    config = _config("stage1", data, preset)
     config.model.update(VQGAN_FIELDS)
     config.init_examples = 20
     config.discriminator.update({"channels": 8, "num_layers": 1})
@@ -104,7 +104,7 @@ def stage1_config(preset: str = "quickstart", *, data: str = "") -> ConfigDict:
 
 def stage2_config(preset: str = "quickstart", *, data: str = "") -> ConfigDict:
     """Stage II on top of `stage1_config`."""
-    config = _config("stage2", data)
+    config = _config("stage2", data, preset)
     config.model.text_encoder.update(TEXT_FIELDS)
     config.model.face_encoder.update({"patch": 4, "channels": 8})
     config.model.transformer.update(TRANSFORMER_FIELDS | {"depth": 1})
@@ -114,14 +114,14 @@ def stage2_config(preset: str = "quickstart", *, data: str = "") -> ConfigDict:
 
 def au_probe_config(preset: str = "quickstart", *, data: str = "") -> ConfigDict:
     """The probe beside `stage2_config`."""
-    config = _config("au_probe", data)
+    config = _config("au_probe", data, preset)
     config.model.channels = (8, 8)
     return config
 
 
 def au_image_config(preset: str = "quickstart", *, data: str = "") -> ConfigDict:
     """The recogniser at 16 px, half of its steps in either stage."""
-    config = _config("au_image", data)
+    config = _config("au_image", data, preset)
     config.model.backbone_fields.update({"channels": (8, 16), "depths": (1, 1)})
     config.model.update({"width": 8, "crop": IMAGE_SIZE})
     config.augment.shift = 1
@@ -129,19 +129,29 @@ def au_image_config(preset: str = "quickstart", *, data: str = "") -> ConfigDict
     return config
 
 
+def au_image_loss_config(preset: str = "quickstart", *, data: str = "") -> ConfigDict:
+    """The other recogniser, for losses."""
+    config = au_image_config(preset, data=data)
+    config.update({"role": "loss", "seed": 4})
+    config.people.half = "first"
+    return config
+
+
 def au_text_config(preset: str = "quickstart", *, data: str = "") -> ConfigDict:
     """The text recogniser at `stage2_config`'s width."""
-    config = _config("au_text", data)
+    config = _config("au_text", data, preset)
     config.model.text_encoder.update(TEXT_FIELDS)
     config.model.width = 16
     config.data.buckets = (64, 128)
     return config
 
 
-def write_config_files(folder: Path, data: Path) -> Path:
+def write_config_files(
+    folder: Path, data: Path, names: tuple[str, ...] = ("stage1", "stage2", "au_probe")
+) -> Path:
     """Writes tiny twins of the files in `configs/` to `folder`, for the command line."""
     folder.mkdir()
-    for name in ("stage1", "stage2", "au_probe"):
+    for name in names:
         (folder / f"{name}.py").write_text(
             "import functools\nimport tiny\n"
             f"get_config = functools.partial(tiny.{name}_config, data={str(data)!r})\n"
@@ -190,6 +200,22 @@ def random_stage1():
     counts = jnp.full(codes.shape[:2], 1 / vqgan.codes)
     books = quantizer.Codebooks(codes, counts, codes * counts[..., None])
     return vqgan, {"params": params, "codebooks": books}
+
+
+def random_state(task, batch, *, seed=0):
+    """A state as `task.init` shapes it: random parameters, their own averages, and zeros.
+
+    For laws that hold at any weights: compiling an initialisation costs as much as the step.
+    """
+    state = jax.eval_shape(task.init, jax.random.key(0), batch)
+    rng = np.random.default_rng(seed)
+
+    def drawn(leaf):
+        return rng.normal(0, 0.1, leaf.shape).astype(leaf.dtype)
+
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), state)
+    params = jax.tree.map(drawn, state.params)
+    return zeros.replace(params=params, ema_params=params)
 
 
 class Killed(Exception):

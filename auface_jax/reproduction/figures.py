@@ -1,0 +1,153 @@
+"""Descriptions and faces to look at: the paper's Figure 4 (text, units, reference, systems) and
+Figures 5 to 7 (one reference, seven descriptions that differ little)."""
+
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from auface_jax import facs, pictures
+from auface_jax.evaluation.drawing import draw
+from auface_jax.evaluation.population import Population
+from auface_jax.facs.interactions import OPPOSED_PAIRS
+from auface_jax.generator import Generator, Request
+from auface_jax.held_out import distinct_rows, unit_caption
+
+_ROWS = 6
+# Figures 5 to 7: what changes from one description to the next, and the sets of units.
+FAMILIES = {
+    "lip corners": ((12,), (6, 12), (12, 15), (6, 12, 15), (12, 17), (12, 15, 17), (15, 17)),
+    "brows": ((1,), (2,), (4,), (1, 2), (1, 4), (2, 4), (1, 2, 4)),
+    "lips": ((12, 23), (12, 24), (14, 23), (14, 17), (17, 23), (17, 24), (15, 23)),
+}
+
+
+def system_figure(
+    generators: Mapping[str, Generator], population: Population, guidances: Mapping[str, float]
+) -> Image.Image:
+    """A row a record of another person and label row, those with opposed pulls first: its text,
+    units, reference and real picture, and what each system draws.
+
+    Args:
+      generators: by the systems' names.
+      guidances: of each.
+    """
+    rows = _telling_rows(population)
+    columns = {"reference": population.reference[rows], "real": population.image[rows]}
+    for name, generator in generators.items():
+        generator.config.decode.guidance = guidances[name]
+        columns[name] = draw(generator, population, rows, seed=0, title=name)
+    height, width = 1.55, 1.6
+    figure = _figure(5.4 + width * len(columns), 0.3 + height * len(rows))
+    grid = figure.subplots(
+        len(rows), 2 + len(columns), squeeze=False, width_ratios=[3.3, 0.9, *[1] * len(columns)]
+    )
+    for place, row in enumerate(rows):
+        words, units, *shown = grid[place]
+        _write(words, textwrap.fill(population.texts[row], 62, max_lines=13), size=6.5)
+        _write(units, unit_caption(population.labels[row]).replace(" ", "\n"), size=8)
+        for axes, (name, images) in zip(shown, columns.items(), strict=True):
+            _show(axes, images[place])
+            if place == 0:
+                axes.set_title(name, fontsize=8)
+    return _drawn(figure)
+
+
+def description_figure(
+    generator: Generator, reference: UInt8[np.ndarray, "S S 3"], family: str, guidance: float
+) -> Image.Image:
+    """One reference and its pictures for the descriptions of one of `FAMILIES`."""
+    rng = np.random.default_rng(0)
+    labels = [facs.labels_from_units(units) for units in FAMILIES[family]]
+    dictionary = facs.load_dictionary(generator.config.data.dictionary or None)
+    texts = [facs.describe(row, rng, dictionary) for row in labels]
+    made = generator.draw(
+        [Request(reference, text, 0, row) for text, row in zip(texts, labels, strict=True)],
+        guidance=guidance,
+    )
+    figure = _figure(1.75 * (1 + len(texts)), 4.2)
+    faces, words = figure.subplots(2, 1 + len(texts), height_ratios=[1, 1.3])
+    _show(faces[0], reference)
+    faces[0].set_title("reference", fontsize=8)
+    words[0].axis("off")
+    for place, (image, row, text) in enumerate(zip(made, labels, texts, strict=True), start=1):
+        _show(faces[place], image)
+        faces[place].set_title(unit_caption(row), fontsize=8)
+        _write(words[place], textwrap.fill(text, 31, max_lines=20), size=6)
+    return _drawn(figure)
+
+
+def write_figures(
+    generators: Mapping[str, Generator],
+    population: Population,
+    guidances: Mapping[str, float],
+    folder: Path,
+) -> dict[str, Path]:
+    """Writes Figures 4 to 7 of the first of `generators` (and in Figure 4 of all); caption -> file.
+
+    Raises:
+      ValueError: the records are of other sizes than the systems' pictures.
+    """
+    name, generator = next(iter(generators.items()))
+    made = {
+        "Figure 4: text, units, reference, real picture, and what each system draws": (
+            "reproduction_systems.png",
+            system_figure(generators, population, guidances),
+        )
+    }
+    people = population.people
+    for number, family in enumerate(FAMILIES):
+        person = people[number * len(people) // len(FAMILIES)]
+        reference = population.reference[population.subjects.index(person)]
+        caption = f"Figure {5 + number}: one reference, seven descriptions of the {family}"
+        picture = description_figure(generator, reference, family, guidances[name])
+        made[caption] = f"reproduction_{family.replace(' ', '_')}.png", picture
+    paths = {}
+    for caption, (file, picture) in made.items():
+        paths[caption] = folder / file
+        pictures.save_png(picture, folder / file, synthetic="true", system=", ".join(generators))
+    return paths
+
+
+def _telling_rows(population: Population) -> np.ndarray:
+    """Rows of different people and label rows, opposed pulls first."""
+    opposed = [
+        sum(
+            labels[facs.AU_NUMBERS.index(first)] == 1 and labels[facs.AU_NUMBERS.index(second)] == 1
+            for first, second in OPPOSED_PAIRS
+        )
+        for labels in population.labels
+    ]
+    order = np.argsort(-np.minimum(opposed, 1), kind="stable")
+    records = {
+        "labels": population.labels[order],
+        "subjects": [population.subjects[row] for row in order],
+    }
+    return order[distinct_rows(records, _ROWS)]
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _show(axes, image: np.ndarray) -> None:
+    axes.imshow(image, interpolation="bicubic")
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def _write(axes, text: str, *, size: float) -> None:
+    axes.axis("off")
+    axes.text(0, 1, text, fontsize=size, va="top", transform=axes.transAxes)
+
+
+def _drawn(figure: Figure) -> Image.Image:
+    figure.canvas.draw()
+    return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
