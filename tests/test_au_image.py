@@ -167,13 +167,13 @@ def test_batch_statistics_are_a_leaf_of_the_state_over_the_global_batch():
     rng = jax.random.key(1)
     state = jax.jit(task.init)(jax.random.key(0), batch)
     one, _ = jax.jit(task.stage2_step)(state, FROZEN, batch, rng)
-    mesh = sharding.make_mesh(ml_collections.ConfigDict({"fsdp": 1}))
+    mesh, rules = sharding.make_mesh(task.config.mesh), task.config.mesh.rules
     assert mesh.shape["data"] == 2
-    with jax.set_mesh(mesh):
-        shardings = sharding.state_shardings(state, mesh)
+    with sharding.placed(mesh, rules):
+        shardings = sharding.state_shardings(state, mesh, rules)
         step = jax.jit(task.stage2_step, out_shardings=(shardings, None))
         placed = jax.device_put(state, shardings)
-        two, _ = step(placed, FROZEN, sharding.put_batch(batch, mesh), rng)
+        two, _ = step(placed, FROZEN, sharding.put_batch(batch, mesh, rules), rng)
     before, *after = (jax.tree.leaves(s.variables["batch_stats"]) for s in (state, one, two))
     for start, alone, shared in zip(before, *after, strict=True):
         assert not np.array_equal(start, alone)

@@ -10,7 +10,7 @@ import ml_collections
 import numpy as np
 import pytest
 
-from auface_jax import checkpoints, sharding
+from auface_jax import checkpoints, presets, sharding
 from auface_jax.checkpoints import CheckpointError, Checkpoints
 
 META = {"batch_size": 4, "text_tokenizer": "abc"}
@@ -33,9 +33,9 @@ def new_state(seed=0):
 
 
 def placed(fsdp=1):
-    mesh = sharding.make_mesh(ml_collections.ConfigDict({"fsdp": fsdp}))
+    mesh = sharding.make_mesh(ml_collections.ConfigDict({"fsdp": fsdp, "tensor": 1}))
     abstract = jax.eval_shape(new_state)
-    return abstract, sharding.state_shardings(abstract, mesh)
+    return abstract, sharding.state_shardings(abstract, mesh, presets.MESH_RULES["transformer"])
 
 
 def assert_same_bits(tree, other):
