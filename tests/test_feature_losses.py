@@ -1,6 +1,7 @@
 """Stage I's losses through frozen networks: what is compared, what is learned, when, from whom."""
 
 import functools
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -56,19 +57,21 @@ def test_losses_of_features_are_mean_squares(loss):
 def test_the_anatomical_features_are_the_units_nodes(teacher):
     network, recognizer = load_anatomical(str(teacher)), load_recognizer(teacher)
     image = pictures.to_float(tiny.images(3))
-    nodes = network.features(network.variables, image)
-    want = recognizer.module.apply(recognizer.variables, image)
-    np.testing.assert_array_equal(nodes, want.nodes)
+    features = jax.jit(network.features)
+    nodes = features(network.variables, image)
+    want = jax.jit(lambda *inputs: recognizer.module.apply(*inputs).nodes)
+    np.testing.assert_array_equal(nodes, want(recognizer.variables, image))
     assert nodes.shape[:2] == (3, 12) and network.fingerprint == recognizer.fingerprint
     # Statistics are those of training, not of this batch: rows do not see each other.
-    alone = network.features(network.variables, image[:1])
+    alone = features(network.variables, image[:1])
     np.testing.assert_allclose(alone, nodes[:1], atol=1e-5)
 
 
 def test_a_substitute_says_that_it_is_one_and_compares_the_whole_picture(teacher):
     network = load_perceptual(str(teacher))
     assert "substitute" in network.name and str(teacher) in network.name
-    features = network.features(network.variables, pictures.to_float(tiny.images(2)))
+    image = pictures.to_float(tiny.images(2))
+    features = jax.eval_shape(network.features, network.variables, image)
     assert features.shape[0] == 2 and features.ndim == 3 and features.dtype == jnp.float32
 
 
@@ -115,6 +118,8 @@ def test_networks_that_cannot_be_had_say_how_to_get_them(teacher, judge, tmp_pat
 
 # --- The step ------------------------------------------------------------------------------------
 
+KEY = jax.random.key(1)
+
 
 def test_weights_of_zero_load_and_keep_nothing():
     config = tiny.stage1_config()
@@ -127,29 +132,35 @@ def test_weights_of_zero_load_and_keep_nothing():
 
 
 @functools.cache
-def gradients_of(teacher, gate_open):
-    """What a step descends on, with an optimiser that moves nothing, and the task and state."""
+def prepared(teacher):
+    """A task whose optimiser moves nothing, a state, the frozen networks, the compiled step."""
     with pytest.MonkeyPatch.context() as patched:
         keep = lambda *_: optax.chain(optax.trace(0.0), optax.scale(0.0))  # noqa: E731
         patched.setattr(vqgan_task, "optimizer", keep)
         config = config_of(teacher)
         config.gan.update({"weight": 0.5, "start_step": 0})
         task = VQGANTask(config, 10)
-        state = jax.jit(task.init)(jax.random.key(0), tiny.records(20))
-        generator = jax.tree.map(
-            lambda p: p + 0.05 * jax.random.normal(jax.random.key(p.size), p.shape),
-            state.params["generator"],
-        )
-        variables = state.variables | {"anatomical_gate": Gate(jnp.float32(1), jnp.bool(gate_open))}
-        state = state.replace(params=state.params | {"generator": generator}, variables=variables)
-        frozen = task.load_frozen()
-        after, metrics = jax.jit(task.step)(state, frozen, tiny.records(8), jax.random.key(1))
-    return task, state, frozen, after.opt_state["generator"][0].trace, metrics
+        state = tiny.awake(tiny.stage1_state(), task)
+        state = state.replace(variables=state.variables | {"anatomical_gate": Gate.closed()})
+        step = jax.jit(task.step).lower(state, task.load_frozen(), tiny.records(8), KEY).compile()
+    return task, state, task.load_frozen(), step
 
 
-@pytest.mark.parametrize("gate_open", [True, False])
-def test_the_generator_descends_on_the_weighted_sum_of_all_losses(teacher, gate_open):
-    task, state, frozen, found, metrics = gradients_of(teacher, gate_open)
+@functools.cache
+def gradients_of(teacher, gate_open):
+    """What the step descends on, and its metrics."""
+    _, state, frozen, step = prepared(teacher)
+    gate = Gate(jnp.float32(1), jnp.bool(gate_open))
+    state = state.replace(variables=state.variables | {"anatomical_gate": gate})
+    after, metrics = step(state, frozen, tiny.records(8), KEY)
+    return after.opt_state["generator"][0].trace, metrics
+
+
+@functools.cache
+def wanted_of(teacher):
+    """The weighted sum's gradient, those that the adaptive weight compares, the networks' losses,
+    as a compiled function of whether the gate is open and of the adaptive weight."""
+    task, state, frozen, _ = prepared(teacher)
     image, c = pictures.to_float(tiny.images(8)), task.config.loss
     networks = task.loss_networks
 
@@ -163,7 +174,7 @@ def test_the_generator_descends_on_the_weighted_sum_of_all_losses(teacher, gate_
         features = functools.partial(networks[name].features, frozen[name])
         return jnp.square(features(image) - features(made)).mean()
 
-    def between(made):
+    def between(made, gate_open):
         return (
             c.recon * jnp.abs(image - made).mean()
             + c.l2 * jnp.square(image - made).mean()
@@ -176,21 +187,28 @@ def test_the_generator_descends_on_the_weighted_sum_of_all_losses(teacher, gate_
         logits = task.discriminator.apply({"params": state.params["discriminator"]}, made)
         return -logits.mean()
 
-    def total(params, weight):
+    def total(params, gate_open, weight):
         made, z, partial = made_of(params)
         commit = c.commit * losses.commitment(z, partial)
-        return between(made) + commit + weight * adversarial(made)
+        return between(made, gate_open) + commit + weight * adversarial(made)
 
-    weight = metrics["loss/adversarial_weight"]
-    params = state.params["generator"]
-    wanted, ours, theirs, parts = jax.jit(
-        lambda p, w: (
-            jax.grad(total)(p, w),
-            jax.grad(lambda p: between(made_of(p)[0]))(p),
-            jax.grad(lambda p: adversarial(made_of(p)[0]))(p),
-            {name: through(name, made_of(p)[0]) for name in networks},
+    @jax.jit
+    def wanted(params, gate_open, weight):
+        return (
+            jax.grad(total)(params, gate_open, weight),
+            jax.grad(lambda p: between(made_of(p)[0], gate_open))(params),
+            jax.grad(lambda p: adversarial(made_of(p)[0]))(params),
+            {name: through(name, made_of(params)[0]) for name in networks},
         )
-    )(params, weight)
+
+    return functools.partial(wanted, state.params["generator"])
+
+
+@pytest.mark.parametrize("gate_open", [True, False])
+def test_the_generator_descends_on_the_weighted_sum_of_all_losses(teacher, gate_open):
+    found, metrics = gradients_of(teacher, gate_open)
+    weight = metrics["loss/adversarial_weight"]
+    wanted, ours, theirs, parts = wanted_of(teacher)(jnp.float32(gate_open), weight)
     size = float(optax.tree.norm(wanted))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5 * size), found, wanted)
     norms = [float(optax.tree.norm(g["decoder"]["conv_out"])) for g in (ours, theirs)]
@@ -201,7 +219,7 @@ def test_the_generator_descends_on_the_weighted_sum_of_all_losses(teacher, gate_
 
 
 def test_an_open_gate_changes_what_is_learned(teacher):
-    opened, closed = (gradients_of(teacher, gate_open)[3] for gate_open in (True, False))
+    opened, closed = (gradients_of(teacher, gate_open)[0] for gate_open in (True, False))
     difference = optax.tree.norm(jax.tree.map(jnp.subtract, opened, closed))
     assert difference > 1e-3 * optax.tree.norm(closed)
 
@@ -235,33 +253,28 @@ def test_the_gate_waits_for_its_start_step():
     assert WORST == 2.0 and not pass_through([0.01], threshold=0.1)[1][0]
 
 
-def test_the_gate_survives_resuming(teacher, tmp_path):
+def test_the_gate_and_the_teacher_survive_resuming(teacher, tmp_path):
     data = str(tiny.build_data(tmp_path / "data"))
+    own = shutil.copytree(teacher, tmp_path / "teacher")
     # Opened by a threshold that everything is under, once four steps are done.
-    config = config_of(teacher, data=data, threshold=10.0, start_step=4)
-    whole = tmp_path / "whole"
+    config = config_of(own, data=data, threshold=10.0, start_step=4)
+    config.perceptual.network = str(teacher)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
     train.train(config, whole)
     lines = [line for line in train.read_lines(whole / "metrics.jsonl") if "loss" in line]
     assert [line["loss/anatomical_gate"] for line in lines] == [0, 0, 0, 0, 1, 1]
     assert train.read_lines(whole / "metrics.jsonl")[-1]["perceptual_network"].startswith("subst")
-
-    with tiny.killed_at(5):
-        train.train(config, tmp_path / "killed")
-    train.train(config, tmp_path / "killed")
-    runs = (checkpoints.load_export(tmp_path / name) for name in ("killed", "whole"))
-    jax.tree.map(np.testing.assert_array_equal, *runs)
-    fingerprint = load_recognizer(teacher).fingerprint
+    fingerprint = load_recognizer(own).fingerprint
     assert checkpoints.load_meta(whole)["anatomical_network"] == fingerprint
 
-
-def test_a_run_does_not_go_on_with_another_teacher(tmp_path, monkeypatch):
-    data = str(tiny.build_data(tmp_path / "data"))
-    teacher = write_run(tmp_path / "teacher", role="loss")
-    config = config_of(teacher, data=data, perceptual=0.0)
-    config.num_steps = 2
-    monkeypatch.setattr(checkpoints, "save_export", lambda *_: None)  # killed before it
-    train.train(config, tmp_path / "run")
-    monkeypatch.undo()
-    write_run(tmp_path / "teacher", role="loss", seed=1)
+    with tiny.killed_at(5):
+        train.train(config, killed)
+    shutil.rmtree(own)
+    write_run(own, role="loss", seed=1)
     with pytest.raises(checkpoints.CheckpointError, match="anatomical_network="):
-        train.train(config, tmp_path / "run")
+        train.train(config, killed)
+    shutil.rmtree(own)
+    shutil.copytree(teacher, own)
+    train.train(config, killed)
+    runs = (checkpoints.load_export(run) for run in (killed, whole))
+    jax.tree.map(np.testing.assert_array_equal, *runs)

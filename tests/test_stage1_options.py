@@ -30,15 +30,9 @@ def task_of(*, gan=0.0, **options):
     return VQGANTask(config, num_steps=100)
 
 
-@functools.cache
-def initial_state():
+def initial_state(task):
     """A state away from the silent start of the last convolution."""
-    state = jax.jit(task_of().init)(jax.random.key(0), tiny.records(20))
-    generator = jax.tree.map(
-        lambda p: p + 0.05 * jax.random.normal(jax.random.key(p.size), p.shape),
-        state.params["generator"],
-    )
-    return state.replace(params=state.params | {"generator": generator})
+    return tiny.awake(tiny.stage1_state(), task)
 
 
 def step_of(task):
@@ -46,10 +40,7 @@ def step_of(task):
     with pytest.MonkeyPatch.context() as patched:
         keep = lambda *_: optax.chain(optax.trace(0.0), optax.scale(0.0))  # noqa: E731
         patched.setattr(vqgan_task, "optimizer", keep)
-        state = initial_state()
-        opt_state = {name: task.optimizers[name].init(state.params[name]) for name in state.params}
-        state = state.replace(opt_state=opt_state)
-        new, metrics = jax.jit(task.step)(state, {}, BATCH, jax.random.key(1))
+        new, metrics = jax.jit(task.step)(initial_state(task), {}, BATCH, jax.random.key(1))
     found = {name: new.opt_state[name][0].trace for name in new.opt_state}
     return found, new.variables["codebooks"], metrics
 
@@ -74,7 +65,9 @@ def test_with_the_adversarial_part_it_is_the_mean_of_the_parts_gradients():
     found, _, metrics = step_of(task)
     with_adversary = {"adversarial": True, "penalty": False}
     of_part = jax.jit(
-        functools.partial(gradients, task, {}, state=initial_state(), frozen={}, **with_adversary)
+        functools.partial(
+            gradients, task, {}, state=initial_state(task), frozen={}, **with_adversary
+        )
     )
     parts = [of_part(image=BATCH["image"][start::2]) for start in range(2)]
     wanted, of_losses = (
@@ -116,7 +109,7 @@ def test_r1_is_lazy_and_makes_up_for_it():
     def found(penalty):
         options = {"adversarial": True, "penalty": penalty}
         grads, _, metrics = jax.jit(functools.partial(gradients, task, {}, **options))(
-            state=initial_state(), frozen={}, image=BATCH["image"]
+            state=initial_state(task), frozen={}, image=BATCH["image"]
         )
         return grads["discriminator"], metrics
 
@@ -126,7 +119,7 @@ def test_r1_is_lazy_and_makes_up_for_it():
 
     without, _ = found(penalty=False)
     at_work, metrics = found(penalty=True)
-    params = initial_state().params["discriminator"]
+    params = initial_state(task).params["discriminator"]
     value, pull = jax.jit(jax.value_and_grad(r1))(params)
     assert metrics["loss/r1"] == pytest.approx(float(value), rel=1e-4) and value > 0
     wanted = jax.tree.map(lambda a, b: a + 0.5 * 3.0 * 4 * b, without, pull)
@@ -170,8 +163,8 @@ def test_recomputed_activations_change_nothing_but_memory():
 
     def trained(vqgan):
         params = {
-            "encoder": vqgan.encoder.init(jax.random.key(0), image)["params"],
-            "decoder": vqgan.decoder.init(jax.random.key(1), z)["params"],
+            "encoder": jax.jit(vqgan.encoder.init)(jax.random.key(0), image)["params"],
+            "decoder": jax.jit(vqgan.decoder.init)(jax.random.key(1), z)["params"],
         }
 
         @jax.jit
@@ -193,9 +186,7 @@ def test_bfloat16_computes_and_float32_keeps():
     task = task_of(gan=0.5)
     task.config.model.dtype = "bfloat16"
     task.config.optimizer.muon = 0.0
-    state, step = initial_state(), jax.jit(task.step)
-    opt_state = {name: task.optimizers[name].init(state.params[name]) for name in state.params}
-    state = state.replace(opt_state=opt_state)
+    state, step = initial_state(task), jax.jit(task.step)
     for number in range(20):
         state, metrics = step(state, {}, BATCH, jax.random.key(number))
         assert all(np.isfinite(value) for value in metrics.values())

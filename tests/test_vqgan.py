@@ -31,8 +31,7 @@ def task_of(**gan):
 def started():
     """A task whose adversarial part starts late, its state at step 0, its compiled first step."""
     task = task_of()
-    state = jax.jit(task.init)(jax.random.key(0), tiny.records(20))
-    return task, state, jax.jit(getattr(task, task.step_name(1)))
+    return task, tiny.stage1_state(), jax.jit(getattr(task, task.step_name(1)))
 
 
 def weights_of(state):
@@ -215,13 +214,8 @@ def test_the_generator_descends_on_pixels_plus_the_weighted_adversarial_loss(mon
     monkeypatch.setattr(vqgan_task, "optimizer", keep)
     task = task_of(start_step=0)
     image = pictures.to_float(tiny.images(8))
-    state = jax.jit(task.init)(jax.random.key(0), tiny.records(20))
-    # Away from the silent start of the last convolution.
-    generator = jax.tree.map(
-        lambda p: p + 0.05 * jax.random.normal(jax.random.key(p.size), p.shape),
-        state.params["generator"],
-    )
-    state = state.replace(params=state.params | {"generator": generator})
+    state = tiny.awake(tiny.stage1_state(), task)
+    generator = state.params["generator"]
     state, metrics = jax.jit(task.step)(state, {}, tiny.records(8), jax.random.key(1))
     found = state.opt_state["generator"][0].trace
     weight = metrics["loss/adversarial_weight"]

@@ -1,6 +1,7 @@
 """Configs, networks and data small enough to train in a test."""
 
 import contextlib
+import functools
 import importlib.util
 import os
 from pathlib import Path
@@ -184,6 +185,25 @@ def records(count: int, *, length: int = 6, vocab_size: int = 50) -> dict[str, n
         "text_tokens": rng.integers(1, vocab_size, (count, length)).astype(np.int32),
         "text_mask": np.arange(length) < lengths[:, None],
     }
+
+
+@functools.cache
+def stage1_state():
+    """Stage I's state at step 0, as `stage1_config` has it."""
+    return jax.jit(make_task(stage1_config(), 10).init)(jax.random.key(0), records(20))
+
+
+def awake(state, task):
+    """`state`, of Stage I, away from the silent start of the last convolution; with the optimisers
+    of `task`."""
+    rng = np.random.default_rng(0)
+    generator = jax.tree.map(
+        lambda p: np.asarray(p) + rng.normal(0, 0.05, p.shape).astype(np.float32),
+        state.params["generator"],
+    )
+    params = state.params | {"generator": generator}
+    opt_state = {name: jax.jit(task.optimizers[name].init)(params[name]) for name in params}
+    return state.replace(params=params, opt_state=opt_state)
 
 
 def random_stage1():
