@@ -29,11 +29,15 @@ def build_data(folder, **options):
 
 
 def write_run(folder, config, *, seed=0, **meta):
-    """What `train` exports, at the initial weights of a config."""
+    """What `train` exports, at the initial weights of a config or, where these need not be
+    compiled, at random ones."""
     task, tokenizer = make_task(config, config.num_steps), load_tokenizer("")
     batch = pipeline.load_split(config.data.dir, "train", tokenizer, (64,))
     batch = {name: value for name, value in batch.items() if isinstance(value, np.ndarray)}
-    state = jax.jit(task.init)(jax.random.key(seed), batch)
+    if jax.eval_shape(task.init, jax.random.key(seed), batch).variables:
+        state = jax.jit(task.init)(jax.random.key(seed), batch)
+    else:
+        state = tiny.random_state(task, batch, seed=seed)
     meta = {"text_tokenizer": tokenizer.fingerprint} | meta
     checkpoints.save_export(folder, task.export(state), config, meta)
     return folder

@@ -265,7 +265,9 @@ def test_a_published_encoder_is_read_and_not_trained(data, tmp_path, monkeypatch
     network = convert.find_network("t5")
     module = network.module(**fields)
     variables = jax.device_get(
-        module.init(jax.random.key(5), jnp.zeros((1, 4), jnp.int32), jnp.ones((1, 4), bool))
+        jax.jit(module.init)(
+            jax.random.key(5), jnp.zeros((1, 4), jnp.int32), jnp.ones((1, 4), bool)
+        )
     )
 
     def load(folder, name, **wanted):

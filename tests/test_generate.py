@@ -1,5 +1,9 @@
-"""From an empty folder to pictures by two commands, at 16 px."""
+"""From an empty folder to pictures by two commands, at 16 px.
 
+Tests draw one picture or three, with the run's own options, so that few programs serve them all.
+"""
+
+import contextlib
 import json
 import math
 import shutil
@@ -43,9 +47,15 @@ def run(folder, monkeypatch):
     return "runs/stage2-quickstart"
 
 
+@pytest.fixture(scope="module")
+def loaded(folder):
+    with contextlib.chdir(folder):
+        return Generator.from_run("runs/stage2-quickstart")
+
+
 @pytest.fixture
-def generator(run):
-    return Generator.from_run(run)
+def generator(run, loaded):
+    return loaded
 
 
 def draw(run, out, *arguments, units="6,12"):
@@ -106,16 +116,16 @@ def test_held_out_figures_compare_like_with_like(folder):
 
 
 def test_pictures_say_that_they_are_synthetic_and_how_they_came_to_be(run, tmp_path, capsys):
-    out = draw(run, tmp_path / "faces.png", "--num", "2", "--seed", "7")
+    out = draw(run, tmp_path / "faces.png", "--num", "3", "--seed", "7")
     text = capsys.readouterr().out.splitlines()[0].removeprefix("text: ")
     info = Image.open(out).info
     assert info["synthetic"] == "true" and info["text"] == text and info["run"] == run
     assert info["seed"] == "7" and info["software"] == "auface_jax"
     assert info["reference"] in pipeline.reference_subjects("data", "test")
 
-    folder = draw(run, tmp_path / "faces", "--num", "2", "--seed", "7")
+    folder = draw(run, tmp_path / "faces", "--num", "3", "--seed", "7")
     files = sorted(folder.iterdir())
-    assert [path.name for path in files] == ["0000.png", "0001.png"]
+    assert [path.name for path in files] == ["0000.png", "0001.png", "0002.png"]
     for number, path in enumerate(files):
         image = Image.open(path)
         assert image.size == (16, 16) and image.mode == "RGB"
@@ -125,7 +135,7 @@ def test_pictures_say_that_they_are_synthetic_and_how_they_came_to_be(run, tmp_p
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(run, tmp_path):
     first, again, other = (
-        draw(run, tmp_path / f"{name}.png", "--num", "2", "--seed", seed).read_bytes()
+        draw(run, tmp_path / f"{name}.png", "--num", "3", "--seed", seed).read_bytes()
         for name, seed in (("first", "1"), ("again", "1"), ("other", "2"))
     )
     assert first == again and first != other
@@ -133,8 +143,8 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(run, tmp_path):
 
 def test_a_picture_does_not_depend_on_how_many_there_are(generator):
     reference = pipeline.load_reference("data", "S00")
-    three = generator(reference, "The brows are raised.", num=3, seed=5, temperature=1.0)
-    one = generator(reference, "The brows are raised.", num=1, seed=5, temperature=1.0)
+    three = generator(reference, "The brows are raised.", num=3, seed=5)
+    one = generator(reference, "The brows are raised.", num=1, seed=5)
     np.testing.assert_array_equal(three[:1], one)
     assert three.dtype == np.uint8 and three.shape == (3, 16, 16, 3)
     assert (three[0] != three[1]).any() and (three[1] != three[2]).any()
@@ -198,7 +208,8 @@ def test_a_run_of_another_text_tokenizer_is_refused(run, tmp_path, capsys):
     assert "trained with the text tokenizer ffffffffffff" in message
 
 
-def test_a_run_without_its_data_wants_an_image(run, generator, monkeypatch, tmp_path):
+def test_a_run_without_its_data_wants_an_image(run, tmp_path):
+    generator = Generator.from_run(run)
     with generator.config.unlocked():
         generator.config.data.dir = str(tmp_path / "gone")
     with pytest.raises(FileNotFoundError, match="give an image file"):
@@ -217,14 +228,13 @@ def test_requests_that_share_a_batch_are_drawn_as_if_alone(generator):
         Request(other, "The lips part.", seed=5, change=change),
         Request(other, "The brows are raised. " * 3, seed=2),
     ]
-    made = generator.draw(requests, batch_size=2, temperature=1.0)
+    made = generator.draw(requests, batch_size=3)
     for request, image in zip(requests, made, strict=True):
         [alone] = generator(
             request.reference,
             request.text,
             seed=request.seed,
             change=request.change,
-            temperature=1.0,
         )
         np.testing.assert_array_equal(image, alone)
     assert generator.draw([]).shape == (0, 16, 16, 3)
@@ -233,7 +243,7 @@ def test_requests_that_share_a_batch_are_drawn_as_if_alone(generator):
 def test_a_change_keeps_the_rest_of_the_reference(generator):
     reference = pipeline.load_reference("data", "S00")
     change = editing.token_mask(editing.region_mask("mouth", 16), generator.vqgan.grid)
-    made = generator(reference, "The lips part.", num=3, seed=1, temperature=3.0, change=change)
+    made = generator(reference, "The lips part.", num=3, seed=1, change=change)
     weight = editing.blend_weight(change, 16)[..., 0]
     assert (made[:, weight == 0] == reference[weight == 0]).all()
     assert (made[:, weight == 1] != reference[weight == 1]).any((1, 2)).all()
@@ -243,13 +253,14 @@ def test_a_change_keeps_the_rest_of_the_reference(generator):
 def test_a_picture_appears_and_turns_into_another(generator):
     reference = pipeline.load_reference("data", "S00")
     smile = Request(reference, "The lip corners are pulled up.", seed=3)
-    frames = generator.frames(smile, temperature=1.0)
-    [last] = generator(reference, smile.text, seed=3, temperature=1.0)
+    frames = generator.frames(smile)
+    [last] = generator(reference, smile.text, seed=3)
     np.testing.assert_array_equal(frames[-1], last)
     assert len(frames) == generator.config.decode.steps and (frames[0] != last).any()
     frown = Request(reference, "The brows are drawn together.", seed=3)
-    way = generator.morph(smile, frown, frames=5, temperature=1.0)
-    [end] = generator(reference, frown.text, seed=3, temperature=1.0)
+    way = generator.morph(smile, frown)
+    [end] = generator(reference, frown.text, seed=3)
+    assert len(way) == 16
     assert np.abs(way[0].astype(int) - last).max() <= 1
     assert np.abs(way[-1].astype(int) - end).max() <= 1
 

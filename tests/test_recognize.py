@@ -23,9 +23,14 @@ def write_run(folder, *, role="score", seed=0, task="au_image"):
     config = tiny.au_image_config()
     config.update({"role": role, "task": task})
     of_task = AUImageTask(config, config.num_steps)
-    state = jax.jit(of_task.init)(jax.random.key(seed), tiny.records(1))
-    checkpoints.save_export(folder, of_task.export(state), config, {})
+    checkpoints.save_export(folder, of_task.export(initial_state(seed)), config, {})
     return folder
+
+
+@jax.jit
+def initial_state(seed):
+    config = tiny.au_image_config()
+    return AUImageTask(config, config.num_steps).init(jax.random.key(seed), tiny.records(1))
 
 
 @pytest.fixture(scope="module")

@@ -109,7 +109,7 @@ def stage2_config(preset: str = "quickstart", *, data: str = "") -> ConfigDict:
     config.model.text_encoder.update(TEXT_FIELDS)
     config.model.face_encoder.update({"patch": 4, "channels": 8})
     config.model.transformer.update(TRANSFORMER_FIELDS | {"depth": 1})
-    config.decode.steps = 2
+    config.decode.update({"steps": 2, "temperature": 1.0})
     return config
 
 
