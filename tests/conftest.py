@@ -9,10 +9,15 @@ ROOT = Path(__file__).resolve().parents[1]
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Two simulated devices let the sharding tests run anywhere. Programs this small take longer to
-# optimise than to run, hence level 0 and a cache of every compiled program that outlives the run.
+# compile than to run, hence level 0, the older emitters, which take half the time, and a cache of
+# every compiled program that outlives the run.
 # Flags are part of the cache's keys: a worker process inherits them and must not add them again.
 flags = os.environ.get("XLA_FLAGS", "").split()
-for flag in ("--xla_force_host_platform_device_count=2", "--xla_backend_optimization_level=0"):
+for flag in (
+    "--xla_force_host_platform_device_count=2",
+    "--xla_backend_optimization_level=0",
+    "--xla_cpu_use_fusion_emitters=false",
+):
     if flag not in flags:
         flags.append(flag)
 os.environ["XLA_FLAGS"] = " ".join(flags)
