@@ -30,6 +30,7 @@ from safetensors.numpy import save_file
 from auface_jax.checkpoints import CheckpointError
 from auface_jax.decode import DecodeOptions
 from auface_jax.generator import Generator
+from auface_jax.models.attention import xla_alone
 from auface_jax.models.quantizer import Codebooks
 from auface_jax.synthesis import generate_batch
 
@@ -92,7 +93,8 @@ def drawing_program(generator: Generator, batch: int) -> tuple[jax_export.Export
         for path, leaf in flat_weights(generator.weights).items()
     }
     arguments = [jax.ShapeDtypeStruct(*shapes[name]) for name in names]
-    program = jax_export.export(jax.jit(draw), platforms=PLATFORMS)(weights, *arguments)
+    with xla_alone():
+        program = jax_export.export(jax.jit(draw), platforms=PLATFORMS)(weights, *arguments)
     described = [
         {"name": name, "shape": list(leaf.shape), "dtype": str(leaf.dtype)}
         for name, leaf in zip(names, arguments, strict=True)

@@ -3,6 +3,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 LAYOUTS = ("flat", "depth")
@@ -43,15 +44,80 @@ def random_mask(
 
 
 def training_mask(
-    rng: jax.Array, batch: int, *, positions: int, levels: int, layout: str, full: float = 0.0
+    rng: jax.Array,
+    batch: int,
+    *,
+    positions: int,
+    levels: int,
+    layout: str,
+    full: float = 0.0,
+    group: int = 0,
 ) -> Bool[Array, "B N Q"]:
     """A mask a row whose ratio follows the cosine schedule at a uniform time.
 
     Args:
       full: share of the rows that are masked throughout instead: with no token to go by, everything
         must come from text and reference.
+      group: 0 draws each row by itself. Else the times of each so many neighbouring rows are spread
+        evenly, each of them as uniform as before, and the tokens of a row are hidden evenly over
+        its levels, so that `most_masked` tokens of a level are hidden at most.
+
+    Raises:
+      ValueError: `group` does not divide `batch`.
     """
+    if group:
+        return _grouped_mask(rng, batch, positions, levels, layout, full, group)
     ratio_key, full_key, place_key = jax.random.split(rng, 3)
     ratios = cosine_schedule(jax.random.uniform(ratio_key, (batch,)))
     ratios = jnp.where(jax.random.uniform(full_key, (batch,)) < full, 1.0, ratios)
     return random_mask(place_key, ratios, positions=positions, levels=levels, layout=layout)
+
+
+def _grouped_mask(rng, batch, positions, levels, layout, full, group) -> Bool[Array, "B N Q"]:
+    check_layout(layout)
+    if batch % group:
+        raise ValueError(f"mask_group={group} does not divide the batch of {batch} rows")
+    time_key, level_key, place_key = jax.random.split(rng, 3)
+    offsets = jax.random.uniform(time_key, (batch // group, 1))
+    ratios = _ratio_at((jnp.arange(group) + offsets) / group, full).reshape(batch)
+    if layout == "depth":
+        return random_mask(place_key, ratios, positions=positions, levels=levels, layout=layout)
+    counts = mask_counts(ratios, positions * levels)[:, None]
+    turn = jnp.argsort(jax.random.uniform(level_key, (batch, levels)), axis=-1)
+    counts = counts // levels + (turn < counts % levels)  # [B, Q]
+    noise = jax.random.uniform(place_key, (batch, positions, levels))
+    ranks = jnp.argsort(jnp.argsort(noise, axis=1), axis=1)
+    return ranks < counts[:, None]
+
+
+def _ratio_at(time: Float[Array, "*n"], full: float) -> Float[Array, "*n"]:
+    """The ratio at a time in [0, 1): 1 in the first `full` of it, then the cosine schedule."""
+    return cosine_schedule(jnp.maximum(time - full, 0.0) / max(1.0 - full, 1e-6))
+
+
+def most_masked(group: int, *, positions: int, levels: int, layout: str, full: float = 0.0) -> int:
+    """How many tokens of a level `training_mask` hides at most in a group of rows."""
+    total = positions * levels if layout == "flat" else positions
+    times = np.arange(group) / group  # the ratio falls with time
+    ratios = np.cos(np.maximum(times - full, 0.0) / max(1.0 - full, 1e-6) * (np.pi / 2))
+    counts = np.clip(np.ceil(ratios * total + 1e-2), 1, total)
+    shares = np.ceil(counts / levels) if layout == "flat" else counts
+    return int(shares.sum())
+
+
+def masked_places(
+    masked: Bool[Array, "B N Q"], *, group: int, most: int, layout: str
+) -> tuple[Int[Array, "G M q"], Bool[Array, "G M q"]]:
+    """Where the masked tokens of each level are, as `MaskGIT.logits_at` takes it.
+
+    Args:
+      most: M, from `most_masked`; places beyond the masked tokens are filled with others.
+
+    Returns:
+      the places, row * N + position within a group of `group` rows, and which of them are masked;
+      q is Q, or 1 in the `depth` layout, where a position's levels are masked together.
+    """
+    masked = masked[..., :1] if layout == "depth" else masked
+    masked = masked.reshape(masked.shape[0] // group, -1, masked.shape[-1])
+    places = jnp.argsort(~masked, axis=1, stable=True)[:, :most]
+    return places, jnp.take_along_axis(masked, places, axis=1)

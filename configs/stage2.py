@@ -78,6 +78,10 @@ def get_config(preset: str = "") -> ConfigDict:
                     "heads": 4,
                     "mlp_ratio": 2.0,  # of the gated feed-forward: three matrices, not two
                     "fields": 32,  # learned maps over the grid that the pooled text mixes
+                    # The same function in less memory, or in a shorter program (models/maskgit.py).
+                    "scan": False,  # a loop over stacked layers
+                    "remat": "",  # or "products" or "nothing": what is kept for the gradient
+                    "chunk": 0,  # queries of self-attention at a time, where cuDNN has no kernel
                 },
                 "dtype": "float32",
             },
@@ -92,6 +96,9 @@ def get_config(preset: str = "") -> ConfigDict:
             # Keep on the device what frozen networks make of each reference, in place of computing
             # it in every step; needs augment to be off.
             "cache_references": False,
+            # So many neighbouring rows share out the mask's ratios evenly, and logits are computed
+            # for masked tokens alone; 0 draws each row's ratio by itself and computes all.
+            "mask_group": 0,
             "fully_masked": 0.3,  # share of the rows where no token is given
             # Image and reference together: at most so many pixels, such a share a colour channel.
             "augment": {"shift": 3, "tint": 0.1},
@@ -134,8 +141,10 @@ def get_config(preset: str = "") -> ConfigDict:
         )
         config.model.face_encoder.update({"patch": 4, "channels": 128})
         config.model.transformer.update({"width": 512, "depth": 8, "heads": 8})
+        config.model.transformer.update({"scan": True, "remat": "products"})
         config.model.dtype = "bfloat16"
         config.decode.guidance = 3.0
+        config.mask_group = 16
         config.update({"num_steps": 100_000, "batch_size": 128, "eval_images": 2_000})
         config.update({"log_every": 200, "checkpoint_every": 2_000, "sample_every": 5_000})
         config.optimizer.update({"muon": 0.0, "learning_rate": 3e-4, "warmup": 1_000})
@@ -150,7 +159,9 @@ def get_config(preset: str = "") -> ConfigDict:
         config.cache_references = True
         config.model.face_encoder.update({"patch": 8, "channels": 256})
         config.model.transformer.update({"layout": "flat", "width": 512, "depth": 12, "heads": 8})
-        config.model.transformer.fields = 0
+        config.model.transformer.update({"fields": 0, "scan": True, "remat": "products"})
+        config.model.transformer.chunk = 256
+        config.mask_group = 2  # the rows of one of eight devices
         config.loss.update({"levels": (1.0,), "units": 0.0})
         config.augment.update({"shift": 0, "tint": 0.0})
         config.fully_masked = 0.0

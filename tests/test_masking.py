@@ -88,3 +88,54 @@ def test_a_share_of_the_rows_is_masked_throughout():
     none = np.asarray(make(jax.random.key(0), 4096)).all((1, 2)).mean()
     # The schedule masks a row throughout by itself when its ratio rounds up to all tokens.
     assert abs(some - (0.3 + 0.7 * none)) < 0.03
+
+
+GROUP = {"positions": 7, "levels": 3}
+
+
+@settings(max_examples=25)
+@given(
+    st.sampled_from(masking.LAYOUTS),
+    st.sampled_from([1, 2, 4]),
+    st.sampled_from([0.0, 0.3]),
+    st.integers(0, 2**31 - 1),
+)
+def test_a_group_of_rows_never_hides_more_than_its_bound(layout, group, full, seed):
+    options = GROUP | {"layout": layout, "full": full}
+    mask = masking.training_mask(jax.random.key(seed), 8, **options, group=group)
+    assert mask.shape == (8, 7, 3) and mask.any((1, 2)).all()
+    of_level = np.asarray(mask).sum(1)  # [rows, levels]
+    assert (of_level.max(1) - of_level.min(1) <= (layout == "flat")).all()
+    most = masking.most_masked(group, **options)
+    assert of_level.reshape(-1, group, 3).sum(1).max() <= most <= 7 * group
+
+    places, hidden = masking.masked_places(mask, group=group, most=most, layout=layout)
+    whole = np.asarray(mask)[..., : hidden.shape[-1]].reshape(8 // group, group * 7, -1)
+    for row, level in np.ndindex(8 // group, hidden.shape[-1]):
+        found = np.asarray(places)[row, np.asarray(hidden)[row, :, level], level]
+        np.testing.assert_array_equal(np.sort(found), np.flatnonzero(whole[row, :, level]))
+        assert len(np.unique(np.asarray(places)[row, :, level])) == most  # none twice
+
+
+def test_rows_of_groups_are_masked_as_much_as_rows_by_themselves():
+    options = {"positions": 50, "levels": 2, "layout": "flat", "full": 0.3}
+    make = jax.jit(functools.partial(masking.training_mask, batch=4000, **options, group=8))
+    alone = masking.training_mask(jax.random.key(1), 4000, **options)
+    shares = np.asarray(make(jax.random.key(0))).mean((1, 2))
+    quantiles = np.linspace(0.05, 0.95, 10)
+    wanted = np.quantile(np.asarray(alone).mean((1, 2)), quantiles)
+    np.testing.assert_allclose(np.quantile(shares, quantiles), wanted, atol=0.04)
+    # Spread evenly: groups differ much less from each other than rows do.
+    assert shares.reshape(-1, 8).mean(1).std() < shares.std() / 8
+
+
+def test_every_token_of_a_group_is_hidden_equally_often():
+    options = {"positions": 5, "levels": 3, "layout": "flat"}
+    masks = masking.training_mask(jax.random.key(0), 8000, **options, group=4)
+    share = np.asarray(masks).mean(0)
+    np.testing.assert_allclose(share, share.mean(), atol=0.03)
+
+
+def test_a_group_that_does_not_divide_the_batch_is_refused():
+    with pytest.raises(ValueError, match="mask_group=3 does not divide the batch of 8 rows"):
+        masking.training_mask(jax.random.key(0), 8, **GROUP, layout="flat", group=3)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float
 
+from auface_jax.models.attention import attention
 from auface_jax.models.axes import is_split
 
 Dtype = jnp.dtype
@@ -130,9 +131,14 @@ class FusedDense(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention with one fused projection and normalised queries and keys."""
+    """Multi-head self-attention with one fused projection and normalised queries and keys.
+
+    Attributes:
+      chunk: see `attention`.
+    """
 
     heads: int
+    chunk: int = 0
     dtype: Dtype = jnp.float32
 
     @nn.compact
@@ -142,7 +148,7 @@ class SelfAttention(nn.Module):
         q, k, v = einops.rearrange(qkv, "b n s (h c) -> s b n h c", h=self.heads)
         q = RMSNorm(dtype=self.dtype, name="q_norm")(q)
         k = RMSNorm(dtype=self.dtype, name="k_norm")(k)
-        y = jax.nn.dot_product_attention(q, k, v)  # [B, N, heads, D / heads]
+        y = attention(q, k, v, chunk=self.chunk)  # [B, N, heads, D / heads]
         y = einops.rearrange(y, "b n h c -> b n (h c)")
         return nn.Dense(width, use_bias=False, dtype=self.dtype, name="out")(y)
 
@@ -175,12 +181,12 @@ class CrossAttention(nn.Module):
         self,
         x: Float[Array, "B N D"],
         keys_values: tuple[Array, Array],
-        context_mask: Bool[Array, "B S"],
+        context_mask: Bool[Array, "B S"] | None = None,
     ) -> Float[Array, "B N D"]:
         """A row without any True in `context_mask` would attend to padding: callers give one."""
         q = self.q_norm(einops.rearrange(self.query(x), "b n (h c) -> b n h c", h=self.heads))
         k, v = keys_values
-        y = jax.nn.dot_product_attention(q, k, v, mask=context_mask[:, None, None, :])
+        y = attention(q, k, v, context_mask)
         return self.out(einops.rearrange(y, "b n h c -> b n (h c)"))
 
 

@@ -13,6 +13,7 @@ reads the others and the context and gives logits over K for every one.
 """
 
 import einops
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from flax import struct
@@ -51,11 +52,12 @@ class Block(nn.Module):
     heads: int
     hidden: int
     reference: bool = True
+    chunk: int = 0
     dtype: Dtype = jnp.float32
 
     def setup(self):
         self.self_norm = RMSNorm(dtype=self.dtype)
-        self.self_attention = SelfAttention(self.heads, dtype=self.dtype)
+        self.self_attention = SelfAttention(self.heads, self.chunk, dtype=self.dtype)
         self.cross_norm = RMSNorm(dtype=self.dtype)
         self.text_attention = CrossAttention(self.width, self.heads, dtype=self.dtype)
         if self.reference:
@@ -78,10 +80,27 @@ class Block(nn.Module):
         h = self.cross_norm(x)
         x = x + self.text_attention(h, text, context.text_mask)
         if self.reference:
-            everywhere = jnp.ones(context.reference.shape[:2], bool)
-            x = x + self.reference_attention(h, reference, everywhere)
+            x = x + self.reference_attention(h, reference)
         h = self.mlp_norm(x + self.pooled(context.pooled)[:, None])
         return x + self.mlp(h)
+
+
+class ScannedBlock(Block):
+    """A block in the form that `nn.scan` wants: what is carried comes first and goes out first."""
+
+    def scan_keys_values(self, carry, nothing, context: Context):
+        return carry, self.keys_values(context)
+
+    def scan_block(self, x, keys_values, context: Context):
+        return self(x, keys_values, context), None
+
+
+# What of a block's activations is kept for the gradient; the rest is computed again. "" keeps all.
+REMAT_POLICIES = {
+    "": None,
+    "nothing": jax.checkpoint_policies.nothing_saveable,
+    "products": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+}
 
 
 class MaskGIT(nn.Module):
@@ -96,6 +115,10 @@ class MaskGIT(nn.Module):
       fields: number of learned maps over the grid that the pooled text mixes, as blendshapes mix a
         face; 0 has none. On aligned faces a word then acts at its own places from the start.
       reference: whether the context has T_V.
+      scan: one block in a loop over stacked parameters, `blocks`, and not `depth` blocks one after
+        the other, `blocks_0` and so on: the same function, a program a `depth`th as long.
+      remat: a key of `REMAT_POLICIES`.
+      chunk: of the self-attention, see `attention`.
     """
 
     layout: str
@@ -108,10 +131,18 @@ class MaskGIT(nn.Module):
     mlp_ratio: float
     fields: int = 0
     reference: bool = True
+    scan: bool = False
+    remat: str = ""
+    chunk: int = 0
     dtype: Dtype = jnp.float32
 
     def setup(self):
         check_layout(self.layout)
+        if self.remat not in REMAT_POLICIES:
+            raise ValueError(
+                f"transformer.remat={self.remat!r} is not one of "
+                + ", ".join(map(repr, REMAT_POLICIES))
+            )
         normal = nn.initializers.normal(0.02)
         shape = (self.levels, self.codes, self.width)
         self.code_embedding = self.param("code_embedding", normal, shape)
@@ -124,10 +155,25 @@ class MaskGIT(nn.Module):
             shape_of_fields = (self.fields, self.grid**2, self.width)
             self.text_fields = self.param("text_fields", normal, shape_of_fields)
         hidden = int(self.mlp_ratio * self.width)
-        self.blocks = [
-            Block(self.width, self.heads, hidden, reference=self.reference, dtype=self.dtype)
-            for _ in range(self.depth)
-        ]
+        block, method = (ScannedBlock, "scan_block") if self.scan else (Block, "__call__")
+        if self.remat:
+            policy = REMAT_POLICIES[self.remat]
+            block = nn.remat(block, policy=policy, prevent_cse=not self.scan, methods=[method])
+        fields = {"reference": self.reference, "chunk": self.chunk, "dtype": self.dtype}
+        if self.scan:
+            block = nn.scan(
+                block,
+                variable_axes={"params": 0},
+                split_rngs={"params": True},
+                in_axes=(0, nn.broadcast),
+                length=self.depth,
+                methods=["scan_block", "scan_keys_values"],
+            )
+            self.blocks = block(self.width, self.heads, hidden, **fields)
+        else:
+            self.blocks = [
+                block(self.width, self.heads, hidden, **fields) for _ in range(self.depth)
+            ]
         self.out_norm = RMSNorm(dtype=self.dtype)
         self.heads_out = self.param("head", normal, shape)
         self.heads_bias = self.param("head_bias", nn.initializers.zeros, (self.levels, self.codes))
@@ -138,9 +184,11 @@ class MaskGIT(nn.Module):
                 GatedMLP(2 * self.width, dtype=self.dtype) for _ in range(self.levels)
             ]
 
-    def keys_values(self, context: Context) -> list:
+    def keys_values(self, context: Context) -> list | tuple:
         """The context's keys and values for every block: once for all decoding iterations."""
         context = self._placed(context)
+        if self.scan:
+            return self.blocks.scan_keys_values(None, None, context)[1]
         return [block.keys_values(context) for block in self.blocks]
 
     def trunk(
@@ -148,7 +196,7 @@ class MaskGIT(nn.Module):
         codes: Int[Array, "B N Q"],
         masked: Bool[Array, "B N Q"],
         context: Context,
-        keys_values: list,
+        keys_values: list | tuple,
     ) -> Float[Array, "B T D"]:
         """The transformer's output; T = N * Q (`flat`) or N (`depth`)."""
         embedding = self._embed(self.code_embedding, codes)  # [B, N, Q, D]
@@ -166,8 +214,11 @@ class MaskGIT(nn.Module):
         else:
             x = einops.rearrange(x + place[:, :, None], "b n q d -> b (n q) d")
         x = x.astype(self.dtype)
-        for block, kv in zip(self.blocks, keys_values, strict=True):
-            x = block(x, kv, context)
+        if self.scan:
+            x, _ = self.blocks.scan_block(x, keys_values, context)
+        else:
+            for block, kv in zip(self.blocks, keys_values, strict=True):
+                x = block(x, kv, context)
         return self.out_norm(x)
 
     def level_logits(
@@ -195,6 +246,29 @@ class MaskGIT(nn.Module):
         return jnp.stack(
             [self.level_logits(hidden, codes, level) for level in range(self.levels)], axis=2
         )
+
+    def logits_at(
+        self,
+        codes: Int[Array, "B N Q"],
+        masked: Bool[Array, "B N Q"],
+        context: Context,
+        places: Int[Array, "G M q"],
+    ) -> tuple[Float[Array, "G M Q K"], Int[Array, "G M Q"]]:
+        """Logits and codes of some tokens alone: the heads are spared what no loss reads.
+
+        Args:
+          places: from `masking.masked_places`: of each of G groups of neighbouring rows, M tokens
+            of each level, as row * N + position within the group; q is Q, or 1 (`depth`).
+        """
+        hidden = self.trunk(codes, masked, context, self.keys_values(context))
+        groups, per_level = places.shape[0], self.levels if self.layout == "flat" else 1
+        hidden = einops.rearrange(hidden, "(g r) (n q) d -> g (r n) q d", g=groups, q=per_level)
+        hidden = jnp.take_along_axis(hidden, places[..., None], axis=1)
+        hidden = einops.rearrange(hidden, "g m q d -> g (m q) d")
+        codes = einops.rearrange(codes, "(g r) n q -> g (r n) q", g=groups)
+        codes = jnp.take_along_axis(codes, places, axis=1)
+        logits = [self.level_logits(hidden, codes, level) for level in range(self.levels)]
+        return jnp.stack(logits, axis=2), codes
 
     def _placed(self, context: Context) -> Context:
         """Reference tokens with the image tokens' own position embeddings."""

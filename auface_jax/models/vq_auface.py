@@ -183,11 +183,15 @@ class VQAUFace(nn.Module):
         """See `MaskGIT`, for a context at hand."""
         return self.maskgit(codes, masked, context)
 
-    def keys_values(self, context: Context) -> list:
+    def logits_at(self, codes, masked, context: Context, places) -> tuple[Array, Array]:
+        """See `MaskGIT.logits_at`."""
+        return self.maskgit.logits_at(codes, masked, context, places)
+
+    def keys_values(self, context: Context) -> list | tuple:
         """See `MaskGIT.keys_values`."""
         return self.maskgit.keys_values(context)
 
-    def trunk(self, codes, masked, context: Context, keys_values: list) -> Float[Array, "B T D"]:
+    def trunk(self, codes, masked, context: Context, keys_values) -> Float[Array, "B T D"]:
         """See `MaskGIT.trunk`."""
         return self.maskgit.trunk(codes, masked, context, keys_values)
 

@@ -184,27 +184,34 @@ class MaskGITTask:
         layout = c.model.transformer.layout
         given = tuple(c.loss.levels)  # the last weight is that of all further levels
         level_weights = tuple(given[min(level, len(given) - 1)] for level in range(levels))
-        masked = masking.training_mask(
-            mask_key,
-            rows,
-            positions=positions,
-            levels=levels,
-            layout=layout,
-            full=c.fully_masked,
-        )
+        group = c.get("mask_group", 0)
+        tokens = {"positions": positions, "levels": levels, "layout": layout}
+        tokens["full"] = c.fully_masked
+        masked = masking.training_mask(mask_key, rows, **tokens, group=group)
         drop_text, drop_reference = context_dropout(drop_key, rows, c.dropout)
 
         def loss_fn(params):
             variables = {"params": gathered(params)}
             drops = {"drop_text": drop_text, "drop_reference": drop_reference}
             context, out = self.model.apply(variables, **inputs, **drops, method="context")
-            logits = self.model.apply(variables, codes, masked, context, method="logits")
-            tokens, per_level = losses.masked_cross_entropy(
-                logits, codes, masked, c.label_smoothing, level_weights
+            if group:  # the heads see masked tokens alone, as many as there can be
+                most = masking.most_masked(group, **tokens)
+                places, hidden = masking.masked_places(
+                    masked, group=group, most=most, layout=layout
+                )
+                logits, targets = self.model.apply(
+                    variables, codes, masked, context, places, method="logits_at"
+                )
+                hidden = jnp.broadcast_to(hidden, targets.shape)
+            else:
+                logits = self.model.apply(variables, codes, masked, context, method="logits")
+                targets, hidden = codes, masked
+            of_tokens, per_level = losses.masked_cross_entropy(
+                logits, targets, hidden, c.label_smoothing, level_weights
             )
             told = jnp.where(drop_text[:, None], -1, batch["labels"])  # no text tells nothing
             units = losses.unit_cross_entropy(out["unit_logits"], told)
-            return tokens + c.loss.units * units, (per_level, units)
+            return of_tokens + c.loss.units * units, (per_level, units)
 
         (loss, (per_level, units)), gradients = jax.value_and_grad(loss_fn, has_aux=True)(
             state.params

@@ -1,0 +1,42 @@
+"""The memory table of the full-size preset: shapes alone."""
+
+import sys
+
+import jax
+import pytest
+import tiny
+
+sys.path.insert(0, str(tiny.CONFIGS.parent / "benchmarks"))
+import stage2_memory
+
+
+@pytest.fixture(scope="module")
+def paper():
+    return stage2_memory.abstract_task(
+        tiny.load_config("stage2", "paper"), tiny.load_config("stage1", "paper")
+    )
+
+
+def test_the_papers_table_has_a_row_for_each_number_of_devices():
+    lines = stage2_memory.table("paper", (1, 8), compiled=False).splitlines()
+    assert "2,048 tokens, texts of 2,048" in lines[0]
+    one, eight = ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines[-2:])
+    assert one[:2] == ["1", "16"] and eight[:2] == ["8", "2"]
+    # An eighth, but for what is too small to be split.
+    assert float(one[2]) / 8 <= float(eight[2]) + 0.005 and float(eight[2]) < float(one[2]) / 6
+
+
+def test_a_device_alone_holds_every_byte(paper):
+    state = jax.eval_shape(paper.init, jax.random.key(0), stage2_memory.batch_of(paper, 1))
+    blocks = state.params["maskgit"]["blocks"]
+    assert blocks["self_attention"]["qkv"]["kernel"].shape == (12, 512, 3 * 512)
+    frozen = stage2_memory.frozen_of(paper)
+    assert frozen["references"]["codes"].shape == (stage2_memory.PEOPLE, 256, 8)
+    rules = paper.config.mesh.rules
+    whole = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+    assert stage2_memory.on_a_device(state, 1, rules) == whole
+    # Parameters, two moments, an average.
+    assert whole == pytest.approx(
+        4 * sum(leaf.size * 4 for leaf in jax.tree.leaves(state.params)), rel=1e-3
+    )
+    assert stage2_memory.on_a_device(state, 8, rules) < whole / 6
