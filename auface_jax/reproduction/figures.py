@@ -42,10 +42,10 @@ def system_figure(
     for name, generator in generators.items():
         generator.config.decode.guidance = guidances[name]
         columns[name] = draw(generator, population, rows, seed=0, title=name)
-    height, width = 1.55, 1.6
-    figure = _figure(5.4 + width * len(columns), 0.3 + height * len(rows))
+    height, width = 1.55, 1.5
+    figure = _figure(4.0 + width * len(columns), 0.5 + height * len(rows))
     grid = figure.subplots(
-        len(rows), 2 + len(columns), squeeze=False, width_ratios=[3.3, 0.9, *[1] * len(columns)]
+        len(rows), 2 + len(columns), squeeze=False, width_ratios=[2.2, 0.5, *[1] * len(columns)]
     )
     for place, row in enumerate(rows):
         words, units, *shown = grid[place]
@@ -54,7 +54,7 @@ def system_figure(
         for axes, (name, images) in zip(shown, columns.items(), strict=True):
             _show(axes, images[place])
             if place == 0:
-                axes.set_title(name, fontsize=8)
+                axes.set_title(textwrap.fill(name, 18), fontsize=8)
     return _drawn(figure)
 
 
@@ -70,15 +70,15 @@ def description_figure(
         [Request(reference, text, 0, row) for text, row in zip(texts, labels, strict=True)],
         guidance=guidance,
     )
-    figure = _figure(1.75 * (1 + len(texts)), 4.2)
-    faces, words = figure.subplots(2, 1 + len(texts), height_ratios=[1, 1.3])
+    figure = _figure(1.75 * (1 + len(texts)), 3.5)
+    faces, words = figure.subplots(2, 1 + len(texts), height_ratios=[1.2, 0.8])
     _show(faces[0], reference)
     faces[0].set_title("reference", fontsize=8)
     words[0].axis("off")
     for place, (image, row, text) in enumerate(zip(made, labels, texts, strict=True), start=1):
         _show(faces[place], image)
         faces[place].set_title(unit_caption(row), fontsize=8)
-        _write(words[place], textwrap.fill(text, 31, max_lines=20), size=6)
+        _write(words[place], textwrap.fill(text, 31, max_lines=12), size=6)
     return _drawn(figure)
 
 
