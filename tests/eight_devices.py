@@ -1,6 +1,6 @@
 """Trains a few steps on meshes of eight simulated devices and prints what came out, as JSON.
 
-    python tests/eight_devices.py stage1|stage2|au_text|au_image STEPS MESH,MESH... [float64]
+    python tests/eight_devices.py stage1|stage2|au_text STEPS MESH,MESH...
 
 A mesh is data x fsdp x tensor, as in 2x2x2; the first of them is one device, 1x1x1, with which the
 others are compared. For each: the losses of every step; for each leaf of the state after the first
@@ -18,12 +18,6 @@ flags = [f for f in os.environ.get("XLA_FLAGS", "").split() if "device_count" no
 os.environ["XLA_FLAGS"] = " ".join([*flags, "--xla_force_host_platform_device_count=8"])
 
 import jax  # noqa: E402 - reads the flags
-import jax.numpy as jnp  # noqa: E402
-
-if "float64" in sys.argv:
-    jax.config.update("jax_enable_x64", True)
-    jnp.float32 = jnp.float64  # before Flax and our modules take it as their default
-
 import numpy as np  # noqa: E402
 import tiny  # noqa: E402
 from jax.sharding import AxisType  # noqa: E402
@@ -49,12 +43,6 @@ def make(name: str):
         checkpoints.save_export(run, tiny.random_stage1()[1], tiny.stage1_config(), {})
         config.requires.stage1.run = str(run)
     return make_task(config, 100)
-
-
-def load_frozen(task):
-    if task.config.task == "au_image":  # its weights of the units are from a data set
-        return {"unit_weights": np.ones(12, jnp.float32)}
-    return task.load_frozen()
 
 
 def with_codes(step):
@@ -101,9 +89,8 @@ def train(task, start, frozen, shape, steps):
             for tree in (start, frozen)
         )
         rows = sharding.batch_sharding(mesh, rules)
-        step = task.step if hasattr(task, "step") else task.stage2_step
         program = jax.jit(
-            with_codes(step),
+            with_codes(task.step),
             in_shardings=(shardings, of_frozen, rows, None),
             out_shardings=(shardings, None),
         )
@@ -149,7 +136,7 @@ def main() -> None:
     name, steps, meshes = sys.argv[1], int(sys.argv[2]), sys.argv[3].split(",")
     sharding.MIN_SHARDED_SIZE = 64
     task = make(name)
-    frozen = load_frozen(task)
+    frozen = task.load_frozen()
     start = jax.device_get(
         jax.jit(task.init)(jax.random.key(3), tiny.records(20, vocab_size=VOCABULARY))
     )

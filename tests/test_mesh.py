@@ -14,11 +14,11 @@ SPLIT = ("8x1x1", "4x2x1", "2x2x2")
 
 
 @functools.cache
-def trained(name, steps, *more, meshes=SPLIT):
+def trained(name, steps):
     """What `eight_devices.py` prints: mesh -> losses, distances, bytes, collectives."""
     script = Path(__file__).with_name("eight_devices.py")
     done = subprocess.run(
-        [sys.executable, script, name, str(steps), ",".join(["1x1x1", *meshes]), *more],
+        [sys.executable, script, name, str(steps), ",".join(["1x1x1", *SPLIT])],
         env=tiny.command_environment(),
         capture_output=True,
         text=True,
