@@ -131,9 +131,7 @@ def make_mesh(config):
     topology = topologies.get_topology_desc(arguments.topology, platform="tpu")
     shared = arguments.fsdp * arguments.tensor
     sizes = len(topology.devices) // shared, arguments.fsdp, arguments.tensor
-    devices = mesh_utils.create_device_mesh(
-        sizes, topology.devices, allow_split_physical_axes=True
-    )
+    devices = mesh_utils.create_device_mesh(sizes, topology.devices, allow_split_physical_axes=True)
     return jax.sharding.Mesh(devices, sharding.AXES)
 
 
