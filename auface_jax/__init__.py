@@ -18,7 +18,8 @@ Reading order, which is the order data flows in:
                   pre-trained encoders of text and face; both stages put together; held-out records
                   to compare on
     tasks         one file a training task: pure init, step and evaluate functions
-    train         the story from configuration to saved run
+    prerequisites, train
+                  the runs that a run builds on; the story from configuration to saved run
     generator, generate, export
                   faces from a finished run: as a function, from the command line, elsewhere
     evaluation, evaluate

@@ -20,6 +20,8 @@ from auface_jax.data import population, shards
 from auface_jax.facs import AU_NUMBERS
 from auface_jax.interrupts import Interrupted
 from auface_jax.log import say
+from auface_jax.prerequisites import complete
+from auface_jax.run_config import build_data
 
 # Of BP4D's 41 people, who are "bp4d-F001" and so on in a data set built of it: whom the first, the
 # second and the third fold test on.
@@ -92,10 +94,10 @@ def main(argv: list[str]) -> None:
     workdir = pathlib.Path(FLAGS.workdir or f"runs/{config_path.stem}-{config.preset}-folds")
     with config.unlocked():
         del config.preset_reason
-    train.complete(config, config_path.stem, workdir)
+    complete(config, config_path.stem, workdir)
     try:
         folds = read_folds(FLAGS.folds)
-        train.build_data(config.data)
+        build_data(config.data)
         population.check_people(
             config.data.dir,
             shards.read_info(config.data.dir),

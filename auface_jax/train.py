@@ -21,15 +21,16 @@ import numpy as np
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from auface_jax import checkpoints, distributed, pictures, presets, sharding
+from auface_jax import checkpoints, distributed, pictures, sharding
 from auface_jax.config_check import check_config
 from auface_jax.data import pipeline, population, texts, tokenizer
 from auface_jax.facs import load_dictionary
 from auface_jax.guard import Guard
 from auface_jax.interrupts import Interrupted, StopSignal
 from auface_jax.log import Heartbeat, MetricsLog, Progress, read_lines, say, table
+from auface_jax.prerequisites import complete, suffix, train_requirements
 from auface_jax.profiling import Profile
-from auface_jax.run_config import build_data, flatten, load_config_file, write_config
+from auface_jax.run_config import build_data, write_config
 from auface_jax.state import parameter_count, update_ratio
 from auface_jax.tasks import make_task
 
@@ -246,53 +247,6 @@ def save_pictures(workdir, log: MetricsLog, step: int, images: dict) -> list[pat
     return paths
 
 
-def complete(config: Config, name: str, workdir: pathlib.Path) -> Config:
-    """Fills in what depends on the command: the data's folder, the runs that this one builds on.
-
-    Those are its siblings, in the variant that it asks for, whichever variant it is itself.
-    """
-    plain = workdir.with_name(workdir.name.removesuffix(suffix(config)))
-    with config.unlocked():
-        config.data.dir = str(presets.data_folder(config.data))
-        for other, required in config.requires.items():
-            sibling = presets.sibling_run(plain, name, other)
-            required.run = required.run or str(sibling) + suffix(required)
-    return config
-
-
-def suffix(config: Config) -> str:
-    """What the name of a variant's run ends with."""
-    return f"-{config.variant}" if config.get("variant") else ""
-
-
-def train_requirements(config: Config, config_dir: pathlib.Path) -> None:
-    """Trains the runs that `config` builds on and that are absent, on the same data.
-
-    Raises:
-      checkpoints.CheckpointError: one is absent and the preset is too big to train it unasked.
-    """
-    for name, required in config.requires.items():
-        run = pathlib.Path(required.run)
-        if checkpoints.has_export(run):
-            continue
-        changes = required.get("changes", {})
-        changed = flatten(changes.to_dict()) if changes else {}
-        command = f"python -m auface_jax.train --config configs/{name}.py:{config.preset}"
-        command += "".join(f" --config.{key}={value}" for key, value in changed.items())
-        command += f" --workdir {run}"
-        if config.preset == "paper":
-            raise checkpoints.CheckpointError(
-                f"this run builds on {run}, which is not a finished run; train it first: {command}"
-            )
-        say(f"{run} is not there yet and this run builds on it: training it first, as\n  {command}")
-        needed = load_config_file(config_dir / f"{name}.py", config.preset)
-        with needed.unlocked():
-            del needed.preset_reason
-            needed.data = config.data.copy_and_resolve_references()
-            needed.update(changes)
-        train(complete(needed, name, run), run)
-
-
 def main(argv: list[str]) -> None:
     """Data first, then the runs that this one builds on, then the run itself."""
     logging.set_verbosity(logging.WARNING)  # Orbax tells of each file it writes
@@ -323,7 +277,7 @@ def main(argv: list[str]) -> None:
     try:
         with distributed.together():
             build_data(config.data)
-            train_requirements(config, config_path.parent)
+            train_requirements(config, config_path.parent, train)
             train(
                 config,
                 workdir,

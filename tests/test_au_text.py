@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tiny
 
-from auface_jax import checkpoints, facs, train
+from auface_jax import checkpoints, facs, run_config, train
 from auface_jax.data import pipeline, texts
 from auface_jax.data.shards import DatasetError
 from auface_jax.data.tokenizer import load_tokenizer
@@ -160,7 +160,7 @@ def test_the_perceptron_has_four_layers_and_sees_no_padding():
 
 @pytest.mark.parametrize("preset", ["paper", "open", "quickstart"])
 def test_every_preset_has_a_state_and_a_step(preset):
-    made = train.load_config_file(tiny.CONFIGS / "au_text.py", preset)
+    made = run_config.load_config_file(tiny.CONFIGS / "au_text.py", preset)
     task = make_task(made, made.num_steps)
     assert isinstance(task, AUTextTask)
     length, rows = made.data.buckets[0], made.batch_size

@@ -3,6 +3,7 @@ them, and its ablations."""
 
 import functools
 import json
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ import tiny
 from flax.traverse_util import flatten_dict
 from safetensors.numpy import save_file
 
-from auface_jax import train
+from auface_jax import prerequisites, run_config, train
 from auface_jax.data import pipeline
 from auface_jax.data.tokenizer import load_tokenizer
 from auface_jax.encoders import Encoders, load_encoders
@@ -281,7 +282,8 @@ def test_published_encoders_at_full_size(preset, published):
 def ablated(change):
     """A variant's task, its state, and its step's loss and gradient norm for a batch."""
     config = tiny.stage2_config()
-    module = train.load_config_file(tiny.CONFIGS / "stage2.py", f"quickstart,ablation={change}")
+    variant = f"quickstart,ablation={change}"
+    module = run_config.load_config_file(tiny.CONFIGS / "stage2.py", variant)
     with config.unlocked():
         config.model.update({name: module.model[name] for name in ("input", "tokens")})
         config.optimizer.muon = 0.0  # what is compared is there before any update
@@ -335,10 +337,10 @@ def test_labels_in_place_of_the_text():
 
 def test_variants_have_folders_of_their_own_and_stage1_in_common():
     def completed(variant):
-        config = train.load_config_file(tiny.CONFIGS / "stage2.py", variant)
+        config = run_config.load_config_file(tiny.CONFIGS / "stage2.py", variant)
         preset = variant.split(",")[0]
-        workdir = train.pathlib.Path(f"runs/stage2-{preset}{train.suffix(config)}")
-        requires = train.complete(config, "stage2", workdir).requires
+        workdir = pathlib.Path(f"runs/stage2-{preset}{prerequisites.suffix(config)}")
+        requires = prerequisites.complete(config, "stage2", workdir).requires
         return workdir.name, requires.stage1.run, requires.au_probe.run
 
     quickstart = ("runs/stage1-quickstart", "runs/au_probe-quickstart")
@@ -350,15 +352,16 @@ def test_variants_have_folders_of_their_own_and_stage1_in_common():
     assert completed("paper,anatomical=off")[1] == "runs/stage1-paper-no_anatomical"
     assert completed("paper,anatomical=on") == completed("paper")  # it has it anyway
     with pytest.raises(ValueError, match=r"'ablation=no' is no variant; legal are .*no_structure"):
-        train.load_config_file(tiny.CONFIGS / "stage2.py", "quickstart,ablation=no")
+        run_config.load_config_file(tiny.CONFIGS / "stage2.py", "quickstart,ablation=no")
 
 
-def test_another_stage1_is_trained_with_its_changes(monkeypatch, tmp_path):
-    config = train.load_config_file(tiny.CONFIGS / "stage2.py", "quickstart,anatomical=on")
-    train.complete(config, "stage2", tmp_path / "stage2-quickstart-anatomical")
+def test_another_stage1_is_trained_with_its_changes(tmp_path):
+    config = run_config.load_config_file(tiny.CONFIGS / "stage2.py", "quickstart,anatomical=on")
+    prerequisites.complete(config, "stage2", tmp_path / "stage2-quickstart-anatomical")
     trained = {}
-    monkeypatch.setattr(train, "train", lambda config, run: trained.update({run.name: config}))
-    train.train_requirements(config, tiny.CONFIGS)
+    prerequisites.train_requirements(
+        config, tiny.CONFIGS, lambda config, run: trained.update({run.name: config})
+    )
     assert set(trained) == {"stage1-quickstart-anatomical", "au_probe-quickstart"}
     made = trained["stage1-quickstart-anatomical"]
     assert made.loss.anatomical == 0.015  # as that of `paper`

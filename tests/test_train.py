@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tiny
 
-from auface_jax import checkpoints, log, loss_networks, presets, sharding, train
+from auface_jax import checkpoints, log, loss_networks, presets, run_config, sharding, train
 from auface_jax.data.tokenizer import load_tokenizer
 from auface_jax.log import read_lines
 from auface_jax.models.vqgan import VQGAN
@@ -226,7 +226,7 @@ def test_data_folders_tell_data_apart():
 @pytest.fixture
 def abstract_loss_networks(tmp_path, monkeypatch):
     """The networks of the paper's losses, as shapes without values."""
-    config = train.load_config_file(tiny.CONFIGS / "au_image_loss.py", "paper")
+    config = run_config.load_config_file(tiny.CONFIGS / "au_image_loss.py", "paper")
     size, crop = config.data.size, config.model.crop
     mef, vgg16 = make_task(config, config.num_steps).recognizer(2), vgg.VGG16()
 
@@ -243,7 +243,7 @@ def abstract_loss_networks(tmp_path, monkeypatch):
 
 
 def test_the_papers_stage1_has_its_sizes_and_all_of_its_losses():
-    config = train.load_config_file(tiny.CONFIGS / "stage1.py", "paper")
+    config = run_config.load_config_file(tiny.CONFIGS / "stage1.py", "paper")
     vqgan = VQGAN(**config.model)
     assert (vqgan.grid**2, vqgan.levels, vqgan.codes) == (256, 8, 8192)
     assert vqgan.grid**2 * vqgan.levels == 2048 and vqgan.levels * vqgan.codes == 65_536
@@ -264,7 +264,7 @@ def test_the_papers_stage1_has_its_sizes_and_all_of_its_losses():
 def test_every_preset_has_a_state_and_a_step(name, preset, request):
     if (name, preset) == ("stage1", "paper"):
         request.getfixturevalue("abstract_loss_networks")
-    config = train.load_config_file(tiny.CONFIGS / f"{name}.py", preset)
+    config = run_config.load_config_file(tiny.CONFIGS / f"{name}.py", preset)
     task, size = make_task(config, config.num_steps), config.data.size
     if name == "stage1":
         assert config.model.image_size == size
@@ -297,8 +297,8 @@ def test_every_preset_has_a_state_and_a_step(name, preset, request):
     ],
 )
 def test_stage2_of_every_preset_at_full_size(preset, layout, sequence, ids):
-    stage1 = train.load_config_file(tiny.CONFIGS / "stage1.py", preset)
-    config = train.load_config_file(tiny.CONFIGS / "stage2.py", preset)
+    stage1 = run_config.load_config_file(tiny.CONFIGS / "stage1.py", preset)
+    config = run_config.load_config_file(tiny.CONFIGS / "stage2.py", preset)
     reads = {"tokenizer": config.data.tokenizer}  # of its text encoder
     assert config.data.to_dict() == stage1.data.to_dict() | reads
     vqgan = VQGAN(**stage1.model)
