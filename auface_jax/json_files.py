@@ -1,4 +1,4 @@
-"""JSON files that must hold an object."""
+"""JSON files that hold an object, and are there whole or not at all."""
 
 import json
 import pathlib
@@ -19,3 +19,10 @@ def read_object(path: pathlib.Path, error: type[ValueError]) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise error(f"{path} is damaged: a JSON {type(content).__name__}, not an object")
     return content
+
+
+def write_object(path: pathlib.Path, content: dict[str, Any], *, indent: int | None = 2) -> None:
+    """Writes or replaces a file in one step, whoever reads or kills meanwhile."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=indent) + "\n")
+    temporary.rename(path)

@@ -17,6 +17,8 @@ import jax
 import numpy as np
 from PIL import Image
 
+from auface_jax.json_files import write_object
+
 
 def say(message: str) -> None:
     """A line to the terminal, from the first process only."""
@@ -120,9 +122,7 @@ class Heartbeat:
             return
         self._last = time.monotonic()
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        temporary = self._path.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"step": step, "time": now}) + "\n")
-        temporary.rename(self._path)
+        write_object(self._path, {"step": step, "time": now}, indent=None)
 
 
 class Progress:

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict as Config
 
 from auface_jax.checkpoints import CheckpointError
 from auface_jax.data import build
-from auface_jax.json_files import read_object
+from auface_jax.json_files import read_object, write_object
 
 
 def load_config_file(path: pathlib.Path, preset: str) -> Config:
@@ -51,9 +51,7 @@ def write_config(config: Config, workdir: pathlib.Path) -> None:
             )
     elif jax.process_index() == 0:
         workdir.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")  # another process may be about to read it
-        temporary.write_text(json.dumps(ours, indent=2) + "\n")
-        temporary.rename(path)
+        write_object(path, ours)  # in one step: another process may be about to read it
 
 
 def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:

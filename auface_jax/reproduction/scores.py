@@ -1,7 +1,6 @@
 """One run's figures, from what its evaluation wrote: all records, and those with opposed pulls."""
 
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import numpy as np
 from auface_jax.evaluation import report
 from auface_jax.facs import AU_NUMBERS
 from auface_jax.facs.interactions import OPPOSED_PAIRS
+from auface_jax.json_files import read_object
 from auface_jax.metrics.units import unit_scores
 from auface_jax.tasks.au_image import THRESHOLD
 
@@ -21,7 +21,7 @@ def read_scores(folder: Path) -> dict[str, float]:
     AAAD is against the labels unless "text reader" stands beside it. "both shown" is the share of
     the records asked for one of the paper's conflicting sets whose opposed units are all read.
     """
-    found = json.loads((folder / report.JSON).read_text())
+    found = read_object(folder / report.JSON, ValueError)
     row = found["table"][0]
     named = {
         "AAAD": "AAAD (labels)",

@@ -6,24 +6,17 @@ recogniser of the tables.
 """
 
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 
-import jax
-import numpy as np
-
 from auface_jax import facs
-from auface_jax.batching import map_batches
 from auface_jax.data import pipeline
-from auface_jax.decode import DecodeOptions
-from auface_jax.generator import Generator
+from auface_jax.generator import Generator, Request
 from auface_jax.held_out import spread_rows
-from auface_jax.json_files import read_object
+from auface_jax.json_files import read_object, write_object
 from auface_jax.log import say
 from auface_jax.reproduction.plan import Study, Training
-from auface_jax.synthesis import generate_batch
-from auface_jax.tasks.maskgit_evaluation import TOLD, unit_scores
+from auface_jax.tasks.maskgit_evaluation import unit_scores
 
 FILE = "tuning.json"
 
@@ -85,21 +78,17 @@ def validation_score(training: Training, guidance: float, count: int) -> float:
         dictionary=facs.load_dictionary(data.dictionary or None),
     )
     records = spread_rows(records, min(count, len(records["labels"])))
-    options = DecodeOptions(**{**generator.config.decode, "guidance": guidance})
-    keys = jax.random.split(jax.random.key(0), len(records["labels"]))
-    made = map_batches(
-        lambda *arguments: generate_batch(generator.networks, options, *arguments),
-        generator.weights,
-        {name: records[name] for name in ("reference", *TOLD)},
-        np.asarray(jax.random.key_data(keys)),
-        batch_size=generator.config.batch_size,
-    )
+    requests = [
+        Request(reference, text, seed, labels)
+        for seed, (reference, text, labels) in enumerate(
+            zip(records["reference"], records["texts"], records["labels"], strict=True)
+        )
+    ]
+    made = generator.draw(requests, batch_size=generator.config.batch_size, guidance=guidance)
     probe = Path(generator.config.requires.au_probe.run)
     return unit_scores(probe, records, made)["au_f1_generated"]
 
 
 def _write(runs: Path, trials: dict[str, list[Trial]]) -> None:
     plain = {name: [dataclasses.asdict(trial) for trial in made] for name, made in trials.items()}
-    temporary = (runs / FILE).with_suffix(".tmp")
-    temporary.write_text(json.dumps(plain, indent=1) + "\n")
-    temporary.rename(runs / FILE)
+    write_object(runs / FILE, plain)
