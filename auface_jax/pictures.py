@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
@@ -70,6 +72,13 @@ def sheet(
             page.paste(tile, (c * (size + pad), top))
         draw.text((len(columns) * (size + pad) + 6, top + size / 2), caption, "black", font, "lm")
     return page
+
+
+def of_figure(figure: Figure) -> Image.Image:
+    """A Matplotlib figure, drawn."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
 def save_png(image: Image.Image, path: str | pathlib.Path, **metadata: object) -> None:

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int8, UInt8
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from auface_jax.data.records import decode_image
@@ -150,7 +149,6 @@ def _fall(image: Sequence[np.ndarray], text: Sequence[np.ndarray], seed: int) ->
 def plot(falls: dict[str, Fall], path: Path) -> None:
     """Writes a PNG with a panel for each of `falls`: both scores, and AAAD's floors."""
     figure = Figure(figsize=(4.5 * len(falls), 3.8), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(falls), sharex=True, sharey=True, squeeze=False)[0]
     for panel, (title, found) in zip(panels, falls.items(), strict=True):
         low, high = ([getattr(a, f"aaad_{end}") for a in found.agreements] for end in _ENDS)

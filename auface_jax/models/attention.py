@@ -22,8 +22,9 @@ def attention(
 ) -> Float[Array, "B T heads C"]:
     """softmax(q kᵀ / √C) v, over the keys where `mask` is True.
 
-    The platform is settled when a program is lowered, so that one can be traced here and lowered
-    for another machine. Only one that is lowered for several at once needs `xla_alone`.
+    A process that runs on CUDA leaves the choice to the program's lowering, so that what it traces
+    can be lowered for a CPU too, but for several at once only within `xla_alone`. Any other process
+    traces XLA's operations alone, whatever it lowers for.
 
     Args:
       mask: a row without any True would attend to everything alike; None is True everywhere.

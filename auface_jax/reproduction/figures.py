@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -55,7 +54,7 @@ def system_figure(
             _show(axes, images[place])
             if place == 0:
                 axes.set_title(textwrap.fill(name, 18), fontsize=8)
-    return _drawn(figure)
+    return pictures.of_figure(figure)
 
 
 def description_figure(
@@ -79,7 +78,7 @@ def description_figure(
         _show(faces[place], image)
         faces[place].set_title(unit_caption(row), fontsize=8)
         _write(words[place], textwrap.fill(text, 31, max_lines=12), size=6)
-    return _drawn(figure)
+    return pictures.of_figure(figure)
 
 
 def write_figures(
@@ -132,9 +131,7 @@ def _telling_rows(population: Population) -> np.ndarray:
 
 
 def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+    return Figure(figsize=(width, height), dpi=150, layout="constrained")
 
 
 def _show(axes, image: np.ndarray) -> None:
@@ -146,8 +143,3 @@ def _show(axes, image: np.ndarray) -> None:
 def _write(axes, text: str, *, size: float) -> None:
     axes.axis("off")
     axes.text(0, 1, text, fontsize=size, va="top", transform=axes.transAxes)
-
-
-def _drawn(figure: Figure) -> Image.Image:
-    figure.canvas.draw()
-    return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")

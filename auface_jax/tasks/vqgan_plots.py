@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
+
+from auface_jax.pictures import of_figure
 
 # Left, upper, right, lower edge in a crop of side 1, around the points that `data.align` places.
 REGIONS = {
@@ -17,12 +18,6 @@ REGIONS = {
     "mouth": (0.24, 0.60, 0.76, 0.82),
     "chin": (0.24, 0.82, 0.76, 1.00),
 }
-
-
-def _drawn(figure: Figure) -> Image.Image:
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
 
 
 def _axes(width: float, height: float):
@@ -45,7 +40,7 @@ def codebook_usage(
     axes.axhline(1.0, color="0.6", linewidth=1, label="equal use")
     axes.set(yscale="log", xlabel="codes, the most used first", ylabel="times equal use")
     axes.legend(fontsize="small")
-    return _drawn(figure)
+    return of_figure(figure)
 
 
 def psnr_by_level(psnr: Float[np.ndarray, "M Q"], bits: Sequence[float]) -> Image.Image:
@@ -63,7 +58,7 @@ def psnr_by_level(psnr: Float[np.ndarray, "M Q"], bits: Sequence[float]) -> Imag
         axes.annotate(f"{mean:.1f} dB\n{size:.0f} bits", (level, mean), va="top", **place)
     axes.margins(0.15, 0.25)
     axes.set(xlabel="levels decoded", ylabel="PSNR (dB)", xticks=levels)
-    return _drawn(figure)
+    return of_figure(figure)
 
 
 def region_errors(
@@ -92,4 +87,4 @@ def error_map(
         axes.text((left + right) / 2, (upper + lower) / 2, label, color="white", ha="center")
     axes.set(xticks=[], yticks=[], title=f"mean absolute error of 255: {error.mean():.1f}")
     figure.colorbar(shown)
-    return _drawn(figure)
+    return of_figure(figure)
