@@ -195,4 +195,4 @@ def test_bfloat16_computes_and_float32_keeps():
     hlo = jax.jit(task.step).lower(state, {}, BATCH, jax.random.key(0)).as_text()
     products = [line for line in hlo.splitlines() if "dot_general" in line and "HIGHEST" in line]
     assert len(products) == 1, "the distances, and nothing else"
-    assert "tensor<8x16xf32>) -> tensor<128x16xf32>" in products[0]
+    assert "tensor<8x128xf32>) -> tensor<16x128xf32>" in products[0]

@@ -24,7 +24,7 @@ from jaxtyping import Array, Float, Int
 
 from auface_jax import losses
 
-# Rows of distances computed at a time: a chunk's [ROWS, K] distances stay in cache on a CPU, and
+# Rows of distances computed at a time: a chunk's [K, ROWS] distances stay in cache on a CPU, and
 # 8,192 codes against 7,680 vectors never materialise as one 240 MiB matrix.
 CHUNK_ROWS = 256
 # Partial sums that training has at a time: of 8 levels and 512 vectors 256 wide. Those of a whole
@@ -56,18 +56,20 @@ def nearest(vectors: Float[Array, "M C"], codes: Float[Array, "K C"]) -> Int[Arr
     """Index of the nearest code by Euclidean distance; the smallest index on a tie.
 
     argmin |v - c|^2 = argmax v.c - |c|^2 / 2. The maximum and its first position are two plain
-    reductions, several times faster on a CPU than XLA's argmax, which reduces pairs.
+    reductions, several times faster on a CPU than XLA's argmax, which reduces pairs. They run along
+    columns, for all rows of a chunk at a time, which is worth a third of the whole.
     """
-    half_norms = 0.5 * jnp.square(codes).sum(-1)  # [K]
-    index = jnp.arange(codes.shape[0], dtype=jnp.int32)
+    half_norms = 0.5 * jnp.square(codes).sum(-1)[:, None]  # [K, 1]
+    index = jnp.arange(codes.shape[0], dtype=jnp.int32)[:, None]
 
     def of_chunk(chunk):
-        score = jnp.matmul(chunk, codes.T, precision="highest") - half_norms  # [rows, K]
-        best = score.max(-1, keepdims=True)
-        return jnp.where(score == best, index, codes.shape[0]).min(-1)
+        score = jnp.matmul(codes, chunk.T, precision="highest") - half_norms  # [K, rows]
+        return jnp.where(score == score.max(0), index, codes.shape[0]).min(0)
 
     vectors = vectors.astype(jnp.float32)
-    return jax.lax.map(of_chunk, vectors, batch_size=CHUNK_ROWS)
+    whole = len(vectors) - len(vectors) % CHUNK_ROWS
+    ids = jax.lax.map(of_chunk, vectors[:whole].reshape(-1, CHUNK_ROWS, vectors.shape[1]))
+    return jnp.concatenate([ids.reshape(-1), of_chunk(vectors[whole:])])
 
 
 def quantize(
@@ -95,7 +97,9 @@ def quantize(
         ids = nearest(cells, codes)
         ids = ids if side is None else _spread(ids, z.shape, side)
         # Summed on the way: `jnp.cumsum` over the levels takes longer than the search on a CPU.
-        residual, total = residual - codes[ids], total + codes[ids]
+        # And read once: XLA would read them again for each of the sums.
+        quantized = jax.lax.optimization_barrier(codes[ids])
+        residual, total = residual - quantized, total + quantized
         return (residual, total), (ids, total)
 
     carry = residual, jnp.zeros_like(residual)
