@@ -1,5 +1,7 @@
 """A record survives its bytes, and bytes that are no record say why."""
 
+import io
+
 import msgpack
 import msgspec
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from PIL import Image
 
 from auface_jax.data import records
 from auface_jax.data.records import Record, RecordError, decode_record, encode_record
@@ -165,3 +168,79 @@ def test_a_damaged_image_names_its_record():
         records.decode_image(record, 32)
     with pytest.raises(RecordError, match="F001/T1/7: the image cannot be read"):
         records.decode_image(msgspec.structs.replace(record, image=record.image[:60]), 16)
+
+
+def pillow(data: bytes) -> np.ndarray | None:
+    """What Pillow alone makes of a picture of 24 x 24 RGB; None where it is none, or damaged."""
+    try:
+        picture = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
+        picture.load()
+    except Exception:
+        return None
+    return np.asarray(picture) if picture.mode == "RGB" and picture.size == (24, 24) else None
+
+
+def assert_as_pillow(data: bytes):
+    expected, record = pillow(data), a_record(image=data)
+    for mirrored in (False, True):
+        if expected is None:
+            with pytest.raises(RecordError, match="cannot be read|expected 24 x 24 RGB"):
+                records.decode_image(record, 24, mirrored=mirrored)
+        else:
+            got = records.decode_image(record, 24, mirrored=mirrored)
+            assert got.dtype == np.uint8 and not got.flags.writeable
+            np.testing.assert_array_equal(got, expected[:, ::-1] if mirrored else expected)
+
+
+def saved(picture: Image.Image, *arguments, **options) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, *arguments, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("size", [16, 21, 24, 64])
+@pytest.mark.parametrize("image_format", records.IMAGE_FORMATS)
+def test_the_quick_decoder_gives_the_pixels_of_pillow(size, image_format, monkeypatch):
+    rng = np.random.default_rng(size)
+    smooth = rng.integers(0, 256, (5, 5, 3), np.uint8)
+    smooth = np.asarray(Image.fromarray(smooth).resize((size, size), Image.Resampling.BICUBIC))
+    monkeypatch.setattr(records, "_decode_with_pillow", None)  # it must not be needed
+    for image in (rng.integers(0, 256, (size, size, 3), np.uint8), smooth):
+        data = records.encode_image(image, image_format)
+        expected = np.asarray(Image.open(io.BytesIO(data)))
+        for mirrored in (False, True):
+            got = records.decode_image(a_record(image=data), size, mirrored=mirrored)
+            np.testing.assert_array_equal(got, expected[:, ::-1] if mirrored else expected)
+
+
+def test_what_pillow_refuses_is_refused_and_what_it_takes_is_the_same():
+    noise = np.random.default_rng(0).integers(0, 256, (24, 24, 4), np.uint8)
+    picture = Image.fromarray(noise[..., :3])
+    assert_as_pillow(saved(picture, "JPEG", progressive=True))
+    assert_as_pillow(saved(picture, "JPEG", subsampling="4:4:4", quality=30))
+    assert_as_pillow(saved(picture, "JPEG", keep_rgb=True))
+    assert_as_pillow(saved(picture, "PNG", transparency=(0, 0, 0)))
+    assert_as_pillow(saved(picture, "GIF"))
+    others = [picture.convert(mode) for mode in ("L", "P", "1", "CMYK")]
+    others += [Image.fromarray(noise), Image.fromarray(noise[..., 0].astype(np.uint16))]
+    others += [picture.resize((24, 23)), picture.resize((23, 24))]
+    for other in others:
+        for image_format in ("PNG", "JPEG"):
+            try:
+                assert_as_pillow(saved(other, image_format))
+            except OSError:  # a mode that the format does not have
+                continue
+
+
+@pytest.mark.parametrize("image_format", records.IMAGE_FORMATS)
+def test_a_damaged_picture_is_what_pillow_makes_of_it(image_format):
+    rng = np.random.default_rng(0)
+    whole = records.encode_image(rng.integers(0, 256, (24, 24, 3), np.uint8), image_format)
+    for length in (*range(0, len(whole), 11), *range(len(whole) - 20, len(whole))):
+        assert_as_pillow(whole[:length])
+    for place in (*range(170), *rng.integers(0, len(whole), 150)):
+        data = bytearray(whole)
+        data[place] ^= 1 << rng.integers(8)
+        assert_as_pillow(bytes(data))
+    for place in rng.integers(0, len(whole) - 20, 50):
+        assert_as_pillow(whole[:place] + whole[place + 15 :])

@@ -9,6 +9,7 @@ import io
 import struct
 from typing import Annotated, Literal
 
+import imagecodecs
 import msgspec
 import numpy as np
 from jaxtyping import Float32, Int8, UInt8
@@ -20,7 +21,11 @@ UNSEEN_HELD_OUT, UNSEEN_NOVEL = UNSEEN_SPLITS = ("unseen_held_out", "unseen_nove
 REFERENCES = "references"
 IMAGE_FORMATS = ("png", "jpeg")
 _PILLOW_FORMATS = ("PNG", "JPEG")
-MIRROR = Image.Transpose.FLIP_LEFT_RIGHT
+_MIRROR = Image.Transpose.FLIP_LEFT_RIGHT
+# What our files begin and end with; behind the first and the third come size and kind of picture.
+_PNG_START, _PNG_RGB = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", 2
+_JPEG_START, _JPEG_END, _JPEG_FRAME = b"\xff\xd8\xff", b"\xff\xd9", b"\xff\xc0\0\x11"
+_BGR = imagecodecs.JPEG8.CS.EXT_BGR
 NUM_UNITS = 12
 
 
@@ -227,21 +232,51 @@ def decode_image(
 ) -> UInt8[np.ndarray, "S S 3"]:
     """The pixels of a record's image, a read-only array; left and right exchanged on demand.
 
-    Raises:
-      RecordError: As `open_image`.
-    """
-    picture = open_image(record, size)
-    return np.asarray(picture.transpose(MIRROR) if mirrored else picture)
-
-
-def open_image(record: Record, size: int) -> Image.Image:
-    """A record's image as Pillow has it, its pixels decoded.
+    They are Pillow's, to the last bit.
 
     Raises:
       RecordError: The record has no picture, or it cannot be read, or is not `size` x `size` RGB.
     """
     if record.image is None:
         raise RecordError(f"{record.id} has no image: its label row is in no picture of its source")
+    image = _decode_quickly(record.image, size, mirrored)
+    if image is None:
+        image = _decode_with_pillow(record, size, mirrored)
+    image.flags.writeable = False
+    return image
+
+
+def _decode_quickly(data: bytes, size: int, mirrored: bool) -> UInt8[np.ndarray, "S S 3"] | None:
+    """The pixels of a picture whose header is as we write it, in two thirds of Pillow's time.
+
+    None leaves it to Pillow, whatever the doubt: what Pillow refuses must be refused, and in
+    Pillow's words.
+    """
+    image = np.empty((size, size, 3), np.uint8)
+    try:
+        if data.startswith(_PNG_START + struct.pack(">II2B", size, size, 8, _PNG_RGB)):
+            imagecodecs.png_decode(data, out=image)
+            # A pixel as one element of three bytes: half the time of its three numbers.
+            return np.ascontiguousarray(image.view("V3")[:, ::-1]).view("u1") if mirrored else image
+        # Of a JPEG that is cut short the decoder would make up the rest.
+        if data.startswith(_JPEG_START) and data.endswith(_JPEG_END):
+            if _JPEG_FRAME + struct.pack(">B2HB", 8, size, size, 3) in data:
+                order = _BGR if mirrored else None
+                imagecodecs.jpeg8_decode(data, outcolorspace=order, out=image)
+                return _backwards(image) if mirrored else image
+    except Exception:  # each decoder has its own
+        pass
+    return None
+
+
+def _backwards(image: UInt8[np.ndarray, "S S 3"]) -> UInt8[np.ndarray, "S S 3"]:
+    """Each row's bytes from the last to the first: of BGR, the mirrored picture in RGB."""
+    word = "u8" if image.shape[1] % 8 == 0 else "u1"  # eight bytes at a time take a seventh
+    rows = image.reshape(len(image), -1).view(f"<{word}")
+    return rows[:, ::-1].astype(f">{word}", order="C").view("u1").reshape(image.shape)
+
+
+def _decode_with_pillow(record: Record, size: int, mirrored: bool) -> UInt8[np.ndarray, "S S 3"]:
     try:
         picture = Image.open(io.BytesIO(record.image), formats=_PILLOW_FORMATS)
         picture.load()
@@ -252,4 +287,4 @@ def open_image(record: Record, size: int) -> Image.Image:
             f"{record.id}: the image is {picture.width} x {picture.height} {picture.mode}, "
             f"expected {size} x {size} RGB"
         )
-    return picture
+    return np.array(picture.transpose(_MIRROR) if mirrored else picture)
