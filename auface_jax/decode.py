@@ -5,10 +5,11 @@ Starting from a fully masked image, or a partly given one, each of `steps` itera
   2. draws a code for every masked token,
   3. keeps some of the draws, as many as the cosine schedule says, and masks the others again.
 
-Which are kept is a matter of `order`: the surest, or those whose turn it is. Sureness is the
-log-probability of the draw plus Gumbel noise that fades to nothing over the iterations. In the
-`depth` layout a position's levels are drawn coarse to fine from one pass and kept or masked
-together; in the `flat` layout `level_steps` can give each level iterations of its own.
+Which are kept is a matter of `order`: the surest, or those whose turn it is, and then no others are
+drawn. Sureness is the log-probability of the draw plus Gumbel noise that fades to nothing over the
+iterations. In the `depth` layout a position's levels are drawn coarse to fine from one pass and
+kept or masked together; in the `flat` layout `level_steps` can give each level iterations of its
+own.
 
 Guidance (Ho & Salimans 2022): logits = null + scale · (full - null), null having the learned null
 text and the same reference. Both halves go through as one batch. The whole is one `lax.scan`, and
@@ -17,6 +18,7 @@ the context's keys and values are computed once, before it.
 
 import dataclasses
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -160,16 +162,18 @@ def decode(
     )
     keys_values = apply(context, method="keys_values")
 
-    def guided_logits(hidden, codes, level, scale) -> Float[Array, "B N K"]:
+    def guided_logits(hidden, codes, level, scale) -> Float[Array, "B M K"]:
         logits = apply(hidden, doubled(codes), level, method="level_logits")
         if not guided:
             return logits
         full, null = logits[:batch], logits[batch:]
         return null + scale * (full - null)
 
-    def draw(key, logits):
-        """Codes [B, N] and their log-probabilities, at temperature 1."""
-        noise = jax.vmap(lambda k: jax.random.gumbel(k, logits.shape[1:]))(key)
+    def draw(key, places, logits):
+        """Codes [B, M] and their log-probabilities, at temperature 1. A place has a key of its
+        own: what is drawn there does not depend on which others are drawn."""
+        of_place = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)))(key, places)
+        noise = jax.vmap(jax.vmap(lambda k: jax.random.gumbel(k, logits.shape[2:])))(of_place)
         likely = likeliest(logits, options.top_k, options.top_p)
         code = jnp.argmax(likely + options.temperature * noise, axis=-1)
         log_p = jax.nn.log_softmax(logits)
@@ -178,33 +182,51 @@ def decode(
     def by_token(x):  # [B, N, Q] -> one column for each token that is masked by itself
         return x[:, :, 0] if depth_layout else x.reshape(batch, -1)
 
+    # Whose turn it is does not depend on what is drawn: only those places need logits. Whoever
+    # looks on sees a draw everywhere, and the flat layout's tokens are not places.
+    few = options.order == "halton" and not history and (depth_layout or levels == 1)
+    most = most_decided(options.steps, positions) if few else positions
+    turns = halton_ranks(model.transformer["grid"]) if options.order == "halton" else None
+
     def iteration(carry, step):
         codes, masked = carry
         hidden = apply(doubled(codes), doubled(masked), context, keys_values, method="trunk")
         step_keys = jax.vmap(lambda key: jax.random.fold_in(key, step))(keys)
         scale = options.guidance_at(step)
+        places = jnp.broadcast_to(jnp.arange(positions), (batch, positions))
+        drawn_codes, to_draw = codes, masked
+        if few:
+            places = jnp.argsort(jnp.where(masked[..., 0], turns, positions), axis=-1)[:, :most]
+            hidden, drawn_codes, to_draw = (
+                jnp.take_along_axis(x, of_x[..., None], axis=1)
+                for x, of_x in ((hidden, doubled(places)), (codes, places), (masked, places))
+            )
         log_ps = []
         for level in range(levels):
             level_keys = jax.vmap(lambda key: jax.random.fold_in(key, level))(step_keys)  # noqa: B023
-            drawn, log_p = draw(level_keys, guided_logits(hidden, codes, level, scale))
-            codes = codes.at[..., level].set(
-                jnp.where(masked[..., level], drawn, codes[..., level])
+            logits = guided_logits(hidden, drawn_codes, level, scale)
+            drawn, log_p = draw(level_keys, places, logits)
+            drawn_codes = drawn_codes.at[..., level].set(
+                jnp.where(to_draw[..., level], drawn, drawn_codes[..., level])
             )
             log_ps.append(log_p)
-        log_p = jnp.stack(log_ps, axis=-1)  # [B, N, Q]
-        log_p = log_p.sum(-1) if depth_layout else log_p.reshape(batch, -1)
+        codes = drawn_codes
+        if few:
+            at = jnp.arange(batch)[:, None], places
+            codes = carry[0].at[at].set(drawn_codes)
 
-        # The number after the levels': a key that no draw has used.
-        noise_keys = jax.vmap(lambda key: jax.random.fold_in(key, levels))(step_keys)
-        noise = jax.vmap(lambda key: jax.random.gumbel(key, log_p.shape[1:]))(noise_keys)
-        fade = options.choice_temperature * (1.0 - (step + 1) / options.steps)
         was_masked = by_token(masked)
-        if options.order == "confidence":
+        if turns is None:
+            log_p = jnp.stack(log_ps, axis=-1)  # [B, N, Q]
+            log_p = log_p.sum(-1) if depth_layout else log_p.reshape(batch, -1)
+            # The number after the levels': a key that no draw has used.
+            noise_keys = jax.vmap(lambda key: jax.random.fold_in(key, levels))(step_keys)
+            noise = jax.vmap(lambda key: jax.random.gumbel(key, log_p.shape[1:]))(noise_keys)
+            fade = options.choice_temperature * (1.0 - (step + 1) / options.steps)
             sureness = log_p + fade * noise
         else:
-            turns = -halton_ranks(model.transformer["grid"]).astype(np.float32)
-            turns = turns if depth_layout else turns.repeat(levels)
-            sureness = jnp.broadcast_to(turns, log_p.shape)
+            of_token = turns if depth_layout else turns.repeat(levels)
+            sureness = jnp.broadcast_to(-of_token.astype(np.float32), was_masked.shape)
         left = left_after(step, was_masked)
         if options.level_steps:
             # A coarser token comes before any finer one, however sure that is.
@@ -268,6 +290,12 @@ def likeliest(logits: Float[Array, "*n K"], top_k: int, top_p: float) -> Float[A
         nucleus = keep(logits, lambda kept: (p * kept).sum(-1, keepdims=True) >= top_p)
         kept = jnp.where(jnp.isinf(nucleus), -jnp.inf, kept)
     return kept
+
+
+def most_decided(steps: int, positions: int) -> int:
+    """The most positions that an iteration decides, whatever was given."""
+    left = np.cos(np.pi / 2 * np.arange(steps + 1) / steps)  # as `masking.cosine_schedule`
+    return min(positions, math.ceil(positions * np.max(left[:-1] - left[1:])) + 1)
 
 
 @functools.cache

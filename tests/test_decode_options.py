@@ -95,6 +95,17 @@ def test_halton_takes_positions_in_its_order_whatever_is_drawn(layout):
         assert (np.diff(row[np.argsort(halton_ranks(4))]) >= 0).all() and row.max() > row.min()
 
 
+@pytest.mark.parametrize("steps", [1, 3, 12, 100])
+def test_drawing_only_where_it_is_their_turn_gives_what_drawing_everywhere_gives(steps):
+    options = dataclasses.replace(PLAIN, order="halton", steps=steps, guidance=2.0)
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, K, (B, N, Q)).astype(np.int32)
+    for hidden in (np.ones((B, N, 1), bool), rng.random((B, N, 1)) < 0.6):
+        given = codes, np.broadcast_to(hidden, codes.shape)
+        everywhere = history_of("depth", options, given)[0]
+        np.testing.assert_array_equal(run("depth", options, given=given), everywhere)
+
+
 @pytest.mark.parametrize("grid", [1, 4, 8, 16])
 def test_halton_visits_every_cell_once_and_spreads(grid):
     ranks = halton_ranks(grid)

@@ -1,0 +1,315 @@
+"""Stage II: training steps and drawing, in the flat and the depth layout.
+
+    python benchmarks/stage2.py
+    python benchmarks/stage2.py --peers BENCH_PEERS.py
+
+One line of JSON an entry. A rate is items over the median seconds of its rounds, which go around
+all entries, so that what else the machine does troubles each alike. Shapes are those of a program
+that measures other packages (512 wide, 4 blocks, 8 heads, a text of 128 tokens, 8,192 codes): with
+`--peers` it runs before and after ours (options `--only c,d --json FILE`), and the ratios follow,
+of time and of time a FLOP. `gflop` is worked out from the shapes, the same way for every entry:
+`gflop_of_all` is what a step would take if the heads saw every token and not the masked ones alone.
+"""
+
+import argparse
+import dataclasses
+import functools
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax.core import FrozenDict
+
+from auface_jax import losses, masking
+from auface_jax.decode import DecodeOptions, decode, everything_masked
+from auface_jax.models.vq_auface import VQAUFace
+from auface_jax.models.vqgan import VQGAN
+
+FLOOR = 0.25  # seconds that a round of an entry takes at least
+WIDTH, DEPTH, HEADS, HIDDEN = 512, 4, 8, 1365  # of the gated feed-forward
+TEXT, CODES, STEPS = 128, 8_192, 18
+
+# The entries of the peers' program that each of ours is compared with.
+SHIPPED, PATCHED = "default(flash=True -> python tiles)", "patched to torch SDPA"
+PEERS = {
+    "train_flat_256": [f"c/maskgit train n256 b8 {tag}" for tag in (SHIPPED, PATCHED)],
+    "train_flat_2048": [f"c/maskgit train n2048 b1 {tag}" for tag in (SHIPPED, PATCHED)],
+    "train_depth_2048": [f"c/maskgit train n2048 b1 {tag}" for tag in (SHIPPED, PATCHED)],
+    "draw_flat_64": [
+        f"d/generate 18 steps CFG seq64 b4 {tag} (with VAE decode)"
+        for tag in ("default", "flash=False")
+    ],
+    "draw_flat_256": ["d/generate 18 steps CFG seq256 b4 default (with VAE decode)"],
+}
+
+
+@dataclasses.dataclass
+class Entry:
+    """A program with its arguments; calling it runs it once, to the end.
+
+    Attributes:
+      run: carried, arguments -> what is carried to the next call.
+      items: images of a call; tokens: of a call, image tokens of all of them.
+      gflop, gflop_of_all: see the module's docstring.
+    """
+
+    name: str
+    run: Callable
+    carried: object
+    items: int
+    tokens: int
+    gflop: float
+    gflop_of_all: float
+    rounds: list[float] = dataclasses.field(default_factory=list)
+    calls: int = 0
+
+    def timed(self, calls: int) -> float:
+        began = time.perf_counter()
+        for _ in range(calls):
+            self.carried = jax.block_until_ready(self.run(self.carried))
+        return (time.perf_counter() - began) / calls
+
+    def measure(self) -> None:
+        if not self.calls:
+            self.timed(1)  # compiles
+            self.calls = max(1, round(FLOOR / self.timed(1)))
+        self.rounds.append(self.timed(self.calls))
+
+    def result(self) -> dict:
+        seconds = statistics.median(self.rounds)
+        return {
+            "entry": self.name,
+            "images_per_second": round(self.items / seconds, 3),
+            "tokens_per_second": round(self.tokens / seconds, 1),
+            "seconds": round(seconds, 5),
+            "fastest_seconds": round(min(self.rounds), 5),
+            "gflop": round(self.gflop, 1),
+            "gflop_of_all": round(self.gflop_of_all, 1),
+            "gflop_per_second": round(self.gflop / seconds, 1),
+        }
+
+
+def model_of(layout: str, grid: int, levels: int, dtype: str, **transformer) -> VQAUFace:
+    """A transformer that is told features of a text and nothing of a face, as the peers' is."""
+    return VQAUFace(
+        text_encoder=FrozenDict(),
+        face_encoder=FrozenDict(),
+        transformer=FrozenDict(
+            layout=layout,
+            grid=grid,
+            levels=levels,
+            codes=CODES,
+            width=WIDTH,
+            depth=DEPTH,
+            heads=HEADS,
+            mlp_ratio=(HIDDEN + 0.5) / WIDTH,
+            **transformer,
+        ),
+        tokens=(),
+        features=("text",),
+        dtype=jnp.dtype(dtype),
+    )
+
+
+def inputs_of(rows: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {
+        "text_features": rng.normal(size=(rows, TEXT, WIDTH)).astype(np.float32),
+        "text_mask": np.ones((rows, TEXT), bool),
+    }
+
+
+def forward_gflop(model: VQAUFace, rows: int, *, shown: float = 1.0) -> float:
+    """Products of matrices of one pass: blocks on every place, heads on a share of the tokens."""
+    t = model.transformer
+    depth_layout, positions = t["layout"] == "depth", t["grid"] ** 2
+    places = positions if depth_layout else positions * t["levels"]
+    blocks = 12 * WIDTH**2 + 6 * WIDTH * HIDDEN + 4 * (places + TEXT) * WIDTH  # a place
+    of_text = 4 * WIDTH**2 * TEXT  # its keys and values
+    heads = 2 * WIDTH * CODES * positions * t["levels"]
+    if depth_layout:  # each level's feed-forward, twice as wide as the trunk
+        heads += 12 * WIDTH**2 * positions * t["levels"]
+    return rows * (DEPTH * (blocks * places + of_text) + shown * heads) / 1e9
+
+
+def training(name, layout, grid, levels, rows, dtype, **transformer) -> Entry:
+    """A step: masks, loss, gradient, Adam."""
+    model = model_of(layout, grid, levels, dtype, **transformer)
+    inputs, positions = inputs_of(rows), grid**2
+    drops = {"drop_text": np.zeros(rows, bool), "drop_reference": np.zeros(rows, bool)}
+    rng = np.random.default_rng(1)
+    codes = rng.integers(0, CODES, (rows, positions, levels)).astype(np.int32)
+    shape = {"positions": positions, "levels": levels, "layout": layout}
+    most = masking.most_masked(rows, **shape)
+    adam = optax.adam(3e-4)
+    init = jax.jit(functools.partial(model.init, **inputs, **drops))
+    params = init(jax.random.key(0), codes, codes == 0)["params"]
+
+    def step(carried):
+        params, state, key = carried
+        key, mask_key = jax.random.split(key)
+        masked = masking.training_mask(mask_key, rows, **shape, group=rows)
+        places, hidden = masking.masked_places(masked, group=rows, most=most, layout=layout)
+
+        def loss(params):
+            apply = functools.partial(model.apply, {"params": params})
+            context, _ = apply(**inputs, **drops, method="context")
+            if most == rows * positions:
+                logits = apply(codes, masked, context, method="logits")
+                return losses.masked_cross_entropy(logits, codes, masked)[0]
+            logits, targets = apply(codes, masked, context, places, method="logits_at")
+            used = jnp.broadcast_to(hidden, targets.shape)
+            return losses.masked_cross_entropy(logits, targets, used)[0]
+
+        gradient = jax.grad(loss)(params)
+        updates, state = adam.update(gradient, state)
+        return optax.apply_updates(params, updates), state, key
+
+    carried = (params, adam.init(params), jax.random.key(1))
+    shown = most / (rows * positions)
+    return Entry(
+        name,
+        jax.jit(step, donate_argnums=0),
+        carried,
+        items=rows,
+        tokens=codes.size,
+        gflop=3 * forward_gflop(model, rows, shown=shown),
+        gflop_of_all=3 * forward_gflop(model, rows),
+    )
+
+
+def drawing(name, layout, grid, levels, rows, dtype, **options) -> Entry:
+    """Guided decoding, and Stage I's decoder on the codes."""
+    model, inputs, positions = model_of(layout, grid, levels, dtype), inputs_of(rows), grid**2
+    drops = {"drop_text": np.zeros(rows, bool), "drop_reference": np.zeros(rows, bool)}
+    codes = jnp.zeros((rows, positions, levels), jnp.int32)
+    init = jax.jit(functools.partial(model.init, **inputs, **drops))
+    params = init(jax.random.key(0), codes, codes == 0)["params"]
+    vqgan = VQGAN(
+        image_size=8 * grid,
+        levels=levels,
+        codes=CODES,
+        latent=256,
+        channels=(64, 128, 256),
+        patch=2,
+        num_res_blocks=1,
+        attention=False,
+        patch_skip=False,
+        dtype=dtype,
+    )
+    z = jnp.zeros((1, grid, grid, 256))
+    decoder = jax.jit(vqgan.decoder.init)(jax.random.key(2), z)["params"]
+    books = jax.random.normal(jax.random.key(3), (levels, CODES, 256))
+    given = everything_masked(rows, positions, levels)
+    settings = {"guidance": 3.0, "temperature": 1.0, "choice_temperature": 1.0}
+    settings |= {"steps": STEPS, "top_k": CODES // 10}  # theirs keeps a tenth of the codes
+    decode_options = DecodeOptions(**settings | options)
+
+    @jax.jit
+    def draw(params, decoder, books, keys):
+        codes = decode(model, params, inputs, given, keys, decode_options)
+        z = sum(books[level][codes[..., level]] for level in range(levels))
+        return vqgan.decoder.apply({"params": decoder}, z.reshape(rows, grid, grid, -1))
+
+    keys = jax.random.split(jax.random.key(1), rows)
+
+    def run(_):
+        return draw(params, decoder, books, keys)
+
+    passes = 2 * decode_options.steps  # guided and unguided
+    context = DEPTH * 4 * WIDTH**2 * TEXT * rows / 1e9  # its keys and values, once
+    gflop = passes * (forward_gflop(model, rows) - context) + 2 * context
+    of_all = passes * forward_gflop(model, rows)
+    return Entry(name, run, None, rows, rows * positions * levels, gflop, of_all)
+
+
+# Name -> the entry. 2,048 tokens are 32 x 32 positions of two levels where they are compared with
+# the peers' (all places have 8,192 logits, and tables are the smallest), 16 x 16 of eight in depth.
+ENTRIES = {
+    "train_flat_256": lambda d, c: training("train_flat_256", "flat", 16, 1, 8, d, scan=True),
+    "train_flat_2048": lambda d, c: training(
+        "train_flat_2048", "flat", 32, 2, 1, d, scan=True, chunk=c
+    ),
+    "train_depth_2048": lambda d, c: training("train_depth_2048", "depth", 16, 8, 8, d, scan=True),
+    "draw_flat_64": lambda d, c: drawing("draw_flat_64", "flat", 8, 1, 4, d),
+    "draw_flat_256": lambda d, c: drawing("draw_flat_256", "flat", 16, 1, 4, d),
+    "draw_flat_2048": lambda d, c: drawing("draw_flat_2048", "flat", 16, 8, 1, d),
+    "draw_depth_2048": lambda d, c: drawing("draw_depth_2048", "depth", 16, 8, 1, d),
+}
+
+
+def run_peers(program: str, grep: str) -> dict[str, dict]:
+    """The peers' results by name."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = pathlib.Path(folder, "peers.json")
+        command = [sys.executable, program, "--only", "c,d", "--json", str(out)]
+        subprocess.run([*command, "--grep", grep], check=True, stdout=sys.stderr)
+        return {row["name"]: row for row in json.loads(out.read_text())["results"]}
+
+
+def compare(results: dict[str, dict], runs: list[dict[str, dict]]) -> list[dict]:
+    """How many times as fast as the peers' we are, by the means of their medians."""
+    lines = []
+    for name, theirs in PEERS.items():
+        for peer in theirs:
+            if name not in results or not runs or any(peer not in run for run in runs):
+                continue
+            ours = results[name]
+            rate = statistics.mean(run[peer]["median_s"] for run in runs)
+            items = 4 if name.startswith("draw") else 8 if "n256" in peer else 1
+            faster = rate / items * ours["images_per_second"]
+            gflop = runs[0][peer]["gflop"] / items
+            images = ours["images_per_second"] * ours["seconds"]
+            lines.append(
+                {
+                    "entry": name,
+                    "peer": peer,
+                    "times_as_fast_an_image": round(faster, 3),
+                    "times_as_fast_a_flop": round(faster * ours["gflop"] / images / gflop, 3),
+                    "peer_gflop_an_image": round(gflop, 1),
+                }
+            )
+    if {"draw_flat_2048", "draw_depth_2048"} <= results.keys():
+        rates = [results[f"draw_{name}_2048"]["images_per_second"] for name in ("depth", "flat")]
+        ratio = {"entry": "draw_depth_2048", "peer": "draw_flat_2048"}
+        lines.append(ratio | {"times_as_fast_an_image": round(rates[0] / rates[1], 2)})
+    return lines
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python benchmarks/stage2.py", description=__doc__.split("\n\n")[0]
+    )
+    parser.add_argument("--only", nargs="+", choices=ENTRIES, default=list(ENTRIES))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--chunk", type=int, default=256, help="of train_flat_2048; 0 is none")
+    parser.add_argument("--peers", metavar="FILE", help="a program to measure other packages")
+    parser.add_argument("--peers-grep", default="", help="only entries of it that have this")
+    options = parser.parse_args(arguments)
+    jax.config.update("jax_enable_compilation_cache", False)
+    runs = [run_peers(options.peers, options.peers_grep)] if options.peers else []
+    entries = [ENTRIES[name](options.dtype, options.chunk) for name in options.only]
+    for _ in range(options.rounds):
+        for entry in entries:
+            entry.measure()
+    results = {entry.name: entry.result() for entry in entries}
+    for result in results.values():
+        print(json.dumps(result), flush=True)
+    if options.peers:
+        runs.append(run_peers(options.peers, options.peers_grep))
+    for line in compare(results, runs):
+        print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()
