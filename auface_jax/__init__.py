@@ -20,7 +20,7 @@ Reading order, which is the order data flows in:
     tasks         one file a training task: pure init, step and evaluate functions
     prerequisites, train
                   the runs that a run builds on; the story from configuration to saved run
-    generator, generate, export
+    generator, decode_arguments, generate, export
                   faces from a finished run: as a function, from the command line, elsewhere
     evaluation, evaluate
                   what a system's pictures are worth: this one's runs, or any other's

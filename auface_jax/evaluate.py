@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from auface_jax import facs
+from auface_jax.decode_arguments import add_decode_arguments, decode_arguments
 from auface_jax.evaluation import measures, prompts, report
 from auface_jax.evaluation.drawing import draw
 from auface_jax.evaluation.findings import Findings
@@ -63,8 +64,7 @@ def evaluate(options: argparse.Namespace) -> None:
     generator, notes = None, []
     if options.run:
         generator = Generator.from_run(options.run)
-        if options.guidance is not None:
-            generator.config.decode.guidance = options.guidance
+        generator.config.decode.update(decode_arguments(options))
         config = generator.config.data
         population = load_population(
             options.data or config.dir,
@@ -171,7 +171,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--data", default="", help="the data set, where it is not in its place or is another")
     add("--split", choices=SPLITS, help="with --run: which records (default test)")
     add("--limit", type=int, help="with --run: at most so many records, evenly over the split")
-    add("--guidance", type=float, help="with --run: this scale and not that of its config")
     add("--resize", action="store_true", help="with --images: take squares of one other size")
     add(
         "--loss-recognizer",
@@ -199,6 +198,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, help="of pictures, shuffles, intervals (default 0)")
     add("--no-cache", action="store_true", help="read real pictures anew and keep nothing")
     add("--out", required=True, help="the folder to write")
+    add_decode_arguments(parser)
     return parser
 
 
@@ -213,8 +213,10 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
     else:
         if not options.prompts:
             faults.append("--images needs --prompts, the folder that export-prompts wrote")
-        if options.guidance is not None:
-            faults.append("--guidance goes with --run, not with --images")
+        faults += [
+            f"--{name.replace('_', '-')} goes with --run, not with --images"
+            for name in decode_arguments(options)
+        ]
         given = {"--split": options.split, "--limit": options.limit}
         faults += [
             f"{name} was settled when the prompts were exported"

@@ -25,13 +25,10 @@ from auface_jax.data.align import AlignmentError, align
 from auface_jax.data.detector import NoDetectorError
 from auface_jax.data.images import central_square, read_rgb
 from auface_jax.data.shards import read_info
-from auface_jax.decode import GUIDANCE_SCHEDULES, ORDERS
+from auface_jax.decode_arguments import add_decode_arguments, decode_arguments
 from auface_jax.generator import Generator, Request
 from auface_jax.jobs import read_jobs, text_of_units
 from auface_jax.log import say
-
-# Options of the command that are fields of `DecodeOptions`.
-_DECODE = ("guidance", "steps", "temperature", "order", "guidance_schedule", "top_k", "top_p")
 
 
 def find_reference(
@@ -140,13 +137,6 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--num", type=int, default=4, help="pictures to draw (default 4)")
     parser.add_argument("--seed", type=int, default=0, help="of text and pictures (default 0)")
-    parser.add_argument("--guidance", type=float, help="how strictly to follow the text")
-    parser.add_argument("--guidance-schedule", choices=GUIDANCE_SCHEDULES, help="over the steps")
-    parser.add_argument("--steps", type=int, help="decoding iterations")
-    parser.add_argument("--order", choices=ORDERS, help="in which tokens are decided")
-    parser.add_argument("--temperature", type=float, help="of the draws")
-    parser.add_argument("--top-k", type=int, help="draw among so many of the likeliest codes")
-    parser.add_argument("--top-p", type=float, help="draw among codes of this joint probability")
     to = parser.add_mutually_exclusive_group()
     to.add_argument("--to-aus", help="with --out X.gif: from the first description to these units")
     to.add_argument("--to-text", help="the same in words")
@@ -161,6 +151,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="one PNG with the reference and all pictures; a folder (a name without .png) for a "
         "PNG each; or a GIF of the first picture as it appears",
     )
+    add_decode_arguments(parser)
     return parser
 
 
@@ -177,8 +168,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"--jobs writes to a folder; --out {options.out} has an ending")
     if options.text is not None and not options.text.strip():
         parser.error("--text is empty; describe what the face does, or use --aus")
-    decode = {name: getattr(options, name) for name in _DECODE}
-    decode = {name: value for name, value in decode.items() if value is not None}
+    decode = decode_arguments(options)
     try:
         if options.aus is not None:
             facs.parse_scores(options.aus)  # a fault of the command, before anything is loaded

@@ -30,7 +30,7 @@ import optax
 from flax.core import FrozenDict
 
 from auface_jax import losses, masking
-from auface_jax.decode import DecodeOptions, decode, everything_masked
+from auface_jax.decode import DecodeOptions, decode, everything_masked, most_decided
 from auface_jax.models.vq_auface import VQAUFace
 from auface_jax.models.vqgan import VQGAN
 
@@ -50,6 +50,7 @@ PEERS = {
     ],
     "draw_flat_256": ["d/generate 18 steps CFG seq256 b4 default (with VAE decode)"],
 }
+PEERS |= {f"{name}_halton": PEERS[name] for name in ("draw_flat_64", "draw_flat_256")}
 
 
 @dataclasses.dataclass
@@ -227,7 +228,9 @@ def drawing(name, layout, grid, levels, rows, dtype, **options) -> Entry:
 
     passes = 2 * decode_options.steps  # guided and unguided
     context = DEPTH * 4 * WIDTH**2 * TEXT * rows / 1e9  # its keys and values, once
-    gflop = passes * (forward_gflop(model, rows) - context) + 2 * context
+    halton = decode_options.order == "halton"
+    shown = most_decided(decode_options.steps, positions) / positions if halton else 1.0
+    gflop = passes * (forward_gflop(model, rows, shown=shown) - context) + 2 * context
     of_all = passes * forward_gflop(model, rows)
     return Entry(name, run, None, rows, rows * positions * levels, gflop, of_all)
 
@@ -244,6 +247,16 @@ ENTRIES = {
     "draw_flat_256": lambda d, c: drawing("draw_flat_256", "flat", 16, 1, 4, d),
     "draw_flat_2048": lambda d, c: drawing("draw_flat_2048", "flat", 16, 8, 1, d),
     "draw_depth_2048": lambda d, c: drawing("draw_depth_2048", "depth", 16, 8, 1, d),
+    # Logits only where a token is decided: less work for the same tokens.
+    "draw_flat_64_halton": lambda d, c: drawing(
+        "draw_flat_64_halton", "flat", 8, 1, 4, d, order="halton"
+    ),
+    "draw_flat_256_halton": lambda d, c: drawing(
+        "draw_flat_256_halton", "flat", 16, 1, 4, d, order="halton"
+    ),
+    "draw_depth_2048_halton": lambda d, c: drawing(
+        "draw_depth_2048_halton", "depth", 16, 8, 1, d, order="halton"
+    ),
 }
 
 
@@ -278,10 +291,15 @@ def compare(results: dict[str, dict], runs: list[dict[str, dict]]) -> list[dict]
                     "peer_gflop_an_image": round(gflop, 1),
                 }
             )
-    if {"draw_flat_2048", "draw_depth_2048"} <= results.keys():
-        rates = [results[f"draw_{name}_2048"]["images_per_second"] for name in ("depth", "flat")]
-        ratio = {"entry": "draw_depth_2048", "peer": "draw_flat_2048"}
-        lines.append(ratio | {"times_as_fast_an_image": round(rates[0] / rates[1], 2)})
+    for depth, flat in (
+        ("train_depth_2048", "train_flat_2048"),
+        ("draw_depth_2048", "draw_flat_2048"),
+        ("draw_depth_2048_halton", "draw_flat_2048"),
+    ):
+        if {depth, flat} <= results.keys():
+            rates = [results[name]["images_per_second"] for name in (depth, flat)]
+            ratio = {"entry": depth, "peer": flat}
+            lines.append(ratio | {"times_as_fast_an_image": round(rates[0] / rates[1], 2)})
     return lines
 
 

@@ -298,6 +298,10 @@ def test_options_of_prompts_are_settled_when_they_are_exported(first, runs, tmp_
     )
     assert "--split was settled when the prompts were exported" in message
     message = refused(
+        capsys, "--images", tmp_path, "--prompts", tmp_path, "--order", "halton", *common
+    )
+    assert "--order goes with --run, not with --images" in message
+    message = refused(
         capsys, "--run", runs["stage2"], "--scorer", runs["au_image"], "--out", first[1]
     )
     assert "holds a report already" in message

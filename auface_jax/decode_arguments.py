@@ -1,0 +1,26 @@
+"""A command line's options of how tokens are decoded, in place of what a run's config says."""
+
+import argparse
+from typing import Any
+
+from auface_jax.decode import GUIDANCE_SCHEDULES, ORDERS
+
+_FIELDS = ("guidance", "steps", "temperature", "order", "guidance_schedule", "top_k", "top_p")
+
+
+def add_decode_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds an option for each field of `DecodeOptions` that suits every run."""
+    group = parser.add_argument_group("decoding", "with --run; by default as its config says")
+    add = group.add_argument
+    add("--guidance", type=float, help="how strictly to follow the text")
+    add("--guidance-schedule", choices=GUIDANCE_SCHEDULES, help="over the steps")
+    add("--steps", type=int, help="decoding iterations")
+    add("--order", choices=ORDERS, help="in which tokens are decided")
+    add("--temperature", type=float, help="of the draws")
+    add("--top-k", type=int, help="draw among so many of the likeliest codes")
+    add("--top-p", type=float, help="draw among codes of this joint probability")
+
+
+def decode_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """The fields that were given: changes to a run's `decode` config."""
+    return {name: value for name in _FIELDS if (value := getattr(options, name)) is not None}
