@@ -13,12 +13,13 @@ from jax.sharding import NamedSharding
 PyTree = Any
 
 KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
-_BYTES = {"pred": 1, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "bf16": 2, "f16": 2, "s64": 8, "f64": 8}
+_BYTES = {"pred": 1, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "bf16": 2, "f16": 2}
+_BYTES |= {"s64": 8, "u64": 8, "f64": 8, "c64": 8, "c128": 16}
 
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
-_COLLECTIVE = re.compile(rf"= (.+?) ({'|'.join(KINDS)})(-start)?\(")
-_CALLED = re.compile(r"(?:calls|to_apply|body|condition|branch_computations)=\{?([^,}\s]+)")
-_BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
+_COLLECTIVE = re.compile(rf"= (.+?) ({'|'.join(KINDS)})(-start)?\((.*?)\)(?:, \w+=|$)")
+_CALLED = re.compile(r"(?:calls|to_apply|body|condition)=%?([\w.\-]+)")
+_BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}|(?:true|false)_computation=%?([\w.\-]+)")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 _SHAPE = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
 # Groups of devices: all listed, or their number and size, or the axes of a mesh (or parts of them).
@@ -58,7 +59,10 @@ class Collective:
 
 
 def collectives(program: str, devices: int) -> collections.Counter[Collective]:
-    """The exchanges of one run of a program, and how often each takes place; loops count fully.
+    """The exchanges of one run of a program, and how often each takes place.
+
+    A loop counts as often as it runs, or once where XLA does not know; of a conditional's branches
+    that one counts which sends most.
 
     Args:
       program: `compiled.as_text()`.
@@ -69,31 +73,36 @@ def collectives(program: str, devices: int) -> collections.Counter[Collective]:
         if header := _COMPUTATION.match(line):
             name = header[2]
             entry = name if header[1] else entry
-            own[name], calls[name] = collections.Counter(), collections.Counter()
+            own[name], calls[name] = collections.Counter(), []
         elif found := _COLLECTIVE.search(line):
             own[name][_collective(line, *found.groups(), devices)] += 1
         elif name:
             times = int(trips[1]) if (trips := _TRIPS.search(line)) else 1
-            called = {one.strip("%{} ") for one in _CALLED.findall(line)}
-            for branches in _BRANCHES.findall(line):
-                called |= {one.strip("% ") for one in branches.split(",")}
-            for one in called:
-                calls[name][one] += times
+            calls[name] += [(times, [called]) for called in _CALLED.findall(line)]
+            branches = ",".join(listed or one for listed, one in _BRANCHES.findall(line))
+            calls[name] += [(1, re.findall(r"[\w.\-]+", branches))] if branches else []
 
     def total(name: str) -> collections.Counter[Collective]:
-        counts = collections.Counter(own[name])
-        for called, times in calls[name].items():
-            for one, count in total(called).items() if called in own else ():
+        counts = collections.Counter(own.get(name))
+        for times, branches in calls.get(name, ()):
+            for one, count in max(map(total, branches), key=_sent).items():
                 counts[one] += times * count
         return counts
 
     return total(entry)
 
 
-def _collective(line: str, result: str, kind: str, start: str | None, devices: int) -> Collective:
+def _sent(counts: collections.Counter[Collective]) -> float:
+    return sum(count * one.sent for one, count in counts.items())
+
+
+def _collective(
+    line: str, result: str, kind: str, start: str | None, operands: str, devices: int
+) -> Collective:
     found = [(f"{dtype}[{dims}]", _size(dtype, dims)) for dtype, dims in _SHAPE.findall(result)]
-    if start and kind != "all-reduce":  # operand and result: the larger is the whole
-        found = [(min if kind == "reduce-scatter" else max)(found, key=lambda one: one[1])]
+    if start and kind != "all-reduce":  # operands, as many results, and what the device keeps
+        number = operands.count("%")
+        found = found[number : 2 * number]
     shapes, sizes = zip(*found, strict=True)
     return Collective(kind, shapes, sum(sizes), _group(line) or devices)
 
@@ -117,6 +126,9 @@ def _size(dtype: str, dims: str) -> int:
 
 def product_flops(function: Callable, *arguments: PyTree) -> int:
     """FLOPs of all matrix products and convolutions of a function, whatever it runs on.
+
+    A `scan` counts as often as it runs, a `while_loop` once, and of a conditional's branches the
+    dearest. Zeros that pad a convolution are multiplied, and count.
 
     Args:
       arguments: arrays or `jax.ShapeDtypeStruct`.
