@@ -1,9 +1,8 @@
-"""Stage II through pre-trained encoders: where their weights come from, what the step makes of
-them, and its ablations."""
+"""Stage II through pre-trained encoders: where their weights come from, and what the step makes of
+them."""
 
 import functools
 import json
-import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +12,11 @@ import tiny
 from flax.traverse_util import flatten_dict
 from safetensors.numpy import save_file
 
-from auface_jax import prerequisites, run_config, train
+from auface_jax import train
 from auface_jax.data import pipeline
 from auface_jax.data.tokenizer import load_tokenizer
 from auface_jax.encoders import Encoders, load_encoders
 from auface_jax.models import quantizer
-from auface_jax.models.vq_auface import FACE_TOKENS
 from auface_jax.models.vqgan import VQGAN
 from auface_jax.pictures import to_float
 from auface_jax.pretrained import arcface, clip_vision, convert, hub, t5
@@ -72,12 +70,6 @@ def weights(tmp_path_factory):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return str(tiny.build_data(tmp_path_factory.mktemp("encoders") / "data"))
-
-
-def task_of(config):
-    task = make_task(config, 10)
-    task.__dict__["stage1"] = tiny.random_stage1()
-    return task
 
 
 # --- Where weights come from ---------------------------------------------------------------------
@@ -183,7 +175,7 @@ def test_cached_references_and_those_of_the_step_give_equal_losses(weights, data
     key, losses = jax.random.key(1), {}
     for cached in (False, True):
         config.cache_references = cached
-        task = task_of(config)
+        task = tiny.stage2_task(config)
         frozen = task.load_frozen()
         assert set(frozen["encoders"]) == {"text", "structure", "appearance"}
         assert ("references" in frozen) == cached
@@ -205,7 +197,7 @@ def test_references_that_are_augmented_cannot_be_cached(weights, data):
     config.cache_references = True
     config.augment.tint = 0.1
     with pytest.raises(ValueError, match=r"cache_references=True .*tint=0.1"):
-        task_of(config).load_frozen()
+        tiny.stage2_task(config).load_frozen()
 
 
 @pytest.fixture(scope="module")
@@ -273,98 +265,3 @@ def test_published_encoders_at_full_size(preset, published):
     assert state.params["text_in"]["kernel"].shape == (1024, 512)
     assert state.params["structure_in"]["kernel"].shape == (1024, 512)
     assert all(metric.shape == () for metric in metrics.values())
-
-
-# --- Ablations -----------------------------------------------------------------------------------
-
-
-@functools.cache
-def ablated(change):
-    """A variant's task, its state, and its step's loss and gradient norm for a batch."""
-    config = tiny.stage2_config()
-    variant = f"quickstart,ablation={change}"
-    module = run_config.load_config_file(tiny.CONFIGS / "stage2.py", variant)
-    with config.unlocked():
-        config.model.update({name: module.model[name] for name in ("input", "tokens")})
-        config.optimizer.muon = 0.0  # what is compared is there before any update
-    task = task_of(config)
-    batch = tiny.records(4, vocab_size=load_tokenizer("").vocab_size)
-    state, frozen = tiny.random_state(task, batch), {"stage1": task.stage1[1], "encoders": {}}
-    step = jax.jit(task.step)
-
-    def losses(**other):
-        _, metrics = step(state, frozen, batch | other, jax.random.key(5))
-        return float(metrics["loss"]), float(metrics["grad_norm"])
-
-    return task, state, batch, losses
-
-
-PARTS = {
-    "structure": {"au_attention", "null_structure"},
-    "appearance": {"appearance_in", "fusion", "null_appearance"},
-    "reference": {"reference_in", "null_reference"},
-}
-
-
-@pytest.mark.parametrize("change", ["no_structure", "no_appearance", "no_reference", "no_face"])
-def test_what_an_ablation_leaves_out_has_no_parameters(change):
-    task, state, *_ = ablated(change)
-    names = set(state.params)
-    for token in FACE_TOKENS:
-        assert (PARTS[token] <= names) == (token in task.model.tokens)
-        assert bool(PARTS[token] & names) == (token in task.model.tokens)
-    assert ("face" in names) == bool({"structure", "appearance"} & set(task.model.tokens))
-    blocks = [part for name, part in state.params["maskgit"].items() if name.startswith("blocks")]
-    for block in blocks:
-        assert ("reference_attention" in block) == ("reference" in task.model.tokens)
-
-
-def test_without_a_face_only_the_text_counts():
-    _, _, batch, losses = ablated("no_face")
-    assert losses(reference=batch["reference"][::-1]) == losses()
-    assert losses(text_tokens=batch["text_tokens"][::-1]) != losses()
-
-
-def test_labels_in_place_of_the_text():
-    task, state, batch, losses = ablated("labels")
-    assert task.model.label_tokens == 64  # as many tokens as a text has
-    assert state.params["labels"]["out"]["kernel"].shape[-1] == tiny.TEXT_FIELDS["d_model"]
-    assert "text" not in state.params
-    other = {"text_tokens": batch["text_tokens"][::-1], "text_mask": ~batch["text_mask"]}
-    assert losses(**other) == losses()
-    assert losses(labels=1 - batch["labels"]) != losses()
-
-
-def test_variants_have_folders_of_their_own_and_stage1_in_common():
-    def completed(variant):
-        config = run_config.load_config_file(tiny.CONFIGS / "stage2.py", variant)
-        preset = variant.split(",")[0]
-        workdir = pathlib.Path(f"runs/stage2-{preset}{prerequisites.suffix(config)}")
-        requires = prerequisites.complete(config, "stage2", workdir).requires
-        return workdir.name, requires.stage1.run, requires.au_probe.run
-
-    quickstart = ("runs/stage1-quickstart", "runs/au_probe-quickstart")
-    assert completed("quickstart") == ("stage2-quickstart", *quickstart)
-    assert completed("quickstart,ablation=labels") == ("stage2-quickstart-labels", *quickstart)
-    name, stage1_run, probe = completed("quickstart,ablation=no_face,anatomical=on")
-    assert name == "stage2-quickstart-no_face-anatomical"
-    assert (stage1_run, probe) == ("runs/stage1-quickstart-anatomical", quickstart[1])
-    assert completed("paper,anatomical=off")[1] == "runs/stage1-paper-no_anatomical"
-    assert completed("paper,anatomical=on") == completed("paper")  # it has it anyway
-    with pytest.raises(ValueError, match=r"'ablation=no' is no variant; legal are .*no_structure"):
-        run_config.load_config_file(tiny.CONFIGS / "stage2.py", "quickstart,ablation=no")
-
-
-def test_another_stage1_is_trained_with_its_changes(tmp_path):
-    config = run_config.load_config_file(tiny.CONFIGS / "stage2.py", "quickstart,anatomical=on")
-    prerequisites.complete(config, "stage2", tmp_path / "stage2-quickstart-anatomical")
-    trained = {}
-    prerequisites.train_requirements(
-        config, tiny.CONFIGS, lambda config, run: trained.update({run.name: config})
-    )
-    assert set(trained) == {"stage1-quickstart-anatomical", "au_probe-quickstart"}
-    made = trained["stage1-quickstart-anatomical"]
-    assert made.loss.anatomical == 0.015  # as that of `paper`
-    assert made.anatomical.run == "runs/au_image_loss-quickstart"
-    plain = tiny.load_config("stage1")
-    assert made.loss.recon == plain.loss.recon and plain.loss.anatomical == 0.0

@@ -222,6 +222,13 @@ def random_stage1():
     return vqgan, {"params": params, "codebooks": books}
 
 
+def stage2_task(config: ConfigDict):
+    """The task of a Stage II config, on `random_stage1`."""
+    task = make_task(config, 10)
+    task.__dict__["stage1"] = random_stage1()
+    return task
+
+
 def random_state(task, batch, *, seed=0):
     """A state as `task.init` shapes it: random parameters, their own averages, and zeros.
 
