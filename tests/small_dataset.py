@@ -1,4 +1,4 @@
-"""A folder of tiny pictures with a table of labels, for the tests of `auface_jax.data`."""
+"""A folder of tiny pictures with a table of labels, and its data set, for tests of the data."""
 
 import csv
 from pathlib import Path
@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from auface_jax import facs
+from auface_jax.data.build import build
 
 COLUMNS = ("subject", "task", "frame", "path", *(f"AU{n}" for n in facs.AU_NUMBERS))
 
@@ -46,3 +47,16 @@ def read_table(path: Path) -> list[list[str]]:
     """The rows below the first line."""
     with open(path, newline="") as file:
         return list(csv.reader(file))[1:]
+
+
+def build_folder(labels: Path, out: Path, **options) -> dict:
+    """Builds the data set of such a table, of 16 px and by one process unless `options` differ."""
+    defaults = {"source": "folder", "labels": str(labels), "size": 16, "processes": 1}
+    return build(out, **(defaults | options), progress=False)
+
+
+def assert_same_sets(one: Path, two: Path) -> None:
+    """Two folders have the same files, byte for byte."""
+    assert sorted(p.name for p in one.iterdir()) == sorted(p.name for p in two.iterdir())
+    for path in one.iterdir():
+        assert path.read_bytes() == (two / path.name).read_bytes(), path.name

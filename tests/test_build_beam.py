@@ -6,19 +6,13 @@ Beam needs older packages than the rest: `make test-beam` runs these in an envir
 import json
 
 import pytest
-from small_dataset import write_folder
+from small_dataset import assert_same_sets, write_folder
 
 from auface_jax.data.build import build
 
 pytest.importorskip("apache_beam", reason="needs the extra beam: make test-beam")
 
 OPTIONS = {"size": 16, "seed": 2, "shard_records": 6, "progress": False}
-
-
-def assert_same_sets(one, two):
-    assert sorted(p.name for p in one.iterdir()) == sorted(p.name for p in two.iterdir())
-    for path in one.iterdir():
-        assert path.read_bytes() == (two / path.name).read_bytes(), path.name
 
 
 @pytest.mark.parametrize("split", ["person", "image"])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from small_dataset import read_table, write_folder, write_table
+from small_dataset import build_folder, read_table, write_folder, write_table
 
 from auface_jax import facs
 from auface_jax.data import finish, pipeline
@@ -32,11 +32,6 @@ def few_rows(folder, people=8, frames=16):
         if int(row[2]) > 1:
             row[4:] = shown[rng.integers(len(shown))].tolist()
     return write_table(table, rows)
-
-
-def build_folder(labels, out, **options):
-    options = {"size": 16, "processes": 1, "progress": False} | options
-    return build(out, source="folder", labels=str(labels), **options)
 
 
 def codes_in(directory, name) -> set[int]:
