@@ -8,7 +8,8 @@ Rounds alternate between the pipeline and the decoder alone (Pillow, bytes in me
 on equally many images and threads, so that whatever else the machine does troubles both. A round
 of the pipeline begins with its buffer full and ends when it is full again, so that all its work
 is in its own time. Each is given by the wall clock and by the processor time of this process,
-which other programs cannot take; a ratio to `decode` is the median over the rounds. `pipeline`
+which other programs cannot take; a ratio to `decode` is the median over the rounds. `quick` is the
+decoder that the pipeline itself has, as bare as Pillow's, and `of_quick` a ratio to it. `pipeline`
 reads the set as if it had 300,000 records, all of which are decoded each time; `kept` is the
 pipeline on the set as it is, which decodes a small one once.
 """
@@ -31,7 +32,7 @@ from PIL import Image
 
 _START = time.perf_counter()
 
-from auface_jax.data import build, pipeline  # noqa: E402
+from auface_jax.data import build, pipeline, records  # noqa: E402
 from auface_jax.data.shards import ShardReader  # noqa: E402
 from auface_jax.data.tokenizer import load_tokenizer  # noqa: E402
 
@@ -47,14 +48,18 @@ DEFAULTS = {
 }  # fmt: skip
 
 
-def bare_decode(encoded: list[bytes], pool: concurrent.futures.Executor) -> None:
+def pillow(data: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(data)))
+
+
+def bare_decode(decode, encoded: list[bytes], pool: concurrent.futures.Executor) -> None:
     """The pictures as arrays, which are thrown away."""
 
-    def decode(part: list[bytes]) -> None:
+    def decode_all(part: list[bytes]) -> None:
         for data in part:
-            np.asarray(Image.open(io.BytesIO(data)))
+            decode(data)
 
-    list(pool.map(decode, (encoded[start::THREADS] for start in range(THREADS))))
+    list(pool.map(decode_all, (encoded[start::THREADS] for start in range(THREADS))))
 
 
 def timed(work, *arguments) -> tuple[float, float]:
@@ -66,8 +71,8 @@ def timed(work, *arguments) -> tuple[float, float]:
 
 def measure(directory: pathlib.Path, *, images: int, rounds: int, batch_size: int) -> dict:
     """Images a second of the pipeline and of the decoder, and their ratio."""
-    records = ShardReader(directory, "train")
-    size = records.info["size"]
+    reader = ShardReader(directory, "train")
+    size = reader.info["size"]
 
     began = time.perf_counter()
     kept, stream = open_pipeline(directory, size, batch_size)
@@ -78,8 +83,8 @@ def measure(directory: pathlib.Path, *, images: int, rounds: int, batch_size: in
         "kept": (kept, stream),
     }
 
-    order = np.random.default_rng(0).permutation(len(records))[:images].tolist()
-    encoded = [record.image for record in map(records.__getitem__, order)]
+    order = np.random.default_rng(0).permutation(len(reader))[:images].tolist()
+    encoded = [record.image for record in map(reader.__getitem__, order)]
     encoded = list(itertools.islice(itertools.cycle(encoded), images))
     steps = images // batch_size
 
@@ -90,7 +95,13 @@ def measure(directory: pathlib.Path, *, images: int, rounds: int, batch_size: in
         while stream.made < full:
             time.sleep(0.0005)
 
-    took = {name: [] for name in ("decode", *iterators)}
+    decoders = {
+        "decode": pillow,
+        "quick": lambda data: records._decode_quickly(data, size, mirrored=False),
+    }
+    for data in encoded:
+        np.testing.assert_array_equal(decoders["quick"](data), decoders["decode"](data))
+    took = {name: [] for name in (*decoders, *iterators)}
     with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
         for iterator, stream in iterators.values():
             next(iterator)
@@ -98,9 +109,11 @@ def measure(directory: pathlib.Path, *, images: int, rounds: int, batch_size: in
         # References, sentences and file caches are warm from here on, and four epochs decode most
         # of the pictures that are kept in both directions.
         run(*iterators["pipeline"])
-        run(*iterators["kept"], 4 * len(records) // batch_size + 1)
+        run(*iterators["kept"], 4 * len(reader) // batch_size + 1)
         for _ in range(rounds):
-            took["decode"].append(timed(bare_decode, encoded[: steps * batch_size], pool))
+            for name, decode in decoders.items():
+                work = timed(bare_decode, decode, encoded[: steps * batch_size], pool)
+                took[name].append(work)
             for name, iterator in iterators.items():
                 took[name].append(timed(run, *iterator))
 
@@ -116,6 +129,8 @@ def measure(directory: pathlib.Path, *, images: int, rounds: int, batch_size: in
             ratios = [p / d for p, d in zip(rates[name], rates["decode"], strict=True)]
             result[clock][f"{name}_ratio"] = round(statistics.median(ratios), 3)
             result[clock][f"{name}_ratios"] = [round(ratio, 2) for ratio in sorted(ratios)]
+            of_quick = [p / q for p, q in zip(rates[name], rates["quick"], strict=True)]
+            result[clock][f"{name}_of_quick"] = round(statistics.median(of_quick), 3)
     return result
 
 

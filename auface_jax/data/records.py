@@ -247,7 +247,7 @@ def decode_image(
 
 
 def _decode_quickly(data: bytes, size: int, mirrored: bool) -> UInt8[np.ndarray, "S S 3"] | None:
-    """The pixels of a picture whose header is as we write it, in two thirds of Pillow's time.
+    """The pixels of a picture whose header is as we write it, in about half of Pillow's time.
 
     None leaves it to Pillow, whatever the doubt: what Pillow refuses must be refused, and in
     Pillow's words.
