@@ -150,6 +150,10 @@ def test_lpips_as_a_loss_is_lpips(tmp_path, monkeypatch):
 def test_lpips_without_its_weights_says_how_to_get_them():
     with pytest.raises(checkpoints.CheckpointError, match=r"lpips.heads=''.*lpips-vgg16"):
         load_lpips_loss("weights/vgg16", "")
+    task = task_of()
+    task.config.loss.lpips = 1.0
+    with pytest.raises(checkpoints.CheckpointError, match=r"lpips.backbone=''"):
+        task.load_frozen()
 
 
 # --- Memory and precision ------------------------------------------------------------------------

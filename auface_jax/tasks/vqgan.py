@@ -19,7 +19,13 @@ from PIL import Image
 from auface_jax import pictures
 from auface_jax.batching import map_batches
 from auface_jax.gate import Gate
-from auface_jax.loss_networks import OF_LOSS, LossNetwork, load_anatomical, load_perceptual
+from auface_jax.loss_networks import (
+    OF_LOSS,
+    LossNetwork,
+    load_anatomical,
+    load_lpips_loss,
+    load_perceptual,
+)
 from auface_jax.models import quantizer
 from auface_jax.models.discriminator import PatchDiscriminator
 from auface_jax.models.vqgan import VQGAN, principal_components
