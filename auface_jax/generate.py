@@ -10,6 +10,7 @@ Every picture says in its metadata that it is synthetic, with the text, the seed
 """
 
 import argparse
+import functools
 import pathlib
 import textwrap
 from typing import Any
@@ -269,7 +270,7 @@ def attention_sheet(reference: UInt8[np.ndarray, "S S 3"], maps: list) -> Image.
         glow = 255 * colours(heat[..., 0])[..., :3]
         tiles.append(np.round((1 - 0.75 * heat) * reference + 0.75 * heat * glow).astype(np.uint8))
     columns = [np.repeat(reference[None], len(maps), axis=0), np.stack(tiles)]
-    captions = [textwrap.shorten(sentence, 160, placeholder=" …") for sentence, _ in maps]
+    captions = [textwrap.shorten(sentence, 240, placeholder=" …") for sentence, _ in maps]
     captions = [textwrap.fill(caption, 40) for caption in captions]
     scale = max(1, 128 // size)
     return pictures.sheet(columns, ["reference", "attention"], captions, scale=scale)
@@ -277,21 +278,22 @@ def attention_sheet(reference: UInt8[np.ndarray, "S S 3"], maps: list) -> Image.
 
 def run_jobs(generator: Generator, options: argparse.Namespace, decode: dict[str, Any]) -> None:
     """Draws the lines of a CSV, many at a time, into the folder `--out`."""
-    jobs = read_jobs(options.jobs, run_dictionary(generator))
-    found = {
-        where: find_reference(generator, where, aligned=options.reference_aligned)
-        for where in {job.reference or options.reference for job in jobs}
-    }
+
+    @functools.cache
+    def find(named: str) -> tuple[UInt8[np.ndarray, "S S 3"], str]:
+        where = named or options.reference
+        return find_reference(generator, where, aligned=options.reference_aligned)
+
+    jobs = read_jobs(options.jobs, run_dictionary(generator), find_reference=find)
     requests = []
     for job in jobs:
-        reference, _ = found[job.reference or options.reference]
+        reference, _ = find(job.reference)
         request = make_request(generator, options, reference, job.text, None)
         requests.append(Request(reference, job.text, job.seed, job.labels, request.change))
     made = generator.draw(requests, **decode)
     for job, image in zip(jobs, made, strict=True):
-        _, name = found[job.reference or options.reference]
         about = {"synthetic": "true", "text": job.text, "seed": job.seed, "run": options.run}
-        about |= {"reference": name, "software": "auface_jax"}
+        about |= {"reference": find(job.reference)[1], "software": "auface_jax"}
         pictures.save_png(Image.fromarray(image), pathlib.Path(options.out) / job.out, **about)
     print(f"{options.out}: {len(jobs)} pictures")
 

@@ -12,6 +12,7 @@ name, by default the line's number.
 import csv
 import dataclasses
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 
@@ -31,11 +32,18 @@ class Job:
     out: str
 
 
-def read_jobs(path: str, dictionary: facs.Dictionary | None = None) -> list[Job]:
+def read_jobs(
+    path: str,
+    dictionary: facs.Dictionary | None = None,
+    *,
+    find_reference: Callable[[str], object] = str,
+) -> list[Job]:
     """The jobs of a CSV.
 
     Args:
       dictionary: of the texts that are made from units.
+      find_reference: called with each reference that a line names; raises a ValueError or an
+        OSError for one that cannot be used.
 
     Raises:
       ValueError: lines that cannot be read or names used twice; all of them are listed.
@@ -54,7 +62,9 @@ def read_jobs(path: str, dictionary: facs.Dictionary | None = None) -> list[Job]
     for number, (line_number, line) in enumerate(lines):
         try:
             job = _job(line, number, pathlib.Path(path).parent, dictionary)
-        except ValueError as error:
+            if job.reference:
+                find_reference(job.reference)
+        except (ValueError, OSError) as error:
             faults.append(f"line {line_number}: {error}")
             continue
         if job.out in names:

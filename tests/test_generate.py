@@ -319,8 +319,9 @@ def test_jobs_are_drawn_line_by_line(run, generator, tmp_path):
 def test_all_faults_of_a_csv_are_named_at_once(run, tmp_path, capsys):
     path = tmp_path / "jobs.csv"
     path.write_text(
-        "text,aus,seed,out\nSmile.,6,0,a.png\n,99,0,b.png\nSmile.,,-1,c.png\n,,0,d.png\n"
-        "Smile.,,0,../e.png\nSmile.,,0,f.png\nSmile.,,0,f.png\n"
+        "text,aus,seed,out,reference\n"
+        "Smile.,6,0,a.png,\n,99,0,b.png,\nSmile.,,-1,c.png,\n,,0,d.png,\n"
+        "Smile.,,0,../e.png,\nSmile.,,0,f.png,\nSmile.,,0,f.png,\nSmile.,,0,g.png,Mona\n"
     )
     message = refused(capsys, "--run", run, "--jobs", path, "--out", tmp_path / "made")
     for fault in (
@@ -330,6 +331,7 @@ def test_all_faults_of_a_csv_are_named_at_once(run, tmp_path, capsys):
         "line 5: neither text nor aus",
         "line 6: out '../e.png'",
         "line 8: out 'f.png' is that of line 7",
+        "line 9: --reference 'Mona' is neither an image file nor one of the ",
     ):
         assert fault in message
     path.write_text("words,seed\nSmile.,0\n")
