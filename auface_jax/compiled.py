@@ -20,6 +20,8 @@ _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
 _COLLECTIVE = re.compile(rf"= (.+?) ({'|'.join(KINDS)})(-start)?\((.*?)\)(?:, \w+=|$)")
 _CALLED = re.compile(r"(?:calls|to_apply|body|condition)=%?([\w.\-]+)")
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}|(?:true|false)_computation=%?([\w.\-]+)")
+_CONDITION = re.compile(r"condition=%?([\w.\-]+)")
+_LIMIT = re.compile(r"= s32\[\]\S* constant\((\d+)\)")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 _SHAPE = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
 # Groups of devices: all listed, or their number and size, or the axes of a mesh (or parts of them).
@@ -61,23 +63,27 @@ class Collective:
 def collectives(program: str, devices: int) -> collections.Counter[Collective]:
     """The exchanges of one run of a program, and how often each takes place.
 
-    A loop counts as often as it runs, or once where XLA does not know; of a conditional's branches
-    that one counts which sends most.
+    A loop counts as often as it runs, by XLA's own word or the limit in its condition, or once
+    where neither is there; of a conditional's branches that one counts which sends most.
 
     Args:
       program: `compiled.as_text()`.
       devices: of the whole mesh.
     """
-    own, calls, name, entry = {}, {}, "", ""
+    own, calls, limits, name, entry = {}, {}, {}, "", ""
     for line in program.splitlines():
         if header := _COMPUTATION.match(line):
             name = header[2]
             entry = name if header[1] else entry
-            own[name], calls[name] = collections.Counter(), []
+            own[name], calls[name], limits[name] = collections.Counter(), [], []
         elif found := _COLLECTIVE.search(line):
             own[name][_collective(line, *found.groups(), devices)] += 1
         elif name:
-            times = int(trips[1]) if (trips := _TRIPS.search(line)) else 1
+            limits[name] += map(int, _LIMIT.findall(line))
+            trips, condition = _TRIPS.search(line), _CONDITION.search(line)
+            # Conditions stand before the loops that they end. A TPU's say what XLA leaves out.
+            known = [int(trips[1])] if trips else limits[condition[1]] if condition else []
+            times = known[0] if len(known) == 1 else 1
             calls[name] += [(times, [called]) for called in _CALLED.findall(line)]
             branches = ",".join(listed or one for listed, one in _BRANCHES.findall(line))
             calls[name] += [(1, re.findall(r"[\w.\-]+", branches))] if branches else []

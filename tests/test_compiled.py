@@ -168,6 +168,11 @@ def test_loops_multiply_what_is_in_them():
     assert found == {THE_SUM: 5 * 3 + 5, THE_GATHER: 5 * 3 + 1}
     found = collectives(program(f"{entry}\n{GATHER}", **parts), 4)
     assert found == {THE_SUM: 3 + 1, THE_GATHER: 3 + 1}, "of unknown length: once"
+    limit = (
+        "%seven = s32[]{:T(128)} constant(7)\nROOT %l = pred[] compare(%i, %seven), direction=LT"
+    )
+    found = collectives(program(f"{entry}\n{GATHER}", **{**parts, "less": limit}), 4)
+    assert found == {THE_SUM: 7 * 3 + 7, THE_GATHER: 7 * 3 + 1}, "as a TPU's program says it"
 
 
 def test_calls_count_once_each_and_of_branches_that_which_sends_most():
