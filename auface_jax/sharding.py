@@ -115,6 +115,14 @@ def gathered(params: PyTree) -> PyTree:
     )
 
 
+def row_axes(rows: int) -> tuple[str, ...]:
+    """The axes that so many rows are split over, inside `placed`: none on one device, where no
+    rules are in force, or where the devices do not divide the rows."""
+    mesh, rules = jax.sharding.get_abstract_mesh(), dict(nn.get_logical_axis_rules())
+    axes = tuple(axis for axis in rules.get("batch", ()) if mesh.shape.get(axis, 1) > 1)
+    return axes if rows % math.prod(mesh.shape[axis] for axis in axes) == 0 else ()
+
+
 def put_batch(batch: PyTree, mesh: Mesh, rules: Rules = ROWS_ONLY) -> PyTree:
     """This process's rows of a batch -> global arrays split over the mesh."""
     sharding = batch_sharding(mesh, rules)

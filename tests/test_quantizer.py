@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax.sharding import AxisType, Mesh
 
-from auface_jax import losses
+from auface_jax import compiled, losses, sharding
 from auface_jax.models import quantizer
 from auface_jax.models.quantizer import Codebooks
 
@@ -102,6 +103,31 @@ def test_a_batch_in_blocks_is_the_batch_at_once(block, monkeypatch):
     assert outputs[2] == pytest.approx(float(wanted[2]), rel=1e-6)
     np.testing.assert_allclose(gradient, wanted_gradient, atol=1e-6)
     assert np.abs(gradient - pull).max() > 1e-3, "the commitment has its share"
+
+
+@pytest.mark.parametrize("block", [10**9, 4], ids=["at once", "in blocks"])
+def test_each_device_searches_for_its_own_rows_alone(block, monkeypatch):
+    monkeypatch.setattr(quantizer, "BLOCK_BYTES", block * Q * C * 256)
+    z = vectors(8 * 256).reshape(8, 16, 16, C)
+
+    def of_batch(codebooks, z):
+        made = quantizer.quantize_batch(codebooks, z)
+        return made.ids, made.vectors, jax.value_and_grad(made.commitment)(z)
+
+    wanted = jax.jit(of_batch)(books(), z)
+    mesh = Mesh(np.array(jax.devices()[:2]), "data", axis_types=(AxisType.Auto,))
+    rules = {"batch": ("data",)}
+    with sharding.placed(mesh, rules):
+        rows = sharding.batch_sharding(mesh, rules)
+        whole = sharding.replicated(mesh)
+        split = jax.jit(
+            of_batch, in_shardings=(whole, rows), out_shardings=(rows, rows, (whole, rows))
+        )
+        made = split(books(), z)
+        program = split.lower(books(), z).compile().as_text()
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), made, wanted)
+    found = compiled.collectives(program, 2)
+    assert all(one.kind == "all-reduce" and one.size <= 8 for one in found), "numbers, no rows"
 
 
 def test_the_paper_s_quantiser_fits_in_64_mebibytes():

@@ -14,15 +14,18 @@ Distances are always float32 at the highest matmul precision: with bfloat16 prod
 swap.
 """
 
+import functools
 import math
 
 import einops
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int
 
 from auface_jax import losses
+from auface_jax.sharding import row_axes
 
 # Rows of distances computed at a time: a chunk's [K, ROWS] distances stay in cache on a CPU, and
 # 8,192 codes against 7,680 vectors never materialise as one 240 MiB matrix.
@@ -81,6 +84,9 @@ def quantize(
 ) -> tuple[Int[Array, "*batch Q"], Float[Array, "Q *batch C"]]:
     """Codes of `z` at every level, and the partial sums of codes up to each level (float32).
 
+    Each device searches for its own rows: loops over chunks of rows that are split would have every
+    device search for all.
+
     Args:
       codebooks: one codebook a level, or a single one for all.
       z: the vectors; with `scales` they are maps [B, h, w, C].
@@ -88,8 +94,17 @@ def quantize(
       scales: for each level the side of the map that it quantises: what is left over is averaged
         over equal cells, and all positions of a cell get its code. Empty: a code a position.
     """
+    local = functools.partial(_quantize, levels=levels or len(codebooks.codes), scales=scales)
+    if not (axes := row_axes(len(z))):
+        return local(codebooks, z)
+    return jax.shard_map(
+        local, in_specs=(P(), P(axes)), out_specs=(P(axes), P(None, axes)), check_vma=False
+    )(codebooks, z)
+
+
+def _quantize(codebooks: Codebooks, z: Array, *, levels: int, scales: tuple[int, ...]):
+    """`quantize` on one device."""
     residual = z.reshape(-1, z.shape[-1]).astype(jnp.float32)  # [M, C]
-    levels = levels or len(codebooks.codes)
 
     def of_level(carry, codes, side=None):
         residual, total = carry
@@ -168,22 +183,38 @@ def quantize_batch(
     A large batch is taken some images at a time, and L_commit's gradient along with it: partial
     sums are never held for all vectors at every level.
     """
-    batch, levels = len(z), levels or len(codebooks.codes)
+    z = jax.lax.stop_gradient(z)
+    levels, axes = levels or len(codebooks.codes), row_axes(len(z))
+    devices = math.prod(jax.sharding.get_abstract_mesh().shape[axis] for axis in axes)
+    batch = len(z) // devices
     limit = max(1, BLOCK_BYTES // (levels * math.prod(z.shape[1:]) * 4))
     images = max(n for n in range(1, batch + 1) if batch % n == 0 and n <= limit)
     if images == batch:
         ids, partial_sums = quantize(codebooks, z, levels=levels, scales=scales)
         return Quantized(ids, partial_sums[-1], partial_sums)
 
-    def of_block(z):
-        ids, partial_sums = quantize(codebooks, z, levels=levels, scales=scales)
+    def of_block(codebooks, z):
+        ids, partial_sums = _quantize(codebooks, z, levels=levels, scales=scales)
         return ids, partial_sums[-1], jax.value_and_grad(losses.commitment)(z, partial_sums)
 
-    blocks = jax.lax.stop_gradient(z).reshape(-1, images, *z.shape[1:])
-    ids, vectors, (commitments, at_z) = jax.lax.map(of_block, blocks)
-    commitment = commitments.mean(), at_z.reshape(z.shape) / len(blocks)
-    ids, vectors = ids.reshape(*z.shape[:-1], -1), vectors.reshape(z.shape)
-    return Quantized(ids, vectors, commitment_and_gradient=commitment)
+    def of_device(codebooks, z):
+        blocks = z.reshape(-1, images, *z.shape[1:])
+        ids, vectors, (commitments, at_z) = jax.lax.map(
+            functools.partial(of_block, codebooks), blocks
+        )
+        value, at_z = commitments.mean(), at_z.reshape(z.shape) / (len(blocks) * devices)
+        value = jax.lax.pmean(value, axes) if axes else value
+        return ids.reshape(*z.shape[:-1], -1), vectors.reshape(z.shape), value, at_z
+
+    if axes:
+        of_device = jax.shard_map(
+            of_device,
+            in_specs=(P(), P(axes)),
+            out_specs=(P(axes), P(axes), P(), P(axes)),
+            check_vma=False,
+        )
+    ids, vectors, *commitment_and_gradient = of_device(codebooks, z)
+    return Quantized(ids, vectors, commitment_and_gradient=tuple(commitment_and_gradient))
 
 
 def lookup(
