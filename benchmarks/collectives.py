@@ -10,10 +10,13 @@ of the published encoders and of the runs that a config builds on. Batches are `
 device, in one part (`accumulate=1`).
 
 Prints kinds of collectives with their number and bytes (of results on a device, and sent by it),
-FLOPs of matrix products and convolutions, bytes of the state, and memory that XLA allots.
+FLOPs of matrix products and convolutions, bytes of the state, and memory that XLA allots. XLA
+counts what a loop reads and writes once: `--unroll` compiles a transformer without loops, for that
+figure alone. `--json FILE` appends a line, for `benchmarks/scaling.py`.
 """
 
 import argparse
+import json
 import os
 import pathlib
 import types
@@ -28,6 +31,8 @@ parser.add_argument("--fsdp", type=int, default=1)
 parser.add_argument("--tensor", type=int, default=1)
 parser.add_argument("--rows", type=int, default=0, help="of a batch, for each device")
 parser.add_argument("--length", type=int, default=512, help="of the texts, in tokens")
+parser.add_argument("--unroll", action="store_true", help="a transformer's loops")
+parser.add_argument("--json", default="", help="a file to append what was found to")
 parser.add_argument("--largest", type=int, default=6, help="how many collectives to list")
 arguments = parser.parse_args()
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -144,6 +149,8 @@ def main() -> None:
         config.batch_size = arguments.rows * mesh.size
     if "accumulate" in config:
         config.accumulate = 1
+    if arguments.unroll:
+        config.model.transformer.update({"scan": False, "chunk": 0})
     sharding.check_batch_size(config.batch_size, mesh, rules)
     if config.task == "vqgan":
         task, frozen = stage1_task(config)
@@ -174,6 +181,39 @@ def main() -> None:
     where = arguments.topology or f"{mesh.size} simulated CPU devices"
     print(f"{arguments.config}, {where}, mesh {dict(mesh.shape)}, batch of {config.batch_size}")
     found = compiled.collectives(program.as_text(), mesh.size)
+    show(found)
+    cost, memory = program.cost_analysis(), program.memory_analysis()
+    held = {
+        "state": compiled.bytes_on_a_device(state, places),
+        "frozen": compiled.bytes_on_a_device(frozen, of_frozen),
+    }
+    record = {
+        "config": arguments.config,
+        "where": where,
+        "mesh": dict(mesh.shape),
+        "rows": config.batch_size // mesh.size,
+        "length": arguments.length,
+        "unrolled": arguments.unroll,
+        "flop": flops / mesh.size,
+        "bytes_moved": cost.get("bytes accessed", 0),
+        "bytes_sent": sum(count * one.sent for one, count in found.items()),
+        **{name: part for name, (part, _) in held.items()},
+        "temporary": memory.temp_size_in_bytes,
+    }
+    print(f"sent by a device in a step: {record['bytes_sent'] / 2**20:.1f} MiB")
+    print(f"products and convolutions: {record['flop'] / 1e12:.3f} TFLOP a device")
+    once = "" if arguments.unroll else ", what a loop does counted once"
+    print(f"read and written: {record['bytes_moved'] / 2**30:.2f} GiB a device{once}")
+    for name, (part, whole) in held.items():
+        print(f"{name}: {part / 2**20:.1f} MiB on a device of {whole / 2**20:.1f}")
+    print(f"temporary memory: {record['temporary'] / 2**20:.1f} MiB")
+    if arguments.json:
+        with open(arguments.json, "a") as file:
+            file.write(json.dumps(record) + "\n")
+
+
+def show(found) -> None:
+    """Prints the exchanges by kind, and the largest."""
     print(f"{'':<20}{'number':>8}{'MiB':>10}{'MiB sent':>10}")
     for kind in compiled.KINDS:
         of_kind = {one: count for one, count in found.items() if one.kind == kind}
@@ -189,16 +229,6 @@ def main() -> None:
             f"  {count} x {one.kind} among {one.group}: {one.shapes[0]}{more}, "
             f"{one.size / 2**20:.2f} MiB"
         )
-    sent = sum(count * one.sent for one, count in found.items())
-    print(f"sent by a device in a step: {sent / 2**20:.1f} MiB")
-    print(f"products and convolutions: {flops / mesh.size / 1e12:.3f} TFLOP a device")
-    cost, memory = program.cost_analysis(), program.memory_analysis()
-    print(f"XLA's count, loops once: {cost.get('flops', 0) / 1e12:.3f} TFLOP a device", end=", ")
-    print(f"{cost.get('bytes accessed', 0) / 2**30:.2f} GiB read and written")
-    for name, tree, layout in (("state", state, places), ("frozen", frozen, of_frozen)):
-        part, whole = (size / 2**20 for size in compiled.bytes_on_a_device(tree, layout))
-        print(f"{name}: {part:.1f} MiB on a device of {whole:.1f}")
-    print(f"temporary memory: {memory.temp_size_in_bytes / 2**20:.1f} MiB")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,120 @@
+"""Predicts a step on hardware that is not at hand, from what `benchmarks/collectives.py` found.
+
+    python benchmarks/collectives.py --config configs/stage2.py:paper --topology v5e:4x4 --json F
+    python benchmarks/scaling.py F
+
+A table in Markdown, a row a program. The model: products at `--products` of the vendor's peak,
+reading and writing at `--memory` of its bandwidth, the longer of these two, and exchanges, which
+take nothing where they are hidden altogether and their whole time where none is. The efficiency is
+that of weak scaling: the step without exchanges over the step with them, at the same rows a device.
+A program compiled with `--unroll` gives its twin the bytes read and written.
+"""
+
+import argparse
+import dataclasses
+import json
+import pathlib
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+    """A vendor's figures, bytes and FLOPs a second.
+
+    Attributes:
+      name: as published.
+      peak: products in bfloat16.
+      memory: bytes; bandwidth: of it.
+      sends: bytes that a device sends a second to others of its slice or machine: one direction of
+        one link for each dimension of a TPU's slice, of NVLink all.
+    """
+
+    name: str
+    peak: float
+    memory: float
+    bandwidth: float
+    sends: float
+
+
+# By what `where` of a record begins with. Programs for GPUs are compiled for simulated devices.
+DEVICES = {
+    "v5e": (Device("v5e", 197e12, 16e9, 819e9, 2 * 50e9),),
+    "v5p": (Device("v5p", 459e12, 95e9, 2_765e9, 3 * 100e9),),
+    "8 simulated": (
+        Device("H100 SXM", 989e12, 80e9, 3_350e9, 450e9),
+        Device("H200 SXM", 989e12, 141e9, 4_800e9, 450e9),
+    ),
+}
+# What a program is, apart from how its transformer's loops are compiled.
+TWIN = ("config", "where", "mesh", "rows", "length")
+
+
+def read(paths: list[pathlib.Path]) -> list[dict]:
+    """The programs with loops, with the bytes that their twins without count."""
+    records = [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+    key = lambda record: json.dumps([record[name] for name in TWIN])  # noqa: E731
+    whole = {key(one): one["bytes_moved"] for one in records if one["unrolled"]}
+    return [
+        one | {"bytes_moved": whole.get(key(one), one["bytes_moved"])}
+        for one in records
+        if not one["unrolled"]
+    ]
+
+
+def row(record: dict, device: Device, products: float, memory: float) -> list[str]:
+    """A program's row of the table."""
+    compute = record["flop"] / (products * device.peak)
+    moving = record["bytes_moved"] / (memory * device.bandwidth)
+    sending = record["bytes_sent"] / device.sends
+    alone = max(compute, moving)
+    best, worst = max(alone, sending), alone + sending
+    needed = record["state"] + record["frozen"] + record["temporary"]
+    mesh = " x ".join(str(size) for size in record["mesh"].values())
+    return [
+        pathlib.Path(record["config"]).stem.replace(".py:", " "),
+        f"{device.name}, {mesh}",
+        f"{record['rows']}",
+        f"{record['flop'] / 1e12:.2f}",
+        f"{record['bytes_moved'] / 2**30:.1f}",
+        f"{record['bytes_sent'] / 2**20:.0f}",
+        f"{needed / 2**30:.1f} of {device.memory / 2**30:.1f}",
+        *(f"{1e3 * seconds:.1f}" for seconds in (compute, moving, sending)),
+        f"{1e3 * best:.0f}-{1e3 * worst:.0f}",
+        f"{100 * alone / worst:.0f}-{100 * alone / best:.0f} %",
+    ]
+
+
+HEADER = (
+    "step",
+    "devices, mesh",
+    "rows a device",
+    "TFLOP",
+    "GiB moved",
+    "MiB sent",
+    "GiB needed",
+    "products ms",
+    "memory ms",
+    "exchange ms",
+    "step ms",
+    "efficiency",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("found", nargs="+", type=pathlib.Path, help="lines of collectives.py")
+    parser.add_argument("--products", type=float, default=0.5, help="share of the peak")
+    parser.add_argument("--memory", type=float, default=0.8, help="share of the bandwidth")
+    arguments = parser.parse_args()
+    lines = [
+        row(record, device, arguments.products, arguments.memory)
+        for record in read(arguments.found)
+        for start, devices in DEVICES.items()
+        if record["where"].startswith(start)
+        for device in devices
+    ]
+    for cells in (HEADER, ["---"] * len(HEADER), *lines):
+        print(f"| {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()
