@@ -1,0 +1,88 @@
+"""Whether memory stays flat: 10,000 small steps of the training loop, watched from outside.
+
+    python benchmarks/memory.py --work DIR
+
+It trains a tiny Stage I with its adversary in a process of its own, reports every 10 steps, saves
+every 100 and draws sheets of pictures every 500. Prints a line of JSON every thousand steps, with
+what the process holds then, and ends with an error when at the end it has more than 2 % over the
+resident memory of a fifth of the way, or more files or threads.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import sys
+import time
+
+import kills  # leaves TensorBoard's writers out
+
+from auface_jax import run_config
+
+CONFIG = kills.CONFIG.with_name("stage1.py")
+ALLOWED_GROWTH = 1.02
+
+
+def tiny_config(work: pathlib.Path, steps: int):
+    """Stage I at 16 px on a few pictures of noise, with reports, saves and sheets all the time."""
+    data = kills.tiny_config(work).data.to_dict()
+    config = run_config.load_config_file(CONFIG, "quickstart")
+    with config.unlocked():
+        del config.preset_reason
+        config.data.update(data)
+        config.model.update({"image_size": data["size"], "levels": 2, "codes": 16, "latent": 8})
+        config.model.update({"channels": (8, 16), "patch": 2, "num_res_blocks": 1})
+        config.discriminator.update({"channels": 8, "num_layers": 1})
+        config.gan.weight = 0.1
+        config.update({"num_steps": steps, "batch_size": 4, "init_examples": 16, "eval_images": 4})
+        config.update({"log_every": 10, "checkpoint_every": 100, "sample_every": 500})
+    return config
+
+
+def held(pid: int) -> dict[str, float]:
+    """Resident MiB, open files and threads of a process."""
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    fields = dict(line.split(":", 1) for line in status.splitlines())
+    return {
+        "resident_mib": int(fields["VmRSS"].split()[0]) / 1024,
+        "open_files": len(os.listdir(f"/proc/{pid}/fd")),
+        "threads": int(fields["Threads"]),
+    }
+
+
+def last_step(reports: pathlib.Path) -> int:
+    """The step of the last whole line of `metrics.jsonl`."""
+    lines = reports.read_text().split("\n") if reports.exists() else []
+    return json.loads(lines[-2])["step"] if len(lines) > 1 else 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--work", type=pathlib.Path, required=True, help="a new folder")
+    parser.add_argument("--steps", type=int, default=10_000)
+    arguments = parser.parse_args()
+    work, steps = arguments.work, arguments.steps
+    work.mkdir(parents=True)
+    output, began, seen = work / "output.txt", time.monotonic(), []
+    pid = kills.begin(tiny_config(work, steps), work / "run", output)
+    while len(seen) < 10:
+        time.sleep(0.2)
+        # The last of ten is taken a little before the end, while there still is a process.
+        due = (len(seen) + 1) * steps // 10 - steps // 100
+        if (step := last_step(work / "run" / "metrics.jsonl")) >= due:
+            seen.append({"step": step, **held(pid), "seconds": round(time.monotonic() - began)})
+            print(json.dumps(seen[-1]), flush=True)
+        elif os.waitpid(pid, os.WNOHANG)[0]:
+            sys.exit(f"training ended at step {step}: {output.read_text()[-2000:]}")
+    os.waitpid(pid, 0)
+    if not (work / "run" / "export").is_dir():
+        sys.exit(f"training did not finish: {output.read_text()[-2000:]}")
+    early, late = seen[1], seen[-1]
+    bounds = early | {"resident_mib": ALLOWED_GROWTH * early["resident_mib"]}
+    over = [name for name in held(os.getpid()) if late[name] > bounds[name]]
+    if over:
+        sys.exit(f"error: {', '.join(over)} grew: {early} became {late}")
+
+
+if __name__ == "__main__":
+    main()
