@@ -20,6 +20,7 @@ _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
 _COLLECTIVE = re.compile(rf"= (.+?) ({'|'.join(KINDS)})(-start)?\((.*?)\)(?:, \w+=|$)")
 _CALLED = re.compile(r"(?:calls|to_apply|body|condition)=%?([\w.\-]+)")
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}|(?:true|false)_computation=%?([\w.\-]+)")
+_CHANNEL = re.compile(r"channel_id=(\d+)")
 _CONDITION = re.compile(r"condition=%?([\w.\-]+)")
 _LIMIT = re.compile(r"= s32\[\]\S* constant\((\d+)\)")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
@@ -64,7 +65,8 @@ def collectives(program: str, devices: int) -> collections.Counter[Collective]:
     """The exchanges of one run of a program, and how often each takes place.
 
     A loop counts as often as it runs, by XLA's own word or the limit in its condition, or once
-    where neither is there; of a conditional's branches that one counts which sends most.
+    where neither is there; of a conditional's branches that one counts which sends most. What a TPU
+    does in pieces, fused with other work, is one exchange: its pieces have one channel.
 
     Args:
       program: `compiled.as_text()`.
@@ -77,29 +79,37 @@ def collectives(program: str, devices: int) -> collections.Counter[Collective]:
             entry = name if header[1] else entry
             own[name], calls[name], limits[name] = collections.Counter(), [], []
         elif found := _COLLECTIVE.search(line):
-            own[name][_collective(line, *found.groups(), devices)] += 1
+            channel = _CHANNEL.search(line)
+            one = channel and channel[1], _collective(line, *found.groups(), devices)
+            own[name][one] += 1
         elif name:
             limits[name] += map(int, _LIMIT.findall(line))
             trips, condition = _TRIPS.search(line), _CONDITION.search(line)
             # Conditions stand before the loops that they end. A TPU's say what XLA leaves out.
             known = [int(trips[1])] if trips else limits[condition[1]] if condition else []
             times = known[0] if len(known) == 1 else 1
-            calls[name] += [(times, [called]) for called in _CALLED.findall(line)]
+            fused = " fusion(" in line
+            calls[name] += [(times, fused, [called]) for called in _CALLED.findall(line)]
             branches = ",".join(listed or one for listed, one in _BRANCHES.findall(line))
-            calls[name] += [(1, re.findall(r"[\w.\-]+", branches))] if branches else []
+            calls[name] += [(1, False, re.findall(r"[\w.\-]+", branches))] if branches else []
 
-    def total(name: str) -> collections.Counter[Collective]:
+    def total(name: str) -> collections.Counter[tuple[str | None, Collective]]:
         counts = collections.Counter(own.get(name))
-        for times, branches in calls.get(name, ()):
-            for one, count in max(map(total, branches), key=_sent).items():
-                counts[one] += times * count
+        for times, fused, branches in calls.get(name, ()):
+            for (channel, one), count in max(map(total, branches), key=sent).items():
+                if fused and channel:  # a piece of what is counted already, or the first
+                    counts[channel, one] = max(counts[channel, one], count)
+                else:
+                    counts[channel, one] += times * count
         return counts
 
-    return total(entry)
+    def sent(counts) -> float:
+        return sum(count * one.sent for (_, one), count in counts.items())
 
-
-def _sent(counts: collections.Counter[Collective]) -> float:
-    return sum(count * one.sent for one, count in counts.items())
+    found = collections.Counter()
+    for (_, one), count in total(entry).items():
+        found[one] += count
+    return found
 
 
 def _collective(

@@ -163,7 +163,8 @@ def test_loops_multiply_what_is_in_them():
     entry = "%x = f32[8] while(%p), condition=%less, body=%outer"
     known = entry + ', backend_config={"known_trip_count":{"n":"5"},"known_init_step":{}}'
     parts = {"add": ADD, "less": "ROOT %l = pred[] compare(%p, %p), direction=LT"}
-    parts |= {"inner": f"{SUM}\n{GATHER}", "outer": f"{outer}\n{SUM}"}
+    another = SUM.replace("channel_id=1", "channel_id=2")
+    parts |= {"inner": f"{SUM}\n{GATHER}", "outer": f"{outer}\n{another}"}
     found = collectives(program(f"{known}\n{GATHER}", **parts), 4)
     assert found == {THE_SUM: 5 * 3 + 5, THE_GATHER: 5 * 3 + 1}
     found = collectives(program(f"{entry}\n{GATHER}", **parts), 4)
@@ -175,11 +176,19 @@ def test_loops_multiply_what_is_in_them():
     assert found == {THE_SUM: 7 * 3 + 7, THE_GATHER: 7 * 3 + 1}, "as a TPU's program says it"
 
 
+def test_the_pieces_of_an_exchange_are_one():
+    piece = f"ROOT {SUM}"
+    calls = "\n".join(f"%x{n} = f32[8] fusion(%p), calls=%piece{n}" for n in range(3))
+    parts = {"add": ADD, "piece0": piece, "piece1": piece, "piece2": piece}
+    assert collectives(program(calls, **parts), 4) == {THE_SUM: 1}
+
+
 def test_calls_count_once_each_and_of_branches_that_which_sends_most():
     fused = "%{} = f32[8] fusion(%p), kind=kCustom, calls=%both"
     entry = "\n".join([fused.format("x"), fused.format("y"), "%z = f32[8] call(%p), to_apply=%sum"])
     parts = {"add": ADD, "sum": SUM, "both": f"{SUM}\n{GATHER}", "none": "%n = f32[8] copy(%p)"}
-    assert collectives(program(entry, **parts), 4) == {THE_SUM: 3, THE_GATHER: 2}
+    # The sum in two fusions is one channel's, in pieces.
+    assert collectives(program(entry, **parts), 4) == {THE_SUM: 2, THE_GATHER: 2}
     chosen = "%c = f32[8] conditional(%i, %p, %p, %p), branch_computations={%none, %both, %sum}"
     assert collectives(program(chosen, **parts), 4) == {THE_SUM: 1, THE_GATHER: 1}
     chosen = "%c = f32[8] conditional(%i, %p, %p), true_computation=%sum, false_computation=%none"
