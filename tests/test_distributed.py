@@ -75,10 +75,10 @@ def assert_same_figures(workdir, whole):
     for line, wanted in zip(ours, theirs, strict=True):
         assert line.keys() == wanted.keys()
         for name in wanted.keys() - {"seconds_per_step"}:
-            assert line[name] == pytest.approx(wanted[name], rel=1e-4, abs=1e-6), name
+            assert line[name] == pytest.approx(wanted[name], rel=1e-5, abs=1e-6), name
     weights, wanted = (checkpoints.load_export(folder) for folder in (workdir, whole))
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), weights, wanted
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), weights, wanted
     )
 
 
