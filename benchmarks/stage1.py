@@ -29,7 +29,7 @@ from ml_collections import ConfigDict
 
 from auface_jax import pictures
 from auface_jax.loss_networks import LossNetwork, unit_nodes, vgg_features
-from auface_jax.models import quantizer
+from auface_jax.models import codebook_learning, quantizer
 from auface_jax.pretrained import vgg
 from auface_jax.run_config import load_config_file
 from auface_jax.state import parameter_count
@@ -192,7 +192,7 @@ def quantizer_entries() -> list[Entry]:
 
             (_, ids), gradient = jax.value_and_grad(loss, has_aux=True)(z)
             options = {"decay": 0.8, "restart_below": 0.0}
-            return quantizer.update(codebooks, z, ids, rng, **options), gradient
+            return codebook_learning.update(codebooks, z, ids, rng, **options), gradient
 
         shape = f"8x{codes}"
         common = {"items": 4096, "unit": "vectors", "gflop": gflop}

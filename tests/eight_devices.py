@@ -36,7 +36,7 @@ from jax.sharding import AxisType  # noqa: E402
 
 from auface_jax import checkpoints, compiled, losses, pictures, sharding  # noqa: E402
 from auface_jax.loss_networks import LossNetwork, unit_nodes  # noqa: E402
-from auface_jax.models import quantizer  # noqa: E402
+from auface_jax.models import codebook_learning  # noqa: E402
 from auface_jax.tasks import make_task  # noqa: E402
 from auface_jax.tasks.au_image import build_recognizer  # noqa: E402
 
@@ -89,17 +89,17 @@ def with_codes(step):
     """The step, its metrics with the vectors before quantisation and their codes."""
 
     def watched(state, frozen, batch, rng):
-        seen, update = {}, quantizer.update
+        seen, update = {}, codebook_learning.update
 
         def noted(codebooks, z, ids, *rest, **options):
             seen.update(z=z, ids=ids)
             return update(codebooks, z, ids, *rest, **options)
 
-        quantizer.update = noted
+        codebook_learning.update = noted
         try:
             state, metrics = step(state, frozen, batch, rng)
         finally:
-            quantizer.update = update
+            codebook_learning.update = update
         return state, (metrics, seen)
 
     return watched

@@ -11,7 +11,7 @@ import tiny
 from flax import linen as nn
 
 from auface_jax import losses, pictures
-from auface_jax.models import quantizer
+from auface_jax.models import codebook_learning, quantizer
 from auface_jax.models.layers import GroupNorm, depth_to_space, space_to_depth
 from auface_jax.models.vqgan import VQGAN, principal_components
 from auface_jax.tasks import vqgan as vqgan_task
@@ -86,7 +86,9 @@ def test_encode_and_decode_fit_together(patch_skip, attention):
             "encoder": vqgan.encoder.init(key, image)["params"],
             "decoder": vqgan.decoder.init(key, z)["params"],
         }
-        codebooks = quantizer.init_kmeans(key, jax.random.normal(key, (99, 8)), levels=2, codes=16)
+        codebooks = codebook_learning.init_kmeans(
+            key, jax.random.normal(key, (99, 8)), levels=2, codes=16
+        )
         weights = {"params": params, "codebooks": codebooks}
         codes = vqgan.encode(weights, image)
         return codes, [vqgan.decode(weights, codes, levels) for levels in (1, 2, None)]

@@ -26,7 +26,7 @@ from auface_jax.loss_networks import (
     load_lpips_loss,
     load_perceptual,
 )
-from auface_jax.models import quantizer
+from auface_jax.models import codebook_learning
 from auface_jax.models.discriminator import PatchDiscriminator
 from auface_jax.models.vqgan import VQGAN, principal_components
 from auface_jax.state import TrainState, optimizer, update_ema
@@ -96,7 +96,7 @@ class VQGANTask:
             encoder |= {"mean_patches": mean, "skip": {"kernel": basis}}
             decoder |= {"mean_patches": mean, "skip": {"kernel": basis.T}}
         z = vqgan.encoder.apply({"params": encoder}, image)
-        codebooks = quantizer.init_kmeans(
+        codebooks = codebook_learning.init_kmeans(
             kmeans_key,
             z,
             codes=vqgan.codes,
@@ -220,7 +220,7 @@ class VQGANTask:
             )
             params[name] = optax.apply_updates(state.params[name], updates)
         variables = {
-            "codebooks": quantizer.update(
+            "codebooks": codebook_learning.update(
                 state.variables["codebooks"],
                 z,
                 ids,
@@ -271,7 +271,9 @@ class VQGANTask:
             }
 
         out = map_batches(reconstruct, weights, image, batch_size=self.config.batch_size)
-        usage, perplexity = quantizer.usage_and_perplexity(jnp.asarray(out["codes"]), vqgan.codes)
+        usage, perplexity = codebook_learning.usage_and_perplexity(
+            jnp.asarray(out["codes"]), vqgan.codes
+        )
         figures = {
             "psnr": float(out["psnr"].mean()),
             "l1": float(out["l1"].mean()),
@@ -293,7 +295,7 @@ class VQGANTask:
         levels = map_batches(previews, weights, image, batch_size=self.config.batch_size)
         real = pictures.to_float(image)
         psnr = [pictures.psnr(real, pictures.to_float(one)) for one in levels.swapaxes(0, 1)]
-        usage, perplexity = quantizer.usage_and_perplexity(jnp.asarray(codes), vqgan.codes)
+        usage, perplexity = codebook_learning.usage_and_perplexity(jnp.asarray(codes), vqgan.codes)
         return {
             "codebooks": vqgan_plots.codebook_usage(codes, vqgan.codes, usage, perplexity),
             "levels": vqgan_plots.psnr_by_level(np.stack(psnr, -1), vqgan.bits_by_level),
