@@ -264,8 +264,8 @@ def _decode_quickly(data: bytes, size: int, mirrored: bool) -> UInt8[np.ndarray,
                 order = _BGR if mirrored else None
                 imagecodecs.jpeg8_decode(data, outcolorspace=order, out=image)
                 return _backwards(image) if mirrored else image
-    except Exception:  # each decoder has its own
-        pass
+    except (imagecodecs.PngError, imagecodecs.Jpeg8Error, ValueError):
+        return None
     return None
 
 
