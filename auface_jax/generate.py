@@ -31,6 +31,16 @@ from auface_jax.generator import Generator, Request
 from auface_jax.jobs import read_jobs, text_of_units
 from auface_jax.log import say
 
+_ALONE = "give the text or the units of that line to a command of its own, without --jobs"
+# What a CSV's lines say in place of an option, or cannot say.
+_INSTEAD_IN_JOBS = {
+    "--num": "write a line for each picture, with a seed of its own",
+    "--seed": "write it in the column seed",
+    "--explain": _ALONE,
+    "--to-aus": _ALONE,
+    "--to-text": _ALONE,
+}
+
 
 def find_reference(
     generator: Generator, reference: str, *, aligned: bool = False
@@ -136,8 +146,8 @@ def make_parser() -> argparse.ArgumentParser:
         help="draw only these anew and keep the rest of the reference: some of "
         f"{', '.join(editing.REGIONS)}, joined by commas; or a mask image, white where to draw",
     )
-    parser.add_argument("--num", type=int, default=4, help="pictures to draw (default 4)")
-    parser.add_argument("--seed", type=int, default=0, help="of text and pictures (default 0)")
+    parser.add_argument("--num", type=int, help="pictures to draw (default 4); a GIF is of one")
+    parser.add_argument("--seed", type=int, help="of text and pictures (default 0)")
     to = parser.add_mutually_exclusive_group()
     to.add_argument("--to-aus", help="with --out X.gif: from the first description to these units")
     to.add_argument("--to-text", help="the same in words")
@@ -148,9 +158,8 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--out",
-        default="faces.png",
-        help="one PNG with the reference and all pictures; a folder (a name without .png) for a "
-        "PNG each; or a GIF of the first picture as it appears",
+        help="one PNG with the reference and all pictures (default faces.png); a folder (a name "
+        "without .png) for a PNG each; or a GIF of the first picture as it appears",
     )
     add_decode_arguments(parser)
     return parser
@@ -159,22 +168,15 @@ def make_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> None:
     parser = make_parser()
     options = parser.parse_args(arguments)
-    if options.num < 1 or options.seed < 0:
-        parser.error(f"--num {options.num} --seed {options.seed}: at least 1 and at least 0")
+    _check(parser, options)
     out = pathlib.Path(options.out)
     animated = out.suffix.lower() == ".gif"
-    if (options.to_aus or options.to_text) and not animated:
-        parser.error(f"--to-aus and --to-text make a GIF; --out {options.out} is none")
-    if options.jobs and out.suffix:
-        parser.error(f"--jobs writes to a folder; --out {options.out} has an ending")
-    if options.text is not None and not options.text.strip():
-        parser.error("--text is empty; describe what the face does, or use --aus")
     decode = decode_arguments(options)
     try:
         if options.aus is not None:
             facs.parse_scores(options.aus)  # a fault of the command, before anything is loaded
         generator = Generator.from_run(options.run)
-        if options.jobs:
+        if options.jobs is not None:
             run_jobs(generator, options, decode)
             return
         reference, name = find_reference(
@@ -217,6 +219,40 @@ def main(arguments: list[str] | None = None) -> None:
         path = out / f"{number:04d}.png"
         pictures.save_png(Image.fromarray(image), path, **about, number=number)
     print(f"{out}: {options.num} pictures")
+
+
+def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Refuses options that do not go together, and fills in defaults that depend on others."""
+    options.out = options.out or ("" if options.jobs is not None else "faces.png")
+    faults, ending = [], pathlib.Path(options.out).suffix
+    if options.jobs is not None:
+        faults += [
+            f"{name} {value} has no effect with --jobs: {_INSTEAD_IN_JOBS[name]}"
+            for name in _INSTEAD_IN_JOBS
+            if (value := getattr(options, name[2:].replace("-", "_"))) is not None
+        ]
+        if not options.out:
+            faults.append("--jobs writes to a folder: name it by --out")
+        elif ending:
+            faults.append(f"--jobs writes to a folder; --out {options.out} has an ending")
+    elif ending.lower() == ".gif":
+        if options.num is not None:
+            faults.append(
+                f"--num {options.num} has no effect on a GIF, which is of one picture: leave it "
+                "out, and choose the picture by --seed"
+            )
+    elif options.to_aus is not None or options.to_text is not None:
+        faults.append(f"--to-aus and --to-text make a GIF; --out {options.out} is none")
+    if options.text is not None and not options.text.strip():
+        faults.append("--text is empty; describe what the face does, or use --aus")
+    if options.num is not None and options.num < 1:
+        faults.append(f"--num {options.num}: at least 1")
+    if options.seed is not None and options.seed < 0:
+        faults.append(f"--seed {options.seed}: at least 0")
+    if faults:
+        parser.error("; ".join(faults))
+    options.num = 4 if options.num is None else options.num
+    options.seed = options.seed or 0
 
 
 def make_request(

@@ -354,6 +354,40 @@ def test_bad_extras_are_refused(run, capsys, arguments, message):
     assert message in refused(capsys, "--run", run, *arguments)
 
 
+def test_jobs_refuse_at_once_what_no_line_of_theirs_can_honour(capsys):
+    message = refused(
+        capsys,
+        *("--run", "runs/none", "--jobs", "jobs.csv", "--out", "made.gif"),
+        *("--num", "9", "--seed", "3", "--explain", "why.png", "--to-aus", "4"),
+    )
+    for fault in (
+        "--num 9 has no effect with --jobs: write a line for each picture",
+        "--seed 3 has no effect with --jobs: write it in the column seed",
+        "--explain why.png has no effect with --jobs: give the text or the units of that line",
+        "--to-aus 4 has no effect with --jobs: ",
+        "--out made.gif has an ending",
+    ):
+        assert fault in message
+    assert message.count("has no effect") == 4 and "is none" not in message
+    message = refused(capsys, "--run", "runs/none", "--jobs", "jobs.csv", "--to-text", "A smile.")
+    assert "--to-text A smile. has no effect with --jobs" in message
+    assert "--jobs writes to a folder: name it by --out" in message
+    # The others are heard: nothing is wrong but the run.
+    message = refused(
+        capsys,
+        *("--run", "runs/none", "--jobs", "jobs.csv", "--out", "made", "--reference", "S01"),
+        *("--reference-aligned", "--change", "mouth", "--steps", "1", "--guidance", "2"),
+    )
+    assert "runs/none does not exist" in message
+
+
+def test_a_gif_is_of_one_picture(capsys):
+    message = refused(
+        capsys, "--run", "runs/none", "--aus", "6", "--num", "2", "--seed", "-1", "--out", "a.gif"
+    )
+    assert "--num 2 has no effect on a GIF" in message and "--seed -1: at least 0" in message
+
+
 # --- Export --------------------------------------------------------------------------------------
 
 WITHOUT_FLAX = """
