@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import ml_collections
 import numpy as np
-from jaxtyping import Bool, Float, Int8, UInt8, UInt32
+from jaxtyping import Bool, Float, Int8, Int32, UInt8, UInt32
 
 from auface_jax import checkpoints, editing, pictures
 from auface_jax.batching import map_batches
@@ -81,6 +81,8 @@ class Generator:
     encoders: Encoders
     weights: PyTree
     tokenizer: Tokenizer
+    # Texts of which it was said already that they are cut.
+    _known_cut: set[str] = dataclasses.field(default_factory=set, init=False, repr=False)
 
     @classmethod
     def from_run(cls, run: str | pathlib.Path) -> "Generator":
@@ -160,6 +162,7 @@ class Generator:
           ValueError: see `__call__`.
         """
         draw = functools.partial(generate_batch, self.networks, self._options(decode))
+        self.encode([request.text for request in requests])  # says in one line which are cut
         groups: dict[tuple, list[int]] = collections.defaultdict(list)
         for place, request in enumerate(requests):
             length = self._records([request])["text_tokens"].shape[1]
@@ -232,7 +235,8 @@ class Generator:
         sentences = _SENTENCE_END.split(text.strip())
         found, start = [], 0
         for number, sentence in enumerate(sentences, start=1):
-            mask = self._encode([" ".join(sentences[:number])])[1]
+            beginning = " ".join(sentences[:number])
+            mask = self.tokenizer.encode_batch([beginning], self._buckets)[1]
             end = int(mask.sum()) - 1  # but for the end token
             if end > start:
                 of_sentence = of_tokens[start:end].mean(0).reshape(side, side)
@@ -240,20 +244,40 @@ class Generator:
             start = end
         return found
 
+    def encode(
+        self, texts: Sequence[str]
+    ) -> tuple[Int32[np.ndarray, "B L"], Bool[np.ndarray, "B L"]]:
+        """Tokens of texts and where they are, as `Tokenizer.encode_batch` has them.
+
+        Says of each text that is cut that it is, the first time.
+        """
+        before = self.tokenizer.truncated
+        encoded = self.tokenizer.encode_batch(texts, self._buckets)
+        if self.tokenizer.truncated > before:
+            cut = {text for text in set(texts) - self._known_cut if self._is_cut(text)}
+            if cut:
+                subject = "a text is" if len(cut) == 1 else f"{len(cut)} texts are"
+                longest = f"{max(self._buckets)} tokens, the longest that this run reads"
+                say(f"{subject} cut after {longest}")
+            self._known_cut.update(cut)
+        return encoded
+
     @property
     def networks(self) -> Networks:
         """What the programs of `synthesis` take."""
         return Networks(self.model, self.vqgan, self.encoders)
 
+    @property
+    def _buckets(self) -> tuple[int, ...]:
+        return tuple(self.config.data.buckets)
+
     def _options(self, decode: dict[str, Any]) -> DecodeOptions:
         return DecodeOptions(**{**self.config.decode, **decode})
 
-    def _encode(self, texts: list[str]):
-        buckets, cut = tuple(self.config.data.buckets), self.tokenizer.truncated
-        encoded = self.tokenizer.encode_batch(texts, buckets)
-        if self.tokenizer.truncated > cut:
-            say(f"a text is cut after {max(buckets)} tokens, the longest that this run reads")
-        return encoded
+    def _is_cut(self, text: str) -> bool:
+        before = self.tokenizer.truncated
+        self.tokenizer.encode_batch([text], self._buckets)
+        return self.tokenizer.truncated > before
 
     def _records(self, requests: Sequence[Request]) -> dict[str, np.ndarray]:
         """What `generate_batch` takes, checked."""
@@ -267,7 +291,7 @@ class Generator:
                 raise ValueError(
                     "this run reads labels and no text: say which units (--aus 6,12, or labels=)"
                 )
-        tokens, mask = self._encode([request.text for request in requests])
+        tokens, mask = self.encode([request.text for request in requests])
         records = {
             "reference": np.stack([request.reference for request in requests]),
             "text_tokens": tokens,

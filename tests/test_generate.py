@@ -240,6 +240,23 @@ def test_requests_that_share_a_batch_are_drawn_as_if_alone(generator):
     assert generator.draw([]).shape == (0, 16, 16, 3)
 
 
+def test_a_text_that_is_cut_is_said_to_be_once(generator, capsys):
+    reference = pipeline.load_reference("data", "S00")
+    long, longer, exact = ("A nose. " * times for times in (40, 41, 1))
+    while not generator.tokenizer.encode_batch([exact], (64,))[1].all():
+        exact += "!"
+    texts = [long, long, "The lips part.", longer, exact]
+    generator.draw([Request(reference, text) for text in texts], batch_size=3)
+    said = capsys.readouterr().out
+    assert said == "2 texts are cut after 64 tokens, the longest that this run reads\n"
+    generator(reference, long, num=3)
+    generator.draw([Request(reference, text) for text in texts[::-1]], batch_size=3)
+    generator.attention(reference, long)
+    assert not capsys.readouterr().out
+    generator(reference, "And now: " + long, num=3)
+    assert capsys.readouterr().out.startswith("a text is cut after 64 tokens")
+
+
 def test_a_change_keeps_the_rest_of_the_reference(generator):
     reference = pipeline.load_reference("data", "S00")
     change = editing.token_mask(editing.region_mask("mouth", 16), generator.vqgan.grid)

@@ -46,12 +46,7 @@ def draw(
             f"build a data set with --size {size}"
         )
     rows = np.arange(len(population)) if rows is None else rows
-    texts = [population.texts[row] for row in rows]
-    cut = generator.tokenizer.truncated
-    buckets = tuple(generator.config.data.buckets)
-    tokens, mask = generator.tokenizer.encode_batch(texts, buckets)
-    if more := generator.tokenizer.truncated - cut:
-        print(f"{more} text(s) are cut after {max(buckets)} tokens, the longest that the run reads")
+    tokens, mask = generator.encode([population.texts[row] for row in rows])
     base = jax.random.key(seed)
     keys = jax.vmap(lambda place: jax.random.fold_in(base, place))(population.places[rows])
     records = {
