@@ -16,14 +16,12 @@ import functools
 import json
 import pathlib
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import side_by_side
 from flax import linen as nn
 from ml_collections import ConfigDict
 
@@ -38,7 +36,6 @@ from auface_jax.tasks.vqgan import VQGANTask
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 MEBIBYTE = 2**20
-FLOOR = 0.25  # seconds that a round of an entry takes at least
 
 # The entries of the peers' program that each of ours is compared with.
 PEERS = {
@@ -114,47 +111,38 @@ def peers_config() -> ConfigDict:
 # --- Entries: a name, how many items a call has, a function to call ------------------------------
 
 
-class Entry:
-    """A compiled program with its arguments; calling it runs it once, to the end."""
+class Entry(side_by_side.Entry):
+    """A compiled program with its arguments.
+
+    Args:
+      carried: whether the first argument is donated, and comes back first of the results.
+    """
 
     def __init__(
-        self, name, function, arguments, *, items, unit, gflop=0.0, forward_gflop=0.0, carried=0
+        self, name, function, arguments, *, items, unit, gflop=0.0, forward_gflop=0.0, carried=False
     ):
         began = time.perf_counter()
-        lowered = jax.jit(function, donate_argnums=tuple(range(carried))).lower(*arguments)
+        lowered = jax.jit(function, donate_argnums=0 if carried else ()).lower(*arguments)
         self.compiled = lowered.compile()
         self.compile_seconds = time.perf_counter() - began
-        self.name, self.items, self.unit = name, items, unit
-        # What is donated must be nobody else's.
-        copies = [jax.tree.map(jnp.copy, argument) for argument in arguments[:carried]]
-        self.arguments, self.carried = [*copies, *arguments[carried:]], carried
-        self.forward_gflop = forward_gflop
+        self.items, self.unit, self.forward_gflop = items, unit, forward_gflop
         # Loops are counted once in XLA's account, so the quantiser's work is worked out.
         self.gflop = gflop or self.compiled.cost_analysis()["flops"] / 1e9
-        self.rounds = []
-        self.calls = max(1, round(FLOOR / self.timed(1)))
-
-    def timed(self, calls: int) -> float:
-        began = time.perf_counter()
-        for _ in range(calls):
-            out = jax.block_until_ready(self.compiled(*self.arguments))
-            if self.carried:  # what was donated comes back first
-                self.arguments[0] = out[0]
-        return (time.perf_counter() - began) / calls
-
-    def measure(self) -> None:
-        self.rounds.append(self.timed(self.calls))
+        if carried:
+            state, *rest = arguments
+            run = lambda state: self.compiled(state, *rest)[0]  # noqa: E731
+            # What is donated must be nobody else's.
+            super().__init__(name, run, jax.tree.map(jnp.copy, state))
+        else:
+            super().__init__(name, lambda _: self.compiled(*arguments), None)
 
     def result(self) -> dict:
-        seconds = statistics.median(self.rounds)
         return {
-            "entry": self.name,
-            f"{self.unit}_per_second": round(self.items / seconds, 1),
-            "seconds": round(seconds, 5),
-            "fastest_seconds": round(min(self.rounds), 5),
+            **super().result(),
+            f"{self.unit}_per_second": round(self.items / self.seconds, 1),
             "gflop": round(self.gflop, 1),
             "autoencoder_gflop": round(self.forward_gflop, 1),
-            "gflop_per_second": round(self.gflop / seconds, 1),
+            "gflop_per_second": round(self.gflop / self.seconds, 1),
             "memory_mebibytes": round(sum(memory(self.compiled).values()), 1),
             "compile_seconds": round(self.compile_seconds, 1),
         }
@@ -198,7 +186,7 @@ def quantizer_entries() -> list[Entry]:
         common = {"items": 4096, "unit": "vectors", "gflop": gflop}
         entries.append(Entry(f"quantizer_{shape}", evaluate, (codebooks, z), **common))
         arguments = (codebooks, z, jax.random.key(0))
-        entries.append(Entry(f"quantizer_ema_{shape}", train, arguments, carried=1, **common))
+        entries.append(Entry(f"quantizer_ema_{shape}", train, arguments, carried=True, **common))
     return entries
 
 
@@ -220,7 +208,7 @@ def step_entries() -> list[Entry]:
         state = jax.jit(task.init)(jax.random.key(0), {"image": image})
         batch = {"image": image[: c.batch_size]}
         arguments = (state, task.load_frozen(), batch, jax.random.key(1))
-        common = {"items": c.batch_size, "unit": "images", "carried": 1}
+        common = {"items": c.batch_size, "unit": "images", "carried": True}
         forward = jax.jit(functools.partial(autoencode, task.vqgan))
         account = forward.lower(task.export(state), batch["image"]).cost_analysis()
         entries.append(
@@ -257,17 +245,10 @@ def preset_memory(preset: str) -> dict:
     }
 
 
-def run_peers(program: str) -> dict[str, dict]:
-    """The peers' results by name."""
-    with tempfile.TemporaryDirectory() as folder:
-        out = pathlib.Path(folder, "peers.json")
-        command = [sys.executable, program, "--only", "a,b", "--json", str(out)]
-        subprocess.run(command, check=True, stdout=sys.stderr)
-        return {row["name"]: row for row in json.loads(out.read_text())["results"]}
-
-
 def compare(results: dict[str, dict], runs: list[dict[str, dict]]) -> list[dict]:
     """How many times as fast as the peers' we are, by the means of their medians."""
+    if not runs:
+        return []
 
     def peer(name: str, field: str) -> float:
         return statistics.mean(run[name][field] for run in runs)
@@ -310,20 +291,15 @@ def main(arguments: list[str] | None = None) -> None:
     if options.memory:
         print(json.dumps(preset_memory(options.memory)))
         return
-    jax.config.update("jax_enable_compilation_cache", False)
-    runs = [run_peers(options.peers)] if options.peers else []
-    entries = quantizer_entries() if options.only != "step" else []
-    entries += step_entries() if options.only != "quantizer" else []
-    for _ in range(options.rounds):
-        for entry in entries:
-            entry.measure()
-    results = {entry.name: entry.result() for entry in entries}
-    for result in results.values():
-        print(json.dumps(result), flush=True)
-    if options.peers:
-        runs.append(run_peers(options.peers))
-        for line in compare(results, runs):
-            print(json.dumps(line), flush=True)
+
+    def entries() -> list[Entry]:
+        made = quantizer_entries() if options.only != "step" else []
+        return made + (step_entries() if options.only != "quantizer" else [])
+
+    peers = [options.peers, "--only", "a,b"]
+    side_by_side.measure(
+        entries, compare, rounds=options.rounds, peers=peers if options.peers else ()
+    )
 
 
 if __name__ == "__main__":

@@ -14,19 +14,13 @@ of time and of time a FLOP. `gflop` is worked out from the shapes, the same way 
 import argparse
 import dataclasses
 import functools
-import json
-import pathlib
 import statistics
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import side_by_side
 from flax.core import FrozenDict
 
 from auface_jax import losses, masking
@@ -34,7 +28,6 @@ from auface_jax.decode import DecodeOptions, decode, everything_masked, most_dec
 from auface_jax.models.vq_auface import VQAUFace
 from auface_jax.models.vqgan import VQGAN
 
-FLOOR = 0.25  # seconds that a round of an entry takes at least
 WIDTH, DEPTH, HEADS, HIDDEN = 512, 4, 8, 1365  # of the gated feed-forward
 TEXT, CODES, STEPS = 128, 8_192, 18
 
@@ -54,48 +47,27 @@ PEERS |= {f"{name}_halton": PEERS[name] for name in ("draw_flat_64", "draw_flat_
 
 
 @dataclasses.dataclass
-class Entry:
-    """A program with its arguments; calling it runs it once, to the end.
+class Entry(side_by_side.Entry):
+    """A program, and what its rate is counted in.
 
     Attributes:
-      run: carried, arguments -> what is carried to the next call.
       items: images of a call; tokens: of a call, image tokens of all of them.
       gflop, gflop_of_all: see the module's docstring.
     """
 
-    name: str
-    run: Callable
-    carried: object
     items: int
     tokens: int
     gflop: float
     gflop_of_all: float
-    rounds: list[float] = dataclasses.field(default_factory=list)
-    calls: int = 0
-
-    def timed(self, calls: int) -> float:
-        began = time.perf_counter()
-        for _ in range(calls):
-            self.carried = jax.block_until_ready(self.run(self.carried))
-        return (time.perf_counter() - began) / calls
-
-    def measure(self) -> None:
-        if not self.calls:
-            self.timed(1)  # compiles
-            self.calls = max(1, round(FLOOR / self.timed(1)))
-        self.rounds.append(self.timed(self.calls))
 
     def result(self) -> dict:
-        seconds = statistics.median(self.rounds)
         return {
-            "entry": self.name,
-            "images_per_second": round(self.items / seconds, 3),
-            "tokens_per_second": round(self.tokens / seconds, 1),
-            "seconds": round(seconds, 5),
-            "fastest_seconds": round(min(self.rounds), 5),
+            **super().result(),
+            "images_per_second": round(self.items / self.seconds, 3),
+            "tokens_per_second": round(self.tokens / self.seconds, 1),
             "gflop": round(self.gflop, 1),
             "gflop_of_all": round(self.gflop_of_all, 1),
-            "gflop_per_second": round(self.gflop / seconds, 1),
+            "gflop_per_second": round(self.gflop / self.seconds, 1),
         }
 
 
@@ -260,15 +232,6 @@ ENTRIES = {
 }
 
 
-def run_peers(program: str, grep: str) -> dict[str, dict]:
-    """The peers' results by name."""
-    with tempfile.TemporaryDirectory() as folder:
-        out = pathlib.Path(folder, "peers.json")
-        command = [sys.executable, program, "--only", "c,d", "--json", str(out)]
-        subprocess.run([*command, "--grep", grep], check=True, stdout=sys.stderr)
-        return {row["name"]: row for row in json.loads(out.read_text())["results"]}
-
-
 def compare(results: dict[str, dict], runs: list[dict[str, dict]]) -> list[dict]:
     """How many times as fast as the peers' we are, by the means of their medians."""
     lines = []
@@ -314,19 +277,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--peers", metavar="FILE", help="a program to measure other packages")
     parser.add_argument("--peers-grep", default="", help="only entries of it that have this")
     options = parser.parse_args(arguments)
-    jax.config.update("jax_enable_compilation_cache", False)
-    runs = [run_peers(options.peers, options.peers_grep)] if options.peers else []
-    entries = [ENTRIES[name](options.dtype, options.chunk) for name in options.only]
-    for _ in range(options.rounds):
-        for entry in entries:
-            entry.measure()
-    results = {entry.name: entry.result() for entry in entries}
-    for result in results.values():
-        print(json.dumps(result), flush=True)
-    if options.peers:
-        runs.append(run_peers(options.peers, options.peers_grep))
-    for line in compare(results, runs):
-        print(json.dumps(line), flush=True)
+
+    def entries() -> list[Entry]:
+        return [ENTRIES[name](options.dtype, options.chunk) for name in options.only]
+
+    peers = [options.peers, "--only", "c,d", "--grep", options.peers_grep]
+    side_by_side.measure(
+        entries, compare, rounds=options.rounds, peers=peers if options.peers else ()
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,103 @@
+"""Entries of a benchmark measured in turn, before and after them another program's.
+
+Rounds go around all entries, so that what else the machine does troubles each alike. What another
+program says is a JSON file of `results`, each with a `name`.
+"""
+
+import dataclasses
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+
+FLOOR = 0.25  # seconds that a round of an entry takes at least
+
+
+@dataclasses.dataclass
+class Entry:
+    """A program that is run again and again, each time to the end.
+
+    Attributes:
+      run: what is carried -> what is carried to the next call.
+      rounds: seconds of a call, in each round.
+    """
+
+    name: str
+    run: Callable[[Any], Any]
+    carried: Any
+    rounds: list[float] = dataclasses.field(default_factory=list, init=False)
+    calls: int = dataclasses.field(default=0, init=False)
+
+    def measure(self) -> None:
+        """A round; before the first one the program is compiled, if it is not yet, and warm."""
+        if not self.calls:
+            self._timed(1)
+            self.calls = max(1, round(FLOOR / self._timed(1)))
+        self.rounds.append(self._timed(self.calls))
+
+    def _timed(self, calls: int) -> float:
+        began = time.perf_counter()
+        for _ in range(calls):
+            self.carried = jax.block_until_ready(self.run(self.carried))
+        return (time.perf_counter() - began) / calls
+
+    @property
+    def seconds(self) -> float:
+        """Of a call, the median of the rounds."""
+        return statistics.median(self.rounds)
+
+    def result(self) -> dict[str, Any]:
+        """What is printed of it; what runs the program adds what it knows."""
+        return {
+            "entry": self.name,
+            "seconds": round(self.seconds, 5),
+            "fastest_seconds": round(min(self.rounds), 5),
+        }
+
+
+Results = dict[str, dict[str, Any]]  # by name
+
+
+def measure(
+    make_entries: Callable[[], Sequence[Entry]],
+    compare: Callable[[Results, list[Results]], list[dict[str, Any]]],
+    *,
+    rounds: int,
+    peers: Sequence[str] = (),
+) -> None:
+    """Prints a line of JSON an entry, then those of `compare`.
+
+    Args:
+      make_entries: called once the peers have run for the first time.
+      compare: results of the entries, and of each run of the peers -> more lines.
+      peers: another program and its options, to run before and after.
+    """
+    jax.config.update("jax_enable_compilation_cache", False)
+    runs = [run_peers(peers)] if peers else []
+    entries = make_entries()
+    for _ in range(rounds):
+        for entry in entries:
+            entry.measure()
+    results = {entry.name: entry.result() for entry in entries}
+    for result in results.values():
+        print(json.dumps(result), flush=True)
+    if peers:
+        runs.append(run_peers(peers))
+    for line in compare(results, runs):
+        print(json.dumps(line), flush=True)
+
+
+def run_peers(peers: Sequence[str]) -> Results:
+    """Runs another program; what it prints goes to stderr."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = pathlib.Path(folder, "peers.json")
+        command = [sys.executable, *peers, "--json", str(out)]
+        subprocess.run(command, check=True, stdout=sys.stderr)
+        return {row["name"]: row for row in json.loads(out.read_text())["results"]}
