@@ -149,7 +149,8 @@ class Checkpoints:
             raise
         except Exception as error:
             free = shutil.disk_usage(self._folder).free / 2**20
-            steps = sorted(self._manager.all_steps(read=True))
+            self._manager.reload()
+            steps = sorted(self._manager.all_steps())
             raise CheckpointError(
                 f"{what} failed ({type(error).__name__}: {str(error)[:500]}). {self._folder} has "
                 f"{free:.0f} MiB left and the complete checkpoints {steps}; the same command goes "
