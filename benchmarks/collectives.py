@@ -19,10 +19,7 @@ import argparse
 import json
 import os
 import pathlib
-import types
 
-CONFIGS = pathlib.Path(__file__).resolve().parents[1] / "configs"
-PEOPLE = 150  # whose references are kept on the device
 parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
 parser.add_argument("--config", default="configs/stage1.py:quickstart")
 parser.add_argument("--topology", default="", help="such as v5e:4x4; none simulates devices")
@@ -41,93 +38,14 @@ if not arguments.topology:
     flag = f" --xla_force_host_platform_device_count={arguments.devices}"
     os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + flag
 
-import jax  # noqa: E402 - reads the environment
-import jax.numpy as jnp  # noqa: E402
-import numpy as np  # noqa: E402
+import abstract_tasks  # noqa: E402 - JAX reads the environment
+import jax  # noqa: E402
 from jax.experimental import mesh_utils, topologies  # noqa: E402
 
 from auface_jax import compiled, run_config, sharding  # noqa: E402
-from auface_jax.encoders import Encoders  # noqa: E402
-from auface_jax.loss_networks import LossNetwork, unit_nodes, vgg_features  # noqa: E402
-from auface_jax.pretrained import arcface, clip_vision, t5, vgg  # noqa: E402
-from auface_jax.synthesis import reference_features  # noqa: E402
 from auface_jax.tasks import make_task  # noqa: E402
-from auface_jax.tasks.au_image import build_recognizer  # noqa: E402
 
-KEY = jax.eval_shape(lambda: jax.random.key(0))
-
-
-def shape(*dimensions, dtype=np.float32):
-    return jax.ShapeDtypeStruct(dimensions, dtype)
-
-
-def load(name, preset):
-    return run_config.load_config_file(CONFIGS / f"{name}.py", preset)
-
-
-def stage1_task(config):
-    """Stage I with the shapes of the networks of its losses."""
-    task, networks = make_task(config, config.num_steps), {}
-    if config.loss.perceptual:
-        module = vgg.VGG16()
-        variables = jax.eval_shape(module.init, KEY, shape(1, 224, 224, 3))
-        networks["perceptual"] = LossNetwork("VGG16", vgg_features(module), variables, "")
-    if config.loss.anatomical:
-        of = load("au_image_loss", config.preset)
-        module = build_recognizer(of.model, 2)
-        crop = of.model.crop
-        variables = jax.eval_shape(module.init, KEY, shape(1, crop, crop, 3))
-        features = unit_nodes(module, of.data.size, crop)
-        networks["anatomical"] = LossNetwork("ME-GraphAU", features, variables, "")
-    task.__dict__["loss_networks"] = networks
-    return task, {name: network.variables for name, network in networks.items()}
-
-
-def stage2_task(config):
-    """Stage II with the shapes of Stage I and of the published encoders."""
-    task, stage1 = make_task(config, config.num_steps), load("stage1", config.preset)
-    of_stage1 = stage1_task(stage1)[0]
-    rows = batch(stage1.init_examples, stage1.data.size, 8)
-    weights = jax.eval_shape(lambda *a: of_stage1.export(of_stage1.init(*a)), KEY, rows)
-    task.__dict__["stage1"] = of_stage1.vqgan, weights
-    dtype, modules, inputs = jnp.dtype(config.model.dtype), {}, {}
-    if config.model.text_weights:
-        task.__dict__["text_tokenizer"] = types.SimpleNamespace(vocab_size=32_100)
-        modules["text"] = t5.T5Encoder(**t5.SIZES["t5-large"], dtype=dtype)
-        inputs["text"] = shape(1, 8, dtype=np.int32), shape(1, 8, dtype=bool)
-        fields = clip_vision.SIZES["ViT-L/14"] | {"activation": "quick_gelu"}
-        modules["structure"] = clip_vision.CLIPVision(**fields, dtype=dtype)
-        inputs["structure"] = (shape(1, 224, 224, 3),)
-        modules["appearance"] = arcface.ArcFace(**arcface.SIZES["r100"], dtype=dtype)
-        inputs["appearance"] = (shape(1, 112, 112, 3),)
-    variables = {
-        name: jax.eval_shape(module.init, KEY, *inputs[name]) for name, module in modules.items()
-    }
-    encoders = Encoders(**modules)
-    task.__dict__["loaded_encoders"] = encoders, variables, {}
-    frozen = {"stage1": weights, "encoders": variables}
-    if config.cache_references:
-        pixels = shape(2 * PEOPLE, config.data.size, config.data.size, 3)
-        made = jax.eval_shape(
-            lambda f, r: reference_features(of_stage1.vqgan, encoders, f, r), frozen, pixels
-        )
-        frozen["references"] = {
-            name: one if name == "codes" else shape(*one.shape, dtype=dtype)
-            for name, one in made.items()
-        }
-    return task, frozen
-
-
-def batch(rows, size, length):
-    pixels = shape(rows, size, size, 3, dtype=np.uint8)
-    return {
-        "image": pixels,
-        "reference": pixels,
-        "reference_row": shape(rows, dtype=np.int32),
-        "labels": shape(rows, 12, dtype=np.int8),
-        "text_tokens": shape(rows, length, dtype=np.int32),
-        "text_mask": shape(rows, length, dtype=bool),
-    }
+REFERENCES = 300  # whose features are kept on the device
 
 
 def make_mesh(config):
@@ -153,30 +71,34 @@ def main() -> None:
         config.model.transformer.update({"scan": False, "chunk": 0})
     sharding.check_batch_size(config.batch_size, mesh, rules)
     if config.task == "vqgan":
-        task, frozen = stage1_task(config)
+        task = abstract_tasks.Stage1(config, config.num_steps)
     elif config.task == "maskgit":
-        task, frozen = stage2_task(config)
+        task = abstract_tasks.Stage2(config, config.num_steps, REFERENCES)
     else:
         task = make_task(config, config.num_steps)
-        frozen = {"unit_weights": shape(12)} if config.task == "au_image" else {}
-    rows = batch(config.batch_size, config.data.size, arguments.length)
+    if config.task == "au_image":
+        frozen = {"unit_weights": abstract_tasks.shape(12)}
+    else:
+        frozen = task.load_frozen()
+    rows = abstract_tasks.batch(config.batch_size, config.data.size, arguments.length)
     if "references" not in frozen:
         del rows["reference_row"]
+    key = abstract_tasks.KEY
     step = task.step if hasattr(task, "step") else task.stage2_step
     with sharding.placed(mesh, rules):
-        examples = batch(task.init_examples, config.data.size, arguments.length)
-        state = jax.eval_shape(task.init, KEY, examples)
+        examples = abstract_tasks.batch(task.init_examples, config.data.size, arguments.length)
+        state = jax.eval_shape(task.init, key, examples)
         places, of_frozen = (
             sharding.state_shardings(tree, mesh, rules) for tree in (state, frozen)
         )
-        flops = compiled.product_flops(step, state, frozen, rows, KEY)
+        flops = compiled.product_flops(step, state, frozen, rows, key)
         program = jax.jit(
             step,
             in_shardings=(places, of_frozen, sharding.batch_sharding(mesh, rules), None),
             out_shardings=(places, sharding.replicated(mesh)),
             donate_argnums=0,
         )
-        program = program.lower(state, frozen, rows, KEY).compile()
+        program = program.lower(state, frozen, rows, key).compile()
 
     where = arguments.topology or f"{mesh.size} simulated CPU devices"
     print(f"{arguments.config}, {where}, mesh {dict(mesh.shape)}, batch of {config.batch_size}")

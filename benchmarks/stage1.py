@@ -14,10 +14,10 @@ a step `times_as_fast` at equal FLOPs of the autoencoder's forward pass, and a F
 import argparse
 import functools
 import json
-import pathlib
 import statistics
 import time
 
+import abstract_tasks
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,15 +26,11 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from auface_jax import pictures
-from auface_jax.loss_networks import LossNetwork, unit_nodes, vgg_features
+from auface_jax.loss_networks import LossNetwork
 from auface_jax.models import codebook_learning, quantizer
-from auface_jax.pretrained import vgg
-from auface_jax.run_config import load_config_file
 from auface_jax.state import parameter_count
-from auface_jax.tasks.au_image import build_recognizer
 from auface_jax.tasks.vqgan import VQGANTask
 
-CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 MEBIBYTE = 2**20
 
 # The entries of the peers' program that each of ours is compared with.
@@ -70,29 +66,8 @@ class PeersTask(VQGANTask):
         return {"perceptual": LossNetwork("small", module.apply, variables, "")}
 
 
-class AbstractTask(VQGANTask):
-    """Stage I with the paper's networks as shapes: memory needs no weights."""
-
-    @functools.cached_property
-    def loss_networks(self):
-        c, networks, key = self.config, {}, jax.random.key(0)
-        if c.loss.perceptual:
-            module = vgg.VGG16()
-            image = jnp.zeros((1, c.model.image_size, c.model.image_size, 3))
-            variables = jax.eval_shape(module.init, key, image)
-            networks["perceptual"] = LossNetwork("", vgg_features(module), variables, "")
-        if c.loss.anatomical:
-            other = load_config_file(CONFIGS / "au_image_loss.py", c.preset)
-            module = build_recognizer(other.model, 2)
-            image = jnp.zeros((1, other.model.crop, other.model.crop, 3))
-            variables = jax.eval_shape(module.init, key, image)
-            nodes = unit_nodes(module, other.data.size, other.model.crop)
-            networks["anatomical"] = LossNetwork("", nodes, variables, "")
-        return networks
-
-
 def stage1_config(preset: str) -> ConfigDict:
-    return load_config_file(CONFIGS / "stage1.py", preset).unlock()
+    return abstract_tasks.load("stage1", preset).unlock()
 
 
 def peers_config() -> ConfigDict:
@@ -219,15 +194,13 @@ def step_entries() -> list[Entry]:
 
 def preset_memory(preset: str) -> dict:
     """The memory of a preset's step, compiled for this machine and not run."""
-    task = AbstractTask(stage1_config(preset), 1_000)
-    c = task.config
+    task, key = abstract_tasks.Stage1(stage1_config(preset), 1_000), abstract_tasks.KEY
+    c, frozen = task.config, task.load_frozen()
     size = c.model.image_size
     images = lambda count: {  # noqa: E731
-        "image": jax.ShapeDtypeStruct((count, size, size, 3), jnp.uint8)
+        "image": abstract_tasks.shape(count, size, size, 3, dtype=jnp.uint8)
     }
-    key = jax.eval_shape(lambda: jax.random.key(0))
     state = jax.eval_shape(task.init, key, images(c.init_examples))
-    frozen = {name: network.variables for name, network in task.loss_networks.items()}
     began = time.perf_counter()
     lowered = jax.jit(task.step, donate_argnums=0).lower(state, frozen, images(c.batch_size), key)
     account = memory(lowered.compile())

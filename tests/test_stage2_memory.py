@@ -3,18 +3,19 @@
 import sys
 
 import jax
+import jax.numpy as jnp
 import pytest
 import tiny
 
 sys.path.insert(0, str(tiny.CONFIGS.parent / "benchmarks"))
+import abstract_tasks
 import stage2_memory
 
 
 @pytest.fixture(scope="module")
 def paper():
-    return stage2_memory.abstract_task(
-        tiny.load_config("stage2", "paper"), tiny.load_config("stage1", "paper")
-    )
+    config = tiny.load_config("stage2", "paper")
+    return abstract_tasks.Stage2(config, config.num_steps, stage2_memory.PEOPLE)
 
 
 def test_the_papers_table_has_a_row_for_each_number_of_devices():
@@ -27,11 +28,14 @@ def test_the_papers_table_has_a_row_for_each_number_of_devices():
 
 
 def test_a_device_alone_holds_every_byte(paper):
-    state = jax.eval_shape(paper.init, jax.random.key(0), stage2_memory.batch_of(paper, 1))
+    state = jax.eval_shape(
+        paper.init, jax.random.key(0), stage2_memory.longest_batch(paper.config, 1)
+    )
     blocks = state.params["maskgit"]["blocks"]
     assert blocks["self_attention"]["qkv"]["kernel"].shape == (12, 512, 3 * 512)
-    frozen = stage2_memory.frozen_of(paper)
-    assert frozen["references"]["codes"].shape == (stage2_memory.PEOPLE, 256, 8)
+    references = paper.load_frozen()["references"]
+    assert references["codes"].shape == (stage2_memory.PEOPLE, 256, 8)
+    assert references["structure"].dtype == jnp.bfloat16  # as the layers that read it
     rules = paper.config.mesh.rules
     whole = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
     assert stage2_memory.on_a_device(state, 1, rules) == whole

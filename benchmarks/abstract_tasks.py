@@ -1,0 +1,126 @@
+"""Tasks whose frozen networks are shapes alone: what a step costs needs no weights.
+
+The shapes are those of the published networks that a config reads: VGG16 and a recogniser in
+Stage I's losses; T5-large, CLIP ViT-L/14 and ArcFace R100 in Stage II.
+"""
+
+import dataclasses
+import functools
+import pathlib
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from auface_jax.encoders import Encoders, named_weights
+from auface_jax.loss_networks import LossNetwork, unit_nodes, vgg_features
+from auface_jax.pretrained import arcface, clip_vision, t5, vgg
+from auface_jax.run_config import load_config_file
+from auface_jax.synthesis import reference_features
+from auface_jax.tasks.au_image import build_recognizer
+from auface_jax.tasks.maskgit import MaskGITTask
+from auface_jax.tasks.vqgan import VQGANTask
+
+CONFIGS = pathlib.Path(__file__).resolve().parents[1] / "configs"
+KEY = jax.eval_shape(lambda: jax.random.key(0))
+
+
+def load(name: str, preset: str) -> ConfigDict:
+    """A config of `configs/`."""
+    return load_config_file(CONFIGS / f"{name}.py", preset)
+
+
+def shape(*dimensions: int, dtype=np.float32) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(dimensions, dtype)
+
+
+def batch(rows: int, size: int, length: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """Of pictures of `size` pixels and texts of `length` tokens."""
+    pixels = shape(rows, size, size, 3, dtype=np.uint8)
+    return {
+        "image": pixels,
+        "reference": pixels,
+        "reference_row": shape(rows, dtype=np.int32),
+        "labels": shape(rows, 12, dtype=np.int8),
+        "text_tokens": shape(rows, length, dtype=np.int32),
+        "text_mask": shape(rows, length, dtype=bool),
+    }
+
+
+class Stage1(VQGANTask):
+    """Stage I with the shapes of the networks of its losses."""
+
+    @functools.cached_property
+    def loss_networks(self):
+        c, networks = self.config, {}
+        if c.loss.perceptual:
+            module = vgg.VGG16()
+            variables = jax.eval_shape(module.init, KEY, shape(1, 224, 224, 3))
+            networks["perceptual"] = LossNetwork("VGG16", vgg_features(module), variables, "")
+        if c.loss.anatomical:
+            of = load("au_image_loss", c.preset)
+            module, crop = build_recognizer(of.model, 2), of.model.crop
+            variables = jax.eval_shape(module.init, KEY, shape(1, crop, crop, 3))
+            nodes = unit_nodes(module, of.data.size, crop)
+            networks["anatomical"] = LossNetwork("ME-GraphAU", nodes, variables, "")
+        return networks
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage2(MaskGITTask):
+    """Stage II with the shapes of Stage I, of its encoders, and of what is kept of references.
+
+    Attributes:
+      references: how many pictures of training people are kept, if the config keeps them.
+    """
+
+    references: int
+
+    @functools.cached_property
+    def text_tokenizer(self):
+        if "text" in named_weights(self.config):  # T5's own: nothing asks but for its size
+            return types.SimpleNamespace(vocab_size=32_100)
+        return super().text_tokenizer
+
+    @functools.cached_property
+    def stage1(self):
+        config = load("stage1", self.config.preset)
+        task, size = Stage1(config, config.num_steps), config.data.size
+        examples = {"image": shape(config.init_examples, size, size, 3, dtype=np.uint8)}
+        return task.vqgan, jax.eval_shape(lambda *a: task.export(task.init(*a)), KEY, examples)
+
+    @functools.cached_property
+    def loaded_encoders(self):
+        dtype = {"dtype": jnp.dtype(self.config.model.dtype)}
+        of_clip = clip_vision.SIZES["ViT-L/14"] | {"activation": "quick_gelu"}
+        published = {
+            "text": t5.T5Encoder(**t5.SIZES["t5-large"], **dtype),
+            "structure": clip_vision.CLIPVision(**of_clip, **dtype),
+            "appearance": arcface.ArcFace(**arcface.SIZES["r100"], **dtype),
+        }
+        inputs = {
+            "text": (shape(1, 8, dtype=np.int32), shape(1, 8, dtype=bool)),
+            "structure": (shape(1, 224, 224, 3),),
+            "appearance": (shape(1, 112, 112, 3),),
+        }
+        modules = {name: published[name] for name in named_weights(self.config)}
+        variables = {
+            name: jax.eval_shape(module.init, KEY, *inputs[name])
+            for name, module in modules.items()
+        }
+        return Encoders(**modules, margin=self.config.data.margin), variables, {}
+
+    def load_frozen(self):
+        frozen = {"stage1": self.stage1[1], "encoders": self.loaded_encoders[1]}
+        if not self.config.cache_references:
+            return frozen
+        size, dtype = self.vqgan.image_size, jnp.dtype(self.config.model.dtype)
+        features = functools.partial(reference_features, self.vqgan, self.encoders)
+        made = jax.eval_shape(features, frozen, shape(self.references, size, size, 3))
+        kept = {
+            name: one if name == "codes" else shape(*one.shape, dtype=dtype)
+            for name, one in made.items()
+        }
+        return frozen | {"references": kept}
