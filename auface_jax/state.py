@@ -94,6 +94,30 @@ def muon_dimensions(params: PyTree) -> PyTree:
     return jax.tree_util.tree_map_with_path(of_leaf, params)
 
 
+def apply_gradients(
+    state: TrainState,
+    gradients: PyTree,
+    tx: optax.GradientTransformation,
+    ema_decay: float,
+    **renewed: PyTree,
+) -> TrainState:
+    """The state one step on: parameters, their running mean, and `tx`'s own state.
+
+    Args:
+      gradients: shaped like the parameters.
+      renewed: other leaves of the state, as the step leaves them.
+    """
+    updates, opt_state = tx.update(gradients, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    return state.replace(
+        step=state.step + 1,
+        params=params,
+        opt_state=opt_state,
+        ema_params=update_ema(state.ema_params, params, ema_decay, state.step),
+        **renewed,
+    )
+
+
 def update_ema(ema: PyTree, params: PyTree, decay: float, step: Int[Array, ""]) -> PyTree:
     """Moves `ema` towards `params`; young averages move faster, so that the start is forgotten."""
     decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))

@@ -28,7 +28,7 @@ from auface_jax.facs import AU_NUMBERS
 from auface_jax.metrics.units import f1_scores
 from auface_jax.models.au_recognizer import AURecognizer, make_recognizer
 from auface_jax.sharding import gathered
-from auface_jax.state import TrainState, learning_rate, optimizer, update_ema
+from auface_jax.state import TrainState, apply_gradients, learning_rate, optimizer
 from auface_jax.tasks import Evaluation
 
 Batch = dict[str, Array]
@@ -157,14 +157,8 @@ class AUImageTask:
         (loss, (metrics, variables)), gradients = jax.value_and_grad(loss_fn, has_aux=True)(
             state.params
         )
-        updates, opt_state = self.optimizer.update(gradients, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        state = state.replace(
-            step=state.step + 1,
-            params=params,
-            opt_state=opt_state,
-            ema_params=update_ema(state.ema_params, params, self.config.ema_decay, state.step),
-            variables=variables,
+        state = apply_gradients(
+            state, gradients, self.optimizer, self.config.ema_decay, variables=variables
         )
         return state, {"loss": loss, **metrics, "grad_norm": optax.tree.norm(gradients)}
 

@@ -23,7 +23,7 @@ from auface_jax.facs import AU_NUMBERS
 from auface_jax.metrics.units import f1_scores
 from auface_jax.models.layers import Dtype, GroupNorm, ResidualBlock, space_to_depth
 from auface_jax.sharding import gathered
-from auface_jax.state import TrainState, optimizer, update_ema
+from auface_jax.state import TrainState, apply_gradients, optimizer
 from auface_jax.tasks import Evaluation
 
 Batch = dict[str, Array]
@@ -112,14 +112,7 @@ class AUProbeTask:
 
         loss, gradients = jax.value_and_grad(loss_fn)(state.params)
         tx = optimizer(self.config.optimizer, self.num_steps)
-        updates, opt_state = tx.update(gradients, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        state = state.replace(
-            step=state.step + 1,
-            params=params,
-            opt_state=opt_state,
-            ema_params=update_ema(state.ema_params, params, self.config.ema_decay, state.step),
-        )
+        state = apply_gradients(state, gradients, tx, self.config.ema_decay)
         return state, {"loss": loss, "grad_norm": optax.tree.norm(gradients)}
 
     def export(self, state: TrainState) -> PyTree:

@@ -30,7 +30,7 @@ from auface_jax.models.au_text_recognizer import AUTextHead, AUTextRecognizer
 from auface_jax.pretrained import convert
 from auface_jax.pretrained.t5 import T5Encoder
 from auface_jax.sharding import gathered
-from auface_jax.state import TrainState, optimizer, update_ema
+from auface_jax.state import TrainState, apply_gradients, optimizer
 from auface_jax.tasks import Evaluation
 
 Batch = dict[str, Array]
@@ -109,16 +109,9 @@ class AUTextTask:
             return losses.unit_cross_entropy(logits, batch["labels"]), logits
 
         (loss, logits), gradients = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-        updates, opt_state = self.optimizer.update(gradients, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
         said, present = logits > 0, batch["labels"] == 1
         f1 = 2 * (said & present).sum() / jnp.maximum(said.sum() + present.sum(), 1)
-        state = state.replace(
-            step=state.step + 1,
-            params=params,
-            opt_state=opt_state,
-            ema_params=update_ema(state.ema_params, params, self.config.ema_decay, state.step),
-        )
+        state = apply_gradients(state, gradients, self.optimizer, self.config.ema_decay)
         return state, {"loss": loss, "f1": f1, "grad_norm": optax.tree.norm(gradients)}
 
     def export(self, state: TrainState) -> PyTree:
