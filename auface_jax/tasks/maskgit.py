@@ -35,7 +35,7 @@ from auface_jax.log import say
 from auface_jax.models.vq_auface import VQAUFace
 from auface_jax.models.vqgan import VQGAN
 from auface_jax.sharding import gathered
-from auface_jax.state import TrainState, optimizer, update_ema
+from auface_jax.state import TrainState, apply_gradients, optimizer
 from auface_jax.synthesis import (
     Networks,
     build_model,
@@ -216,17 +216,9 @@ class MaskGITTask:
         (loss, (per_level, units)), gradients = jax.value_and_grad(loss_fn, has_aux=True)(
             state.params
         )
-        updates, opt_state = self.optimizer.update(gradients, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
         metrics = {"loss": loss, "loss_units": units, "grad_norm": optax.tree.norm(gradients)}
         metrics |= {f"loss_level{q}": per_level[q] for q in range(levels)}
-        state = state.replace(
-            step=state.step + 1,
-            params=params,
-            opt_state=opt_state,
-            ema_params=update_ema(state.ema_params, params, c.ema_decay, state.step),
-        )
-        return state, metrics
+        return apply_gradients(state, gradients, self.optimizer, c.ema_decay), metrics
 
     def export(self, state: TrainState) -> PyTree:
         """The averaged parameters."""
