@@ -80,6 +80,9 @@ def data_config(preset: str) -> ConfigDict:
             "dictionary": "",  # "" is the project's own; else a file in its form
             # Go on without records and shards that cannot be read, counted in metrics.jsonl.
             "skip_corrupt": False,
+            # Processes that make the batches of each training process; 0: its own threads do. For
+            # data sets too large to be kept decoded; texts alone need none and have none.
+            "workers": 0,
             "degrees": False,  # a FACS degree word before each construct, where intensities exist
             "tokenizer": "",  # "" is the one shipped; else a Hugging Face name or folder
             # Text lengths in tokens; a batch is padded to the shortest that fits.

@@ -25,8 +25,8 @@ def load_config_file(path: pathlib.Path, preset: str) -> Config:
 def write_config(config: Config, workdir: pathlib.Path) -> None:
     """Writes `config.json`, or checks that the run in `workdir` has this very config.
 
-    `mesh` may differ: it says where a run is computed, and a run may go on elsewhere. So may a leaf
-    that older runs do not have, as long as it is off: 0, empty, False.
+    `mesh` and `data.workers` may differ: they say where a run is computed, and a run may go on
+    elsewhere. So may a leaf that older runs do not have, as long as it is off: 0, empty, False.
 
     Raises:
       CheckpointError: it has another one; every difference is listed.
@@ -40,6 +40,7 @@ def write_config(config: Config, workdir: pathlib.Path) -> None:
             f"  {key}: {flat_theirs.get(key, 'absent')} there, {flat_ours.get(key, 'absent')} now"
             for key in sorted(flat_ours.keys() | flat_theirs.keys())
             if not key.startswith("mesh.")
+            and key != "data.workers"
             and (key in flat_theirs or flat_ours[key])
             and flat_ours.get(key) != flat_theirs.get(key)
         ]

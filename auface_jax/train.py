@@ -103,6 +103,7 @@ def train(
             redescribe=config.data.redescribe,
             flip=config.data.flip,
             size=config.data.size,
+            workers=config.data.workers,
         )
 
     # --- Task, mesh, state: shapes first, then arrays where they belong ---------------------------
@@ -112,7 +113,7 @@ def train(
     rng = jax.random.key(config.seed)
     init_rng, step_rng = jax.random.split(rng)
     examples = model_inputs(read("train", limit=task.init_examples))
-    with sharding.placed(mesh, rules):
+    with sharding.placed(mesh, rules), contextlib.closing(iterator):
         guard = Guard(config.guard)
         init = guard.watched(task.init)
         abstract_state = jax.eval_shape(init, init_rng, examples)

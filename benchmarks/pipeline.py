@@ -2,27 +2,34 @@
 
     python benchmarks/pipeline.py
     python benchmarks/pipeline.py --data DIR --rounds 9
+    python benchmarks/pipeline.py --workers 2 --images 8192
     python benchmarks/pipeline.py --memory-minutes 10
 
 Rounds alternate between the pipeline and the decoder alone (Pillow, bytes in memory to an array),
 on equally many images and threads, so that whatever else the machine does troubles both. A round
-of the pipeline begins with its buffer full and ends when it is full again, so that all its work
-is in its own time. Each is given by the wall clock and by the processor time of this process,
-which other programs cannot take; a ratio to `decode` is the median over the rounds. `quick` is the
-decoder that the pipeline itself has, as bare as Pillow's, and `of_quick` a ratio to it. `pipeline`
-reads the set as if it had 300,000 records, all of which are decoded each time; `kept` is the
-pipeline on the set as it is, which decodes a small one once.
+of the pipeline begins with its buffers full and ends when they are full again, so that all its
+work is in its own time; batches are counted in a file as they are made, so that this holds for the
+buffers of worker processes, too. Each is given by the wall clock and by the processor time of this
+process and its workers, which other programs cannot take; a ratio to `decode` is the median over
+the rounds. `quick` is the decoder that the pipeline itself has, as bare as Pillow's, and `of_quick`
+a ratio to it. `pipeline` reads the set as if it had 300,000 records, all of which are decoded each
+time; `kept` is the pipeline on the set as it is, which decodes a small one once.
 """
 
 import argparse
+import atexit
 import concurrent.futures
+import functools
 import io
 import itertools
 import json
+import multiprocessing
+import os
 import pathlib
 import resource
 import statistics
 import sys
+import tempfile
 import threading
 import time
 from unittest import mock
@@ -32,7 +39,7 @@ from PIL import Image
 
 _START = time.perf_counter()
 
-from auface_jax.data import build, pipeline, records  # noqa: E402
+from auface_jax.data import batch_stream, build, pipeline, population, records  # noqa: E402
 from auface_jax.data.shards import ShardReader  # noqa: E402
 from auface_jax.data.tokenizer import load_tokenizer  # noqa: E402
 
@@ -64,23 +71,34 @@ def bare_decode(decode, encoded: list[bytes], pool: concurrent.futures.Executor)
 
 def timed(work, *arguments) -> tuple[float, float]:
     """Wall and processor seconds."""
-    wall, processor = time.perf_counter(), time.process_time()
+    wall, processor = time.perf_counter(), processor_seconds()
     work(*arguments)
-    return time.perf_counter() - wall, time.process_time() - processor
+    return time.perf_counter() - wall, processor_seconds() - processor
 
 
-def measure(directory: pathlib.Path, *, images: int, rounds: int, batch_size: int) -> dict:
+def processor_seconds() -> float:
+    """What this process and those that it started have used, in all their threads."""
+    seconds = time.process_time()
+    for process in multiprocessing.active_children():
+        for thread in pathlib.Path(f"/proc/{process.pid}/task").glob("*/schedstat"):
+            seconds += int(thread.read_text().split()[0]) / 1e9
+    return seconds
+
+
+def measure(
+    directory: pathlib.Path, *, images: int, rounds: int, batch_size: int, workers: int
+) -> dict:
     """Images a second of the pipeline and of the decoder, and their ratio."""
     reader = ShardReader(directory, "train")
     size = reader.info["size"]
 
     began = time.perf_counter()
-    kept, stream = open_pipeline(directory, size, batch_size)
+    kept, made_kept = open_pipeline(directory, size, batch_size, workers=workers)
     next(kept)
     start_up = time.perf_counter() - began
     iterators = {
-        "pipeline": open_pipeline(directory, size, batch_size, large=True),
-        "kept": (kept, stream),
+        "pipeline": open_pipeline(directory, size, batch_size, large=True, workers=workers),
+        "kept": (kept, made_kept),
     }
 
     order = np.random.default_rng(0).permutation(len(reader))[:images].tolist()
@@ -88,11 +106,11 @@ def measure(directory: pathlib.Path, *, images: int, rounds: int, batch_size: in
     encoded = list(itertools.islice(itertools.cycle(encoded), images))
     steps = images // batch_size
 
-    def run(iterator, stream, steps=steps) -> None:
-        full = stream.made + steps
+    def run(iterator, made, steps=steps) -> None:
+        full = made.sum() + steps
         for _ in range(steps):
             next(iterator)
-        while stream.made < full:
+        while made.sum() < full:
             time.sleep(0.0005)
 
     decoders = {
@@ -103,9 +121,9 @@ def measure(directory: pathlib.Path, *, images: int, rounds: int, batch_size: in
         np.testing.assert_array_equal(decoders["quick"](data), decoders["decode"](data))
     took = {name: [] for name in (*decoders, *iterators)}
     with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
-        for iterator, stream in iterators.values():
+        for iterator, made in iterators.values():
             next(iterator)
-            wait_until_full(stream)
+            wait_until_full(made)
         # References, sentences and file caches are warm from here on, and four epochs decode most
         # of the pictures that are kept in both directions.
         run(*iterators["pipeline"])
@@ -117,7 +135,11 @@ def measure(directory: pathlib.Path, *, images: int, rounds: int, batch_size: in
             for name, iterator in iterators.items():
                 took[name].append(timed(run, *iterator))
 
+    for iterator, _ in iterators.values():
+        iterator.close()
+
     result = {"size": size, "format": Image.open(io.BytesIO(encoded[0])).format, "images": images}
+    result |= {"batch_size": batch_size, "workers": workers}
     result["start_up_seconds"] = round(start_up, 2)
     for number, clock in enumerate(("wall", "processor")):
         rates = {
@@ -151,66 +173,88 @@ class Repeated(ShardReader):
         return super().read([index % self._number for index in indices])
 
 
-class Counted(pipeline._Stream):
-    """A stream that counts the batches it has made."""
+class Counted:
+    """A stream that counts the batches it has made, in a file that other processes read."""
 
-    def __init__(self, *arguments, **options):
-        super().__init__(*arguments, **options)
-        self.made, self._counting = 0, threading.Lock()
+    def __init__(self, stream: batch_stream.BatchStream, made: str):
+        self._stream, self._counting = stream, threading.Lock()
+        self.most_bytes = stream.most_bytes
+        self._made = np.memmap(made, np.int64)  # a number for each worker, so that nobody waits
+
+    def __len__(self) -> int:
+        return len(self._stream)
 
     def __getitem__(self, number):
-        batch = super().__getitem__(number)
+        batch = self._stream[number]
         with self._counting:
-            self.made += 1
+            self._made[number % len(self._made)] += 1
         return batch
 
 
-def wait_until_full(stream: Counted) -> None:
+def open_counted(*arguments, reader, made: str, **options) -> Counted:
+    """The stream of training, counted, and read by another reader of shards."""
+    with mock.patch.object(population, "ShardReader", reader):
+        return Counted(batch_stream.open_stream(*arguments, **options), made)
+
+
+def wait_until_full(made: np.ndarray) -> None:
     """Returns when a second long nothing was made ahead."""
-    made = -1
-    while made < stream.made:
-        made = stream.made
+    before = -1
+    while before < made.sum():
+        before = made.sum()
         time.sleep(1)
 
 
-def open_pipeline(directory: pathlib.Path, size: int, batch_size: int, *, large: bool = False):
-    """The iterator of training, on the set as it is or as if it were large, and its stream."""
-    streams = []
-
-    def stream(*arguments, **options) -> Counted:
-        streams.append(Counted(*arguments, **options))
-        return streams[0]
-
-    reader = Repeated if large else ShardReader
-    with mock.patch.multiple(pipeline, ShardReader=reader, _Stream=stream):
+def open_pipeline(
+    directory: pathlib.Path, size: int, batch_size: int, *, large: bool = False, workers: int
+):
+    """The iterator of training, on the set as it is or as if it were large, and the numbers of
+    batches that are made."""
+    with tempfile.NamedTemporaryFile(delete=False) as file:
+        file.write(bytes(8 * max(1, workers)))
+    atexit.register(os.unlink, file.name)
+    opener = functools.partial(
+        open_counted, reader=Repeated if large else ShardReader, made=file.name
+    )
+    with mock.patch.object(pipeline, "open_stream", opener):
         iterator = pipeline.training_iterator(
-            directory, batch_size, 0, load_tokenizer(), (128, 256, 512, 1024), size=size
+            directory,
+            batch_size,
+            0,
+            load_tokenizer(),
+            (128, 256, 512, 1024),
+            size=size,
+            workers=workers,
         )
-    return iterator, streams[0]
+    return iterator, np.memmap(file.name, np.int64, "r")
 
 
-def watch_memory(directory: pathlib.Path, *, minutes: float, batch_size: int) -> dict:
-    """Resident memory while pictures are decoded into batches, in MiB, at ten times."""
+def watch_memory(directory: pathlib.Path, *, minutes: float, batch_size: int, workers: int) -> dict:
+    """Resident memory of this process and of each worker while pictures are decoded into batches,
+    in MiB, at ten times."""
     size = ShardReader(directory, "train").info["size"]
-    iterator, _ = open_pipeline(directory, size, batch_size, large=True)
+    iterator, _ = open_pipeline(directory, size, batch_size, large=True, workers=workers)
     end, seen, steps = time.monotonic() + 60 * minutes, [], 0
     for tenth in range(1, 11):
         while time.monotonic() < end - 60 * minutes * (1 - tenth / 10):
             next(iterator)
             steps += 1
         seen.append(resident_mebibytes())
+    iterator.close()
     return {
         "size": size,
+        "workers": workers,
         "minutes": minutes,
         "images": steps * batch_size,
         "resident_mebibytes": seen,
-        "growth_after_the_first_tenth": round(seen[-1] - seen[0], 1),
+        "growth_after_the_first_tenth": round(sum(seen[-1]) - sum(seen[0]), 1),
     }
 
 
-def resident_mebibytes() -> float:
-    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
-    return round(pages * resource.getpagesize() / 2**20, 1)
+def resident_mebibytes() -> list[float]:
+    processes = ["self", *sorted(process.pid for process in multiprocessing.active_children())]
+    pages = [int(pathlib.Path(f"/proc/{p}/statm").read_text().split()[1]) for p in processes]
+    return [round(number * resource.getpagesize() / 2**20, 1) for number in pages]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -221,6 +265,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--images", type=int, default=1024, help="a round (default 1024)")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--workers", type=int, default=0, help="processes (default 0)")
     parser.add_argument(
         "--memory-minutes", type=float, metavar="M", help="watch memory for so long instead"
     )
@@ -232,7 +277,10 @@ def main(arguments: list[str] | None = None) -> None:
     for directory in map(pathlib.Path, options.data or DEFAULTS):
         if options.memory_minutes:
             result = watch_memory(
-                directory, minutes=options.memory_minutes, batch_size=options.batch_size
+                directory,
+                minutes=options.memory_minutes,
+                batch_size=options.batch_size,
+                workers=options.workers,
             )
         else:
             result = measure(
@@ -240,6 +288,7 @@ def main(arguments: list[str] | None = None) -> None:
                 images=options.images,
                 rounds=options.rounds,
                 batch_size=options.batch_size,
+                workers=options.workers,
             )
         print(json.dumps({"data": str(directory)} | result), flush=True)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import UInt8
 
-from auface_jax.data.records import REFERENCES, Record, RecordError, decode_image
+from auface_jax.data.records import NUM_UNITS, REFERENCES, Record, RecordError, decode_image
 from auface_jax.data.shards import ShardReader
 
 # References are kept decoded, in both directions, up to so many bytes.
@@ -97,8 +97,14 @@ class References:
             raise RecordError(f"{where}: {error}") from error
 
 
+_empty = functools.partial(np.empty, dtype=np.uint8)
+
+
 class BatchMaker:
     """Makes the batch of given records; safe to call from threads.
+
+    Attributes:
+      most_bytes: what the arrays of an example take at most.
 
     Args:
       records: The split.
@@ -107,6 +113,7 @@ class BatchMaker:
       buckets: Text lengths; a batch is padded to the shortest that fits.
       skipped: Takes the records that cannot be read; None lets the first of them raise.
       keep: Keep what is decoded for the next epoch, if all of the split fits in `_SPLIT_BYTES`.
+      empty: Gives a batch memory for its pixels, an array of uint8 with the shape asked for.
     """
 
     def __init__(
@@ -118,11 +125,14 @@ class BatchMaker:
         *,
         skipped: SkippedRecords | None = None,
         keep: bool = False,
+        empty: Callable[[tuple[int, ...]], UInt8[np.ndarray, "..."]] = _empty,
     ):
         self._records, self._references = records, references
         self._tokenizer, self._buckets = tokenizer, tuple(buckets)
-        self._skipped = skipped
+        self._skipped, self._empty = skipped, empty
         self._size = records.info["size"]
+        pictures, row, token, padding = 2 * 3 * self._size**2, 4, 4, 1
+        self.most_bytes = pictures + row + NUM_UNITS + (token + padding) * self._buckets[-1]
         self._keep = keep and 2 * len(records) * 3 * self._size**2 <= _SPLIT_BYTES
         self._kept_records: dict[int, Record] = {}
         self._kept_images: dict[tuple[int, bool], UInt8[np.ndarray, "S S 3"]] = {}
@@ -178,7 +188,7 @@ class BatchMaker:
         pictured = all(record.image is not None for record in records)
         # One piece of memory for both: from 4 MiB on NumPy asks for large pages, without which to
         # touch a new piece takes half as long as to decode a picture of 256 px into it.
-        images = np.empty((1 + pictured, len(indices), self._size, self._size, 3), np.uint8)
+        images = self._empty((1 + pictured, len(indices), self._size, self._size, 3))
         arrays = {"reference": images[0]}
         for place, example in enumerate(examples):
             images[0, place] = self._reference(*example)

@@ -4,11 +4,12 @@
 
 The order and every random choice depend on the seed and on an example's place in the endless
 stream, and on nothing else: the batches of B of P processes, laid end to end, are the batch of P*B
-that one process sees, and an iterator set to a state goes on to the last bit. All work is done by
-a few threads of this process; the state is one integer, the number of batches taken.
+that one process sees, and an iterator set to a state goes on to the last bit. The work is done by
+a few threads of this process or by worker processes; the state is one integer, the number of
+batches taken.
 """
 
-import sys
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,8 +18,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from auface_jax import facs
-from auface_jax.data.batches import BatchMaker, Choose, References, SkippedRecords
-from auface_jax.data.population import PeopleReader
+from auface_jax.data.batch_stream import open_stream, record_text
+from auface_jax.data.batch_workers import WorkerIterator
+from auface_jax.data.batches import BatchMaker, References, SkippedRecords
+from auface_jax.data.population import open_records
 from auface_jax.data.records import REFERENCES, Record, RecordError, decode_image
 from auface_jax.data.samples import stable_seed
 from auface_jax.data.shards import DatasetError, ShardReader, read_info, split_names
@@ -43,6 +46,7 @@ def training_iterator(
     dictionary: facs.Dictionary | None = None,
     skipped: SkippedRecords | None = None,
     people: Sequence[str] | None = None,
+    workers: int = 0,
 ) -> grain.DatasetIterator:
     """Endless batches of the training split, reshuffled every epoch.
 
@@ -62,9 +66,11 @@ def training_iterator(
       skipped: Takes the records and shards that cannot be read; each is replaced by the record
         after it, so that everything else stays in its place. None lets the first of them raise.
       people: Whose records, of all splits; None takes the training split.
+      workers: Processes that make the batches, see `batch_workers`; 0 makes them in this one. The
+        batches and the state are the same for any number.
 
     Returns:
-      An iterator with `get_state()` and `set_state()`, over dicts of arrays:
+      An iterator with `get_state()`, `set_state()` and `close()`, over dicts of arrays:
         image, reference: uint8 [B, H, W, 3]
         reference_row: int32 [B], the row of the reference in `batches.References.all`
         labels: int8 [B, A], 0 or 1; -1 where the source does not code the unit (described as
@@ -74,32 +80,29 @@ def training_iterator(
     Raises:
       DatasetError: No data set there, a damaged one, or images of another size.
       RecordError: While iterating: names the shard and the record.
+      ChildProcessError: While iterating: a worker was killed.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}, expected 1 or more")
-    if not 0 <= process_index < process_count:
-        raise ValueError(f"process_index is {process_index}, expected 0 to {process_count - 1}")
-    records = _open_records(directory, "train", people, skipped)
-    _check_size(records.info, directory, size)
-    maker = BatchMaker(
-        records,
-        References(directory, None if people else "train", skipped=skipped),
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 0:
+        raise ValueError(f"workers is {workers!r}, expected a whole number: 0, or how many")
+    opener = functools.partial(
+        open_stream,
+        directory,
+        batch_size,
+        seed,
         tokenizer,
         buckets,
-        skipped=skipped,
-        keep=True,
-    )
-    augment = _Augment(
-        seed, flip=flip, redescribe=redescribe, degrees=degrees, dictionary=dictionary
-    )
-    stream = _Stream(
-        maker,
-        grain.MapDataset.range(len(records)).seed(seed).shuffle().repeat(),
-        augment,
-        batch_size=batch_size,
+        size=size,
+        redescribe=redescribe,
+        degrees=degrees,
+        flip=flip,
         process_index=process_index,
         process_count=process_count,
+        dictionary=dictionary,
+        people=people,
     )
+    stream = opener(skipped=skipped)  # here too with workers: what is wrong is told at once
+    if workers:
+        return WorkerIterator(opener, stream.most_bytes, workers, skipped)
     return iter(grain.MapDataset.source(stream).to_iter_dataset(READ_OPTIONS))
 
 
@@ -140,7 +143,7 @@ def load_split(
       RecordError: Names the shard and the record.
     """
     split_names(directory, split)
-    records = _open_records(directory, split, people, skipped)
+    records = open_records(directory, split, people, skip_damaged=skipped is not None)
     indices = range(len(records))
     if limit is not None and limit < len(records):
         counts = records.counts if people else list(records.info["people"][split].values())
@@ -155,27 +158,6 @@ def load_split(
         "frames": [record.frame for record in taken],
         "texts": texts,
     }
-
-
-def _open_records(
-    directory: str | Path,
-    split: str,
-    people: Sequence[str] | None,
-    skipped: SkippedRecords | None,
-) -> ShardReader | PeopleReader:
-    """The records of a split, or of `people` whatever their split."""
-    if people:
-        return PeopleReader(directory, people, skip_damaged=skipped is not None)
-    return ShardReader(directory, split, skip_damaged=skipped is not None)
-
-
-def record_text(
-    record: Record, dictionary: facs.Dictionary | None = None, *, degrees: bool = False
-) -> str:
-    """The one text that belongs to a record, with or without degree words."""
-    rng = np.random.default_rng(record.variant_seed)
-    intensities = record.intensities if degrees else None
-    return facs.describe_constructs(record.constructs, rng, dictionary, intensities=intensities)
 
 
 def load_references(
@@ -215,14 +197,6 @@ def reference_subjects(directory: str | Path, split: str | None = None) -> list[
     return list(dict.fromkeys(subject for name in names for subject in people[name]))
 
 
-def _check_size(info: dict, directory: str | Path, size: int) -> None:
-    if info["size"] != size:
-        raise DatasetError(
-            f"{directory} holds images of {info['size']} px, the model wants {size}: "
-            f"build a data set with --size {size}, or set the config's size to {info['size']}"
-        )
-
-
 def _image(
     reader: ShardReader, index: int, record: Record, size: int
 ) -> UInt8[np.ndarray, "S S 3"]:
@@ -230,82 +204,6 @@ def _image(
         return decode_image(record, size)
     except RecordError as error:
         raise RecordError(f"{reader.where(index)}: {error}") from error
-
-
-class _Augment:
-    """The random choices of an example: mirrored or not, and in which words.
-
-    They are drawn from a generator of its own for each place in the stream, Philox with the place
-    in its counter: the numbers that Grain's `random_map` would draw there, at a quarter of the
-    price.
-    """
-
-    def __init__(
-        self,
-        seed: int,
-        *,
-        flip: bool,
-        redescribe: bool,
-        degrees: bool,
-        dictionary: facs.Dictionary | None,
-    ):
-        # As Grain derives it for a transformation three steps after `seed(seed)`.
-        self._seed = np.random.SeedSequence((seed, 3)).generate_state(1)[0]
-        self._flip, self._redescribe, self._dictionary = flip, redescribe, dictionary
-        self._degrees = degrees
-
-    def chooser(self, places: Sequence[int]) -> Choose:
-        """The choices for a batch of examples at these places of the stream."""
-        rng = np.random.Generator(np.random.Philox(self._seed))
-        state = rng.bit_generator.state
-
-        def choose(example: int, record: Record) -> tuple[bool, str]:
-            state["state"]["counter"][3] = places[example]
-            rng.bit_generator.state = state
-            mirrored = self._flip and rng.random() < 0.5
-            if not self._redescribe:
-                return mirrored, record_text(record, self._dictionary, degrees=self._degrees)
-            intensities = record.intensities if self._degrees else None
-            return mirrored, facs.describe_constructs(
-                record.constructs, rng, self._dictionary, intensities=intensities
-            )
-
-        return choose
-
-
-class _Stream:
-    """Batch after batch of one process's part of the endless stream; a Grain data source."""
-
-    def __init__(
-        self,
-        maker: BatchMaker,
-        order: grain.MapDataset,
-        augment: _Augment,
-        *,
-        batch_size: int,
-        process_index: int,
-        process_count: int,
-    ):
-        self._maker, self._order, self._augment = maker, order, augment
-        self._batch_size, self._own, self._processes = batch_size, process_index, process_count
-
-    def __len__(self) -> int:
-        return sys.maxsize // (self._batch_size * self._processes)
-
-    def __getitem__(self, number: int) -> dict[str, np.ndarray]:
-        # The processes share one stream, in which each example has its random choices: so they
-        # differ, and their number does not matter.
-        size, start = self._batch_size, number * self._batch_size * self._processes
-        everyone = range(start, start + size * self._processes)
-        indices = [self._order[place] for place in everyone]
-        length = None
-        if self._processes > 1:
-            length = self._maker.text_length(indices, self._augment.chooser(everyone))
-        own = slice(self._own * size, (self._own + 1) * size)
-        batch, _, _ = self._maker.make(
-            indices[own], self._augment.chooser(everyone[own]), replace=True, text_length=length
-        )
-        return batch
 
 
 def _even_draw(counts: list[int], limit: int, seed: int) -> list[int]:

@@ -100,6 +100,19 @@ class PeopleReader(Sequence[Record]):
         return split, start + index - (self._ends[person] - self.counts[person])
 
 
+def open_records(
+    directory: str | Path,
+    split: str,
+    people: Sequence[str] | None = None,
+    *,
+    skip_damaged: bool = False,
+) -> ShardReader | PeopleReader:
+    """The records of a split, or of `people` whatever their split; errors as theirs."""
+    if people:
+        return PeopleReader(directory, people, skip_damaged=skip_damaged)
+    return ShardReader(directory, split, skip_damaged=skip_damaged)
+
+
 def check_people(directory: str | Path, info: dict, people: Sequence[str]) -> None:
     """Raises a DatasetError unless there is somebody, nobody twice, and all are in the set."""
     known = [person for split in SPLITS for person in info["people"][split]]
@@ -155,11 +168,8 @@ def chosen_people(directory: str | Path, config: Any) -> dict[str, list[str]]:
 def training_labels(config: Any, limit: int) -> Int8[np.ndarray, "M A"]:
     """Labels of the records that a run trains on: at most `limit`, spread evenly."""
     directory, skip = config.data.dir, config.data.skip_corrupt
-    people = chosen_people(directory, config.get("people"))
-    if people:
-        records = PeopleReader(directory, people["train"], skip_damaged=skip)
-    else:
-        records = ShardReader(directory, "train", skip_damaged=skip)
+    people = chosen_people(directory, config.get("people")).get("train")
+    records = open_records(directory, "train", people, skip_damaged=skip)
     rows = np.linspace(0, len(records) - 1, min(limit, len(records))).round().astype(int)
     labels = []
     for row in rows.tolist():
