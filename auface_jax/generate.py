@@ -173,8 +173,9 @@ def main(arguments: list[str] | None = None) -> None:
     animated = out.suffix.lower() == ".gif"
     decode = decode_arguments(options)
     try:
-        if options.aus is not None:
-            facs.parse_scores(options.aus)  # a fault of the command, before anything is loaded
+        for units in (options.aus, options.to_aus):
+            if units is not None:
+                facs.parse_scores(units)  # a fault of the command, before anything is loaded
         generator = Generator.from_run(options.run)
         if options.jobs is not None:
             run_jobs(generator, options, decode)

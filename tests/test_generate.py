@@ -192,6 +192,8 @@ def test_a_run_that_cannot_draw_is_named(run, capsys):
     message = refused(capsys, "--run", "runs/stage1-quickstart", "--aus", "6")
     assert "runs/stage1-quickstart is a run of the task vqgan" in message
     assert "runs/none does not exist" in refused(capsys, "--run", "runs/none", "--aus", "6")
+    to = ("--aus", "6", "--to-aus", "4,98", "--out", "a.gif")
+    assert "98" in refused(capsys, "--run", "runs/none", *to)
 
 
 def test_a_reference_of_another_size_is_refused(generator):
