@@ -172,28 +172,9 @@ def test_a_text_of_ones_own_and_decoding_options(run, tmp_path):
     assert info["text"] == words and info["reference"] == "S02"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("--aus", "6,99"), "99"),
-        (("--text", "  "), "--text is empty"),
-        (("--aus", "6", "--reference", "nobody"), "neither an image file nor one of the 8 people"),
-        (("--aus", "6", "--num", "0"), "--num 0"),
-        (("--aus", "6", "--steps", "0"), "decode.steps=0"),
-        (("--aus", "6", "--text", "both"), "not allowed with"),
-        ((), "required"),
-    ],
-)
-def test_bad_requests_are_refused_with_the_bad_value(run, capsys, arguments, message):
-    assert message in refused(capsys, "--run", run, *arguments)
-
-
 def test_a_run_that_cannot_draw_is_named(run, capsys):
     message = refused(capsys, "--run", "runs/stage1-quickstart", "--aus", "6")
     assert "runs/stage1-quickstart is a run of the task vqgan" in message
-    assert "runs/none does not exist" in refused(capsys, "--run", "runs/none", "--aus", "6")
-    to = ("--aus", "6", "--to-aus", "4,98", "--out", "a.gif")
-    assert "98" in refused(capsys, "--run", "runs/none", *to)
 
 
 def test_a_reference_of_another_size_is_refused(generator):
@@ -362,49 +343,15 @@ def test_all_faults_of_a_csv_are_named_at_once(run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--aus", "6C,12"), "give every unit a degree"),
-        (("--aus", "6", "--change", "ears"), "region 'ears' is not one of brows, eyes"),
-        (("--aus", "6", "--to-aus", "4"), "make a GIF"),
+        (("--aus", "6", "--reference", "nobody"), "neither an image file nor one of the 8 people"),
+        (("--aus", "6", "--steps", "0"), "decode.steps=0"),
         (("--aus", "6", "--top-p", "2"), "top_p=2.0"),
+        (("--aus", "6", "--change", "ears"), "region 'ears' is not one of brows, eyes"),
         (("--jobs", "none.csv", "--out", "made"), "none.csv"),
     ],
 )
-def test_bad_extras_are_refused(run, capsys, arguments, message):
+def test_what_only_a_run_can_tell_is_refused(run, capsys, arguments, message):
     assert message in refused(capsys, "--run", run, *arguments)
-
-
-def test_jobs_refuse_at_once_what_no_line_of_theirs_can_honour(capsys):
-    message = refused(
-        capsys,
-        *("--run", "runs/none", "--jobs", "jobs.csv", "--out", "made.gif"),
-        *("--num", "9", "--seed", "3", "--explain", "why.png", "--to-aus", "4"),
-    )
-    for fault in (
-        "--num 9 has no effect with --jobs: write a line for each picture",
-        "--seed 3 has no effect with --jobs: write it in the column seed",
-        "--explain why.png has no effect with --jobs: give the text or the units of that line",
-        "--to-aus 4 has no effect with --jobs: ",
-        "--out made.gif has an ending",
-    ):
-        assert fault in message
-    assert message.count("has no effect") == 4 and "is none" not in message
-    message = refused(capsys, "--run", "runs/none", "--jobs", "jobs.csv", "--to-text", "A smile.")
-    assert "--to-text A smile. has no effect with --jobs" in message
-    assert "--jobs writes to a folder: name it by --out" in message
-    # The others are heard: nothing is wrong but the run.
-    message = refused(
-        capsys,
-        *("--run", "runs/none", "--jobs", "jobs.csv", "--out", "made", "--reference", "S01"),
-        *("--reference-aligned", "--change", "mouth", "--steps", "1", "--guidance", "2"),
-    )
-    assert "runs/none does not exist" in message
-
-
-def test_a_gif_is_of_one_picture(capsys):
-    message = refused(
-        capsys, "--run", "runs/none", "--aus", "6", "--num", "2", "--seed", "-1", "--out", "a.gif"
-    )
-    assert "--num 2 has no effect on a GIF" in message and "--seed -1: at least 0" in message
 
 
 # --- Export --------------------------------------------------------------------------------------
