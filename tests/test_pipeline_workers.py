@@ -95,10 +95,8 @@ def test_a_worker_names_the_record_and_counts_what_it_leaves_out(batches, tmp_pa
 
 
 def test_a_batch_fits_its_slot_whatever_its_texts(directory, tokenizer):
-    options = {"redescribe": True, "degrees": False, "flip": True, "dictionary": None}
-    options |= {"process_index": 0, "process_count": 1, "people": None, "skipped": None}
     for buckets in (BUCKETS, BUCKETS[-1:], (8,)):
-        stream = batch_stream.open_stream(directory, 5, 0, tokenizer, buckets, size=SIZE, **options)
+        stream = batch_stream.open_stream(directory, 5, 0, tokenizer, buckets, size=SIZE)
         sizes = [sum(array.nbytes for array in stream[n].values()) for n in range(9)]
         assert max(sizes) <= stream.most_bytes
         if len(buckets) == 1:

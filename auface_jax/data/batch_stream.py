@@ -13,7 +13,14 @@ import grain
 import numpy as np
 
 from auface_jax import facs
-from auface_jax.data.batches import BatchMaker, Choose, References, SkippedRecords
+from auface_jax.data.batches import (
+    BatchMaker,
+    Choose,
+    Empty,
+    References,
+    SkippedRecords,
+    new_pixels,
+)
 from auface_jax.data.population import open_records
 from auface_jax.data.records import Record
 from auface_jax.data.shards import DatasetError
@@ -27,19 +34,38 @@ def open_stream(
     buckets: Sequence[int],
     *,
     size: int,
-    redescribe: bool,
-    degrees: bool,
-    flip: bool,
-    process_index: int,
-    process_count: int,
-    dictionary: facs.Dictionary | None,
-    people: Sequence[str] | None,
-    skipped: SkippedRecords | None,
-    **options,
+    redescribe: bool = True,
+    degrees: bool = False,
+    flip: bool = True,
+    process_index: int = 0,
+    process_count: int = 1,
+    dictionary: facs.Dictionary | None = None,
+    people: Sequence[str] | None = None,
+    skipped: SkippedRecords | None = None,
+    empty: Empty = new_pixels,
 ) -> "BatchStream":
-    """The stream of `pipeline.training_iterator`, with the same arguments and errors.
+    """The batches of the training split, which is reshuffled every epoch.
 
-    Further options go to its `BatchMaker`.
+    Args:
+      directory: A folder made by `build`.
+      batch_size: Examples a batch of this process.
+      seed: Of the order, the flips and the texts.
+      tokenizer: Has `encode_batch(texts, buckets) -> (tokens, mask)`.
+      buckets: Text lengths; a batch is padded to the shortest that fits.
+      size: Side of the images, which the data set must have.
+      redescribe: A new text of the same constructs each time; else a record keeps its one text.
+      degrees: A FACS degree word before each construct, where the record has intensities.
+      flip: Mirror image and reference together, half of the time.
+      process_index: Which of the processes this is; each has its own part of the stream.
+      process_count: How many processes there are.
+      dictionary: The texts, from `facs.load_dictionary`; None takes the project's own.
+      people: Whose records, of all splits; None takes the training split.
+      skipped: Takes the records and shards that cannot be read; each is replaced by the record
+        after it, so that everything else stays in its place. None lets the first of them raise.
+      empty: Gives a batch memory for its pixels.
+
+    Raises:
+      DatasetError: No data set there, a damaged one, or images of another size.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}, expected 1 or more")
@@ -54,7 +80,7 @@ def open_stream(
         buckets,
         skipped=skipped,
         keep=True,
-        **options,
+        empty=empty,
     )
     augment = _Augment(
         seed, flip=flip, redescribe=redescribe, degrees=degrees, dictionary=dictionary

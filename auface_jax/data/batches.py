@@ -22,6 +22,9 @@ _SPLIT_BYTES = 512 * 2**20
 
 # Place of an example in its batch, and its record -> mirrored or not, and the text.
 Choose = Callable[[int, Record], tuple[bool, str]]
+# Shape -> memory for the pixels of a batch.
+Empty = Callable[[tuple[int, ...]], UInt8[np.ndarray, "..."]]
+new_pixels: Empty = functools.partial(np.empty, dtype=np.uint8)
 
 
 class SkippedRecords:
@@ -97,9 +100,6 @@ class References:
             raise RecordError(f"{where}: {error}") from error
 
 
-_empty = functools.partial(np.empty, dtype=np.uint8)
-
-
 class BatchMaker:
     """Makes the batch of given records; safe to call from threads.
 
@@ -113,7 +113,7 @@ class BatchMaker:
       buckets: Text lengths; a batch is padded to the shortest that fits.
       skipped: Takes the records that cannot be read; None lets the first of them raise.
       keep: Keep what is decoded for the next epoch, if all of the split fits in `_SPLIT_BYTES`.
-      empty: Gives a batch memory for its pixels, an array of uint8 with the shape asked for.
+      empty: Gives a batch memory for its pixels.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class BatchMaker:
         *,
         skipped: SkippedRecords | None = None,
         keep: bool = False,
-        empty: Callable[[tuple[int, ...]], UInt8[np.ndarray, "..."]] = _empty,
+        empty: Empty = new_pixels,
     ):
         self._records, self._references = records, references
         self._tokenizer, self._buckets = tokenizer, tuple(buckets)

@@ -31,43 +31,15 @@ READ_OPTIONS = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
 
 
 def training_iterator(
-    directory: str | Path,
-    batch_size: int,
-    seed: int,
-    tokenizer,
-    buckets: Sequence[int],
-    *,
-    size: int,
-    redescribe: bool = True,
-    degrees: bool = False,
-    flip: bool = True,
-    process_index: int = 0,
-    process_count: int = 1,
-    dictionary: facs.Dictionary | None = None,
-    skipped: SkippedRecords | None = None,
-    people: Sequence[str] | None = None,
-    workers: int = 0,
+    *arguments, workers: int = 0, skipped: SkippedRecords | None = None, **options
 ) -> grain.DatasetIterator:
     """Endless batches of the training split, reshuffled every epoch.
 
     Args:
-      directory: A folder made by `build`.
-      batch_size: Examples a batch of this process.
-      seed: Of the order, the flips and the texts.
-      tokenizer: Has `encode_batch(texts, buckets) -> (tokens, mask)`.
-      buckets: Text lengths; a batch is padded to the shortest that fits.
-      size: Side of the images, which the data set must have.
-      redescribe: A new text of the same constructs each time; else a record keeps its one text.
-      degrees: A FACS degree word before each construct, where the record has intensities.
-      flip: Mirror image and reference together, half of the time.
-      process_index: Which of the processes this is; each has its own part of the stream.
-      process_count: How many processes there are.
-      dictionary: The texts, from `facs.load_dictionary`; None takes the project's own.
-      skipped: Takes the records and shards that cannot be read; each is replaced by the record
-        after it, so that everything else stays in its place. None lets the first of them raise.
-      people: Whose records, of all splits; None takes the training split.
+      arguments, options: Of `batch_stream.open_stream`: where, how many, in which form.
       workers: Processes that make the batches, see `batch_workers`; 0 makes them in this one. The
         batches and the state are the same for any number.
+      skipped: As in `open_stream`.
 
     Returns:
       An iterator with `get_state()`, `set_state()` and `close()`, over dicts of arrays:
@@ -84,22 +56,7 @@ def training_iterator(
     """
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 0:
         raise ValueError(f"workers is {workers!r}, expected a whole number: 0, or how many")
-    opener = functools.partial(
-        open_stream,
-        directory,
-        batch_size,
-        seed,
-        tokenizer,
-        buckets,
-        size=size,
-        redescribe=redescribe,
-        degrees=degrees,
-        flip=flip,
-        process_index=process_index,
-        process_count=process_count,
-        dictionary=dictionary,
-        people=people,
-    )
+    opener = functools.partial(open_stream, *arguments, **options)
     stream = opener(skipped=skipped)  # here too with workers: what is wrong is told at once
     if workers:
         return WorkerIterator(opener, stream.most_bytes, workers, skipped)
@@ -123,12 +80,12 @@ def load_split(
     Args:
       directory: A folder made by `build`.
       split: train, val or test.
-      tokenizer: As in `training_iterator`.
-      buckets: As in `training_iterator`; all texts are padded to one length.
+      tokenizer: As in `open_stream`.
+      buckets: As in `open_stream`; all texts are padded to one length.
       limit: Take at most so many, drawn by `seed`, as evenly as may be over the people.
       seed: Of the draw.
       dictionary: The texts, from `facs.load_dictionary`; None takes the project's own.
-      degrees: As in `training_iterator`.
+      degrees: As in `open_stream`.
       skipped: Takes the records and shards that cannot be read, which are then missing here; None
         lets the first of them raise.
       people: Whose records, of all splits, in place of `split`'s.

@@ -54,7 +54,7 @@ def training_iterator(
       directory: A folder made by `data.build`.
       batch_size: Descriptions a batch of this process.
       seed: Of the order, the descriptions and the paraphrases.
-      tokenizer: As in `pipeline.training_iterator`.
+      tokenizer: As in `batch_stream.open_stream`.
       buckets: As there.
       per_row: Descriptions drawn of each label row, once and for all.
       paraphrased: Share of the draws that are paraphrased, differently each time.
@@ -108,7 +108,7 @@ def load_split(
     Args:
       directory: A folder made by `data.build`.
       split: train, val or test.
-      tokenizer: As in `pipeline.training_iterator`.
+      tokenizer: As in `batch_stream.open_stream`.
       buckets: As there; all texts are padded to one length.
       limit: Take at most so many rows, a seeded draw.
       paraphrased: Share of the descriptions that are paraphrased.
