@@ -2,11 +2,14 @@
 
     python -m auface_jax.reproduce --tables 2,5,6 --preset quickstart --seeds 3 --figures
 
-trains everything that they take and is not there yet, evaluates it, and writes reproduction.md and
-its pictures. Stopped or killed, the same command goes on; `--dry-run` says what it would do.
+trains everything that they take and is not there yet, evaluates it, and writes reproduction.md, its
+pictures and reproduction.json. Stopped or killed, the same command goes on; started twice, two
+processes share the work; `--dry-run` says what it would do.
 """
 
 import argparse
+import dataclasses
+import functools
 import gc
 import os
 import shutil
@@ -21,8 +24,10 @@ from auface_jax.evaluation.population import load_population
 from auface_jax.generator import Generator
 from auface_jax.interrupts import Interrupted
 from auface_jax.log import say
-from auface_jax.reproduction import figures, tables, tuning
-from auface_jax.reproduction.plan import SCALES, TABLES, Model, Study, Training, listing
+from auface_jax.reproduction import figures, results, tables, tuning
+from auface_jax.reproduction.plan import SCALES, TABLES, Model, Study, Training, listing, stages1
+from auface_jax.reproduction.results import Results
+from auface_jax.reproduction.sharing import Job, claimed, share
 from auface_jax.run_config import build_data
 
 PAGE = "reproduction.md"
@@ -35,11 +40,16 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     study = _study(parser, options)
     try:
+        earlier = results.load(Path(options.earlier), study) if options.earlier else None
+        if earlier:
+            settled = frozenset(tuning.best(study, earlier.trials))
+            at_hand = frozenset(earlier.scores)
+            study = dataclasses.replace(study, at_hand=at_hand, settled=settled)
         if options.dry_run:
-            tuned = tuning.best(study, tuning.load_trials(study.runs))
+            tuned = tuning.best(study, results.of_runs(study, earlier).trials)
             print("\n".join(listing(study, {name: trial.rate for name, trial in tuned.items()})))
             return
-        reproduce(study, Path(options.out), with_figures=options.figures)
+        reproduce(study, Path(options.out), earlier=earlier, with_figures=options.figures)
     except Interrupted as stopped:
         say(str(stopped))
         sys.exit(os.EX_TEMPFAIL)
@@ -47,59 +57,96 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(str(error))
 
 
-def reproduce(study: Study, out: Path, *, with_figures: bool) -> None:
-    """Recognisers, Stage I, the sweep, Stage II in its variants; evaluations; the page.
+def reproduce(
+    study: Study, out: Path, *, earlier: Results | None = None, with_figures: bool = False
+) -> None:
+    """Recognisers, the sweep, and a seed after the other Stage I, Stage II in its variants and
+    their evaluations; the page.
 
     Raises:
       Interrupted: after a signal, once the training under way is saved.
     """
-    study.runs.mkdir(parents=True, exist_ok=True)
-    recognizers = study.recognizers()
-    build_data(recognizers[0].config.data)
-    for training in recognizers:
-        run(training)
-    for seed in range(study.seeds):
-        for anatomical in dict.fromkeys(model.anatomical for model in study.models()):
-            run(study.stage1(seed, anatomical))
-    tuned = tuning.tune(study, run)
-    for model in study.models():
-        for seed in range(study.seeds):
-            run(study.stage2(model, seed, tuned[model.input].rate))
-    for evaluation in study.evaluations():
-        score(study, *evaluation, tuned)
-    text = tables.markdown(tables.Results(study), tuned, tuning.load_trials(study.runs))
-    if with_figures:
-        text += draw_figures(study, tuned, out)
-    tables.write_page(out / PAGE, text)
+    write = functools.partial(_write_results, study, earlier, out)
+    unsettled = [name for name in study.inputs() if name not in study.settled]
+    seeds = [seed for seed in range(study.seeds) if study.models_to_train(seed)]
+    if unsettled or seeds or with_figures:
+        recognizers = study.recognizers()
+        with claimed(study.runs / "data", wait=True):
+            build_data(recognizers[0].config.data)
+        share([_job(training) for training in recognizers])
+    if unsettled:
+        run(study.stage1(0, True))
+        tuning.tune(study, run, study.settled)
+    tuned = tuning.best(study, write().trials)
+    for seed in seeds:
+        models = study.models_to_train(seed)
+        share([_job(study.stage1(seed, anatomical)) for anatomical in stages1(models)])
+        share([_model_job(study, model, seed, tuned[model.input], write) for model in models])
+    with claimed(out / PAGE, wait=True):
+        text = tables.markdown(study, write(), tuned)
+        if with_figures:
+            text += draw_figures(study, tuned, out)
+        tables.write_page(out / PAGE, text)
     say(f"{out / PAGE}")
 
 
 def run(training: Training) -> None:
-    """Trains, or goes on training, what is not finished."""
-    if training.state == "done":
-        return
+    """Trains, or goes on training, what is not finished; waits for whoever is at it."""
+    share([_job(training)])
+
+
+def _job(training: Training) -> Job:
+    return Job(training.folder, lambda: training.state == "done", lambda: _train(training))
+
+
+def _train(training: Training) -> None:
     began = time.monotonic()
     train.train(training.config, training.folder)
     _forget()
     say(f"{training.folder} took {(time.monotonic() - began) / 60:.1f} minutes")
 
 
-def score(
-    study: Study, model: Model, seed: int, split: str, tuned: dict[str, tuning.Trial]
+def _model_job(study: Study, model: Model, seed: int, trial: tuning.Trial, write) -> Job:
+    """Trains a model of Stage II and evaluates it on all its splits."""
+    folders = {
+        split: study.evaluation_folder(model, seed, split)
+        for one, _, split in study.evaluations(seed)
+        if one == model
+    }
+    training = study.stage2(model, seed, trial.rate)
+
+    def train_and_score():
+        run(training)
+        for split, folder in folders.items():
+            if not folder.exists():
+                _score(study, training, trial, split, folder, f"{tables.title(model)}, seed {seed}")
+                write()
+
+    name = study.runs / "evaluations" / f"{model.name}-seed{seed}"
+    return Job(name, lambda: all(folder.exists() for folder in folders.values()), train_and_score)
+
+
+def _score(
+    study: Study, training: Training, trial: tuning.Trial, split: str, folder: Path, name: str
 ) -> None:
-    """Evaluates what is not evaluated; a folder is there once its evaluation is whole."""
-    folder, trial = study.evaluation_folder(model, seed, split), tuned[model.input]
-    if folder.exists():
-        return
+    """Evaluates a run; its folder is there once the evaluation is whole."""
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    command = ["--run", str(study.stage2(model, seed, trial.rate).folder), "--split", split]
+    command = ["--run", str(training.folder), "--split", split, "--name", name]
     command += ["--guidance", str(trial.guidance), "--limit", str(study.samples)]
     command += ["--scorer", str(study.runs / "au_image"), "--metrics", METRICS]
     command += ["--text-reader", str(study.runs / "au_text"), "--out", str(partial)]
-    evaluate.main([*command, "--name", f"{tables.title(model)}, seed {seed}"])
+    evaluate.main(command)
     partial.rename(folder)
     _forget()
+
+
+def _write_results(study: Study, earlier: Results | None, out: Path) -> Results:
+    """All that is known so far, also as a file."""
+    with claimed(out / results.FILE, wait=True):
+        known = results.of_runs(study, earlier)
+        results.write(out / results.FILE, study, known)
+    return known
 
 
 def draw_figures(study: Study, tuned: dict[str, tuning.Trial], out: Path) -> str:
@@ -113,7 +160,10 @@ def draw_figures(study: Study, tuned: dict[str, tuning.Trial], out: Path) -> str
     generators, guidances = {}, {}
     for model in shown:
         name, trial = tables.title(model), tuned[model.input]
-        generators[name] = Generator.from_run(study.stage2(model, 0, trial.rate).folder)
+        run(study.stage1(0, model.anatomical))
+        training = study.stage2(model, 0, trial.rate)
+        run(training)
+        generators[name] = Generator.from_run(training.folder)
         guidances[name] = trial.guidance
     data = study.recognizers()[0].config.data.dir
     population = load_population(data, "test", limit=study.samples)
@@ -163,10 +213,16 @@ def _parser() -> argparse.ArgumentParser:
     add("--seeds", type=int, default=3, help="of both stages (default 3)")
     add("--samples", type=int, default=500, help="to score each model on, at most (default 500)")
     add("--figures", action="store_true", help="also the paper's Figures 4 to 7")
+    add(
+        "--earlier",
+        metavar="FILE",
+        help=f"{results.FILE} of this study, begun elsewhere: what it has figures of is not done "
+        "again",
+    )
     add("--dry-run", action="store_true", help="list what is trained, how far, and the time left")
     add("--runs", help="folder of runs and evaluations (default runs/reproduction-PRESET)")
     add("--configs", default="configs", help="folder of the config files (default configs)")
-    add("--out", default="docs", help=f"folder of {PAGE} and its pictures (default docs)")
+    add("--out", default="docs", help=f"folder of {PAGE} and what belongs to it (default docs)")
     return parser
 
 

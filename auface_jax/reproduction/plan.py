@@ -131,6 +131,8 @@ class Study:
       samples: records that each model is scored on, at most.
       runs: the folder of all runs and evaluations.
       configs: the folder of the config files.
+      at_hand: evaluations, by name, whose figures are known from elsewhere; settled: inputs whose
+        sweep is. Nothing is trained for either.
     """
 
     preset: str
@@ -140,6 +142,8 @@ class Study:
     samples: int
     runs: Path
     configs: Path
+    at_hand: frozenset[str] = frozenset()
+    settled: frozenset[str] = frozenset()
 
     def models(self) -> list[Model]:
         """The models of the tables that are asked for, the full one first."""
@@ -188,36 +192,54 @@ class Study:
         return list(dict.fromkeys(model.input for model in self.models()))
 
     def trainings(self, chosen: dict[str, float]) -> list[Training]:
-        """Every run, in order, each once.
+        """Every run that is to be trained, in order, each once.
 
         Args:
           chosen: the learning rate of each input; the first of the sweep stands for one that is
             not settled yet.
         """
-        plain = (True, False) if any(not model.anatomical for model in self.models()) else (True,)
-        found = self.recognizers()
-        found += [self.stage1(seed, with_) for seed in range(self.seeds) for with_ in plain]
-        found += [training for name in self.inputs() for training in self.sweep(name)]
+        to_tune = [name for name in self.inputs() if name not in self.settled]
+        found = [training for name in to_tune for training in self.sweep(name)]
+        stage1 = [self.stage1(0, True)] if to_tune else []
         for seed in range(self.seeds):
-            for model in self.models():
+            models = self.models_to_train(seed)
+            stage1 += [self.stage1(seed, with_) for with_ in stages1(models)]
+            for model in models:
                 rate = chosen.get(model.input, self.scale.rates[0])
                 found.append(self.stage2(model, seed, rate))
+        found = [*stage1, *found]
+        if found:
+            found = [*self.recognizers(), *found]
         return list({training.folder: training for training in found}.values())
 
-    def evaluations(self) -> list[tuple[Model, int, str]]:
-        """(model, seed, split) of everything that is scored."""
-        found = [(model, seed, "test") for model in self.models() for seed in range(self.seeds)]
+    def models_to_train(self, seed: int) -> list[Model]:
+        """Those with an evaluation of that seed that is not at hand."""
+        found = [model for model, *_ in self.evaluations(seed)]
+        return list(dict.fromkeys(found))
+
+    def evaluations(self, seed: int | None = None) -> list[tuple[Model, int, str]]:
+        """(model, seed, split) of everything that is scored, or of what is to be for one seed."""
+        splits = {model: ["test"] for model in self.models()}
         if 5 in self.tables:
-            found += [
-                (Model(ablation), seed, split)
-                for ablation in INPUTS.values()
-                for split in ("unseen-held-out", "unseen-novel")
-                for seed in range(self.seeds)
-            ]
-        return found
+            for ablation in INPUTS.values():
+                splits[Model(ablation)] += ["unseen-held-out", "unseen-novel"]
+        found = [
+            (model, number, split)
+            for number in range(self.seeds)
+            for model, of_model in splits.items()
+            for split in of_model
+        ]
+        if seed is None:
+            return found
+        return [one for one in found if one[1] == seed and self.name(*one) not in self.at_hand]
 
     def evaluation_folder(self, model: Model, seed: int, split: str) -> Path:
-        return self.runs / "evaluations" / f"{model.name}-seed{seed}-{split}"
+        return self.runs / "evaluations" / self.name(model, seed, split)
+
+    @staticmethod
+    def name(model: Model, seed: int, split: str) -> str:
+        """An evaluation's."""
+        return f"{model.name}-seed{seed}-{split}"
 
     def _config(self, name: str, variant: str = "", *, seed: int | None = None) -> ConfigDict:
         """A config of the preset on the study's data."""
@@ -231,6 +253,11 @@ class Study:
         return config
 
 
+def stages1(models: Sequence[Model]) -> list[bool]:
+    """Whether the anatomical loss is in each Stage I that these models are built on."""
+    return list(dict.fromkeys(model.anatomical for model in models))
+
+
 def listing(study: Study, chosen: dict[str, float]) -> Sequence[str]:
     """Every training and evaluation with its state and, where that is known, the minutes left."""
     minutes, total, lines = study.scale.minutes, 0.0, []
@@ -242,10 +269,12 @@ def listing(study: Study, chosen: dict[str, float]) -> Sequence[str]:
         lines.append(f"{about}{training.state:<20} {training.folder}")
     for evaluation in study.evaluations():
         folder = study.evaluation_folder(*evaluation)
-        left = 0.0 if folder.exists() else minutes.get("evaluation", 0.0)
+        at_hand = study.name(*evaluation) in study.at_hand
+        state = "at hand" if at_hand else "done" if folder.exists() else "to do"
+        left = minutes.get("evaluation", 0.0) if state == "to do" else 0.0
         total += left
         about = f"{left:5.1f} min  " if minutes else ""
-        lines.append(f"{about}{'done' if folder.exists() else 'to do':<20} {folder}")
+        lines.append(f"{about}{state:<20} {folder}")
     unsettled = [name for name in study.inputs() if name not in chosen]
     if unsettled:
         lines.append(

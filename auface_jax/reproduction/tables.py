@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from auface_jax.evaluation import report
-from auface_jax.json_files import read_object
 from auface_jax.reproduction import paper
 from auface_jax.reproduction.plan import COMPONENTS, INPUTS, TABLES, Model, Study
-from auface_jax.reproduction.scores import OPPOSED, read_scores
+from auface_jax.reproduction.results import Results
+from auface_jax.reproduction.scores import OPPOSED
 from auface_jax.reproduction.tuning import Trial
 
 COLUMNS = ("AAAD", "AAAD-chance", "AAAD, text reader", "AU-F1")
@@ -61,19 +60,16 @@ def mean_of(values: Sequence[float]) -> Mean:
     return Mean(float(values.mean()), half, len(values))
 
 
-class Results:
-    """The figures of every evaluation of a study."""
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """Figures of a study over its seeds."""
 
-    def __init__(self, study: Study):
-        self.study = study
-        self._scores = {
-            evaluation: read_scores(study.evaluation_folder(*evaluation))
-            for evaluation in study.evaluations()
-        }
+    study: Study
+    results: Results
 
     def seeds(self, model: Model, name: str, split: str = "test") -> list[float] | None:
         """A figure of each seed; None unless all have it."""
-        found = [self._scores[model, seed, split].get(name) for seed in range(self.study.seeds)]
+        found = [self._scores(model, seed, split).get(name) for seed in range(self.study.seeds)]
         return None if None in found else found
 
     def mean(self, model: Model, name: str, split: str = "test") -> Mean | None:
@@ -89,9 +85,12 @@ class Results:
 
     def columns(self, split: str = "test") -> list[str]:
         """Those of `COLUMNS`, and the distances, that the full model has."""
-        found = self._scores[Model(), 0, split]
+        found = self._scores(Model(), 0, split)
         distances = [name for name in found if name.startswith(("FID", "KID", "IS", "LPIPS"))]
         return [name for name in COLUMNS if name in found] + distances
+
+    def _scores(self, *evaluation) -> dict[str, float]:
+        return self.results.scores[self.study.name(*evaluation)]
 
 
 def title(model: Model) -> str:
@@ -100,24 +99,22 @@ def title(model: Model) -> str:
     return name if model.anatomical else f"{name}, no anatomical loss"
 
 
-def markdown(results: Results, tuned: dict[str, Trial], trials: dict[str, list[Trial]]) -> str:
+def markdown(study: Study, results: Results, tuned: dict[str, Trial]) -> str:
     """The whole page but for the figures."""
-    study = results.study
-    parts = ["# The paper's tables on open faces", _preamble(study)]
+    summary = Summary(study, results)
+    parts = ["# The paper's tables on open faces", _preamble(study, results.about)]
     if 2 in study.tables:
-        parts += _text_or_labels(results, tuned, trials)
+        parts += _text_or_labels(summary, tuned)
     if 5 in study.tables:
-        parts += _unseen(results)
+        parts += _unseen(summary)
     if 6 in study.tables:
-        parts += _components(results)
-    parts += ["## Floors", _floors(study)]
+        parts += _components(summary)
+    parts += ["## Floors", _floors(results.about["floors"])]
     return "\n\n".join(parts) + "\n"
 
 
-def _preamble(study: Study) -> str:
-    first = study.evaluation_folder(Model(), 0, "test") / report.JSON
-    found = read_object(first, ValueError)
-    p, scorer = found["population"], found["scorer"]
+def _preamble(study: Study, about: dict) -> str:
+    p = about["population"]
     stage2 = study.stage2(Model(), 0, study.scale.rates[0]).config
     seeds = "1 seed" if study.seeds == 1 else f"{study.seeds} seeds"
     tables = ",".join(map(str, study.tables))
@@ -127,23 +124,23 @@ def _preamble(study: Study) -> str:
         f"Drawn faces, {p['size']} px: {p['records']} records of {p['people']} people whom no "
         f"training saw. Every model was trained for {stage2.num_steps:,} steps of "
         f"{stage2.batch_size}, with {seeds} of Stage I and Stage II; all were judged by the "
-        f"recogniser `{scorer['name']}`, which no training read. AAAD is that against the "
+        f"recogniser `{about['scorer']}`, which no training read. AAAD is that against the "
         "labels. ± is half of a 95 % interval over seeds (Student's t, so that three seeds give "
         "wide ones); differences are taken seed by seed. Columns headed *paper* are of BP4D, "
         "another population: compare directions, not figures."
     )
 
 
-def _text_or_labels(results, tuned, trials) -> list[str]:
+def _text_or_labels(summary: Summary, tuned: dict[str, Trial]) -> list[str]:
     models = [Model(), Model("labels")]
-    study = results.study
-    columns, of_paper = results.columns(), [f"*paper* {name}" for name in paper.COLUMNS]
+    study, trials = summary.study, summary.results.trials
+    columns, of_paper = summary.columns(), [f"*paper* {name}" for name in paper.COLUMNS]
     rows = [
-        [title(model), *_figures(results, model, columns), *_of_paper(model.name)]
+        [title(model), *_figures(summary, model, columns), *_of_paper(model.name)]
         for model in models
     ]
     rows += [[name, *["–"] * len(columns), *_of_paper(name)] for name in paper.OTHER_SYSTEMS]
-    opposed = [[title(model), *_figures(results, model, OF_OPPOSED)] for model in models]
+    opposed = [[title(model), *_figures(summary, model, OF_OPPOSED)] for model in models]
     sweep = [
         [
             title(Model(INPUTS[name])),
@@ -164,7 +161,7 @@ def _text_or_labels(results, tuned, trials) -> list[str]:
         "same scale; *both shown* is the share of the records asked for one of the paper's six "
         "conflicting sets in which every opposed unit is read:",
         _table(["", *OF_OPPOSED], opposed),
-        _verdict(results, Model(), Model("labels"), "Texts", "labels"),
+        _verdict(summary, Model(), Model("labels"), "Texts", "labels"),
         f"In the paper texts are {gap:.3f} of AAAD ahead of labels.",
         "Both inputs were tuned alike: these learning rates and scales of guidance, one run a rate "
         "with seed 0, macro F1 of the probe on pictures of validation people:",
@@ -172,15 +169,15 @@ def _text_or_labels(results, tuned, trials) -> list[str]:
     ]
 
 
-def _unseen(results) -> list[str]:
-    columns, rows = results.columns("unseen-novel"), []
+def _unseen(summary: Summary) -> list[str]:
+    columns, rows = summary.columns("unseen-novel"), []
     for model in (Model(), Model("labels")):
         for split, words in SPLITS.items():
             published = {"test": model.name, "unseen-novel": "unseen"}.get(split)
             if model.ablation and split != "test":
                 published = None  # the paper has its unseen rows for texts alone
             aaad = "–" if published is None else f"{paper.aaad(published):.3f}"
-            row = [title(model), words, *_figures(results, model, columns, split), aaad]
+            row = [title(model), words, *_figures(summary, model, columns, split), aaad]
             rows.append(row)
     ahead = paper.aaad("unseen") - paper.aaad("text")
     return [
@@ -192,28 +189,28 @@ def _unseen(results) -> list[str]:
     ]
 
 
-def _components(results) -> list[str]:
-    columns = results.columns()
+def _components(summary: Summary) -> list[str]:
+    columns = summary.columns()
     rows, verdicts = [], []
     for anatomical in (True, False):
         full = Model(anatomical=anatomical)
         for model in (full, *(Model(name, anatomical) for name in COMPONENTS)):
-            difference = "" if model == full else _shown(results.difference(model, full, "AAAD"))
+            difference = "" if model == full else _shown(summary.difference(model, full, "AAAD"))
             published = f"{paper.aaad(model.name):.3f}"
             change = paper.aaad(model.name) - paper.aaad(full.name)
             rows.append(
                 [
                     title(model),
-                    *_figures(results, model, columns),
+                    *_figures(summary, model, columns),
                     difference,
                     published,
                     "" if model == full else f"{change:+.3f}",
                 ]
             )
             if model != full:
-                verdicts.append(_verdict(results, full, model, title(full), title(model)))
+                verdicts.append(_verdict(summary, full, model, title(full), title(model)))
     with_loss, without = Model(), Model(anatomical=False)
-    verdicts.append(_verdict(results, with_loss, without, "The anatomical loss in Stage I", "none"))
+    verdicts.append(_verdict(summary, with_loss, without, "The anatomical loss in Stage I", "none"))
     header = ["", *columns, "AAAD to the full one", "*paper* AAAD", "*paper*, to the full one"]
     return [
         f"## Table 6: {TABLES[6]}",
@@ -222,23 +219,22 @@ def _components(results) -> list[str]:
     ]
 
 
-def _floors(study: Study) -> str:
-    found = read_object(study.evaluation_folder(Model(), 0, "test") / report.JSON, ValueError)
+def _floors(floors: Sequence[dict]) -> str:
     names = [("AAAD", "AAAD (labels)"), ("AAAD-chance", "AAAD-chance (labels)"), ("AU-F1",) * 2]
     rows = [
         [row["answer"], *(f"{row[key]:.3f}" if key in row else "–" for _, key in names)]
-        for row in found["table"][1:]
+        for row in floors
     ]
     return "What answers get that owe nothing to a model:\n\n" + _table(
         ["", *(name for name, _ in names)], rows
     )
 
 
-def _verdict(results: Results, first: Model, second: Model, ours: str, theirs: str) -> str:
+def _verdict(summary: Summary, first: Model, second: Model, ours: str, theirs: str) -> str:
     """Who is ahead in what, as far as the seeds tell."""
     told = []
     for name in DECIDING:
-        found = results.difference(first, second, name)
+        found = summary.difference(first, second, name)
         if found is None:
             continue
         if found.half is None:
@@ -257,8 +253,8 @@ def _pairs(study: Study) -> list[tuple[float, float]]:
     return [(rate, scale) for rate in study.scale.rates for scale in study.scale.guidances]
 
 
-def _figures(results, model, columns, split="test") -> list[str]:
-    return [_shown(results.mean(model, name, split)) for name in columns]
+def _figures(summary, model, columns, split="test") -> list[str]:
+    return [_shown(summary.mean(model, name, split)) for name in columns]
 
 
 def _of_paper(name: str) -> list[str]:

@@ -6,6 +6,7 @@ recogniser of the tables.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,9 +17,10 @@ from auface_jax.held_out import spread_rows
 from auface_jax.json_files import read_object, write_object
 from auface_jax.log import say
 from auface_jax.reproduction.plan import Study, Training
+from auface_jax.reproduction.sharing import Job, share
 from auface_jax.tasks.maskgit_evaluation import unit_scores
 
-FILE = "tuning.json"
+FOLDER = "tuning"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,40 +32,56 @@ class Trial:
     au_f1: float
 
 
-def load_trials(runs: Path) -> dict[str, list[Trial]]:
-    """The trials of each input that are done."""
-    path = runs / FILE
-    found = read_object(path, ValueError) if path.exists() else {}
-    return {name: [Trial(**trial) for trial in trials] for name, trials in found.items()}
+Trials = dict[str, list[Trial]]  # of each input
 
 
-def best(study: Study, trials: dict[str, list[Trial]]) -> dict[str, Trial]:
+def load_trials(study: Study) -> Trials:
+    """The trials in the study's folder of runs, those of a rate in the order of its guidances."""
+    found = {}
+    for name in study.inputs():
+        for rate in study.scale.rates:
+            found.setdefault(name, []).extend(_load(_path(study, name, rate)))
+    return found
+
+
+def best(study: Study, trials: Trials) -> dict[str, Trial]:
     """The best trial of every input whose sweep is complete; the first of equally good ones."""
     count = len(study.scale.rates) * len(study.scale.guidances)
     return {
         name: max(of_input, key=lambda trial: trial.au_f1)
         for name, of_input in trials.items()
-        if len(of_input) == count
+        if name in study.inputs() and len(of_input) == count
     }
 
 
-def tune(study: Study, train: Callable[[Training], None]) -> dict[str, Trial]:
-    """The best trial of every input; trains and draws what is missing."""
-    trials = load_trials(study.runs)
+def tune(study: Study, train: Callable[[Training], None], settled: set[str]) -> None:
+    """Trains and draws what is missing of the sweep of each input that is not `settled`."""
+    jobs = []
     for name in study.inputs():
-        done = trials.setdefault(name, [])
+        if name in settled:
+            continue
         for rate, training in zip(study.scale.rates, study.sweep(name), strict=True):
-            known = {(trial.rate, trial.guidance) for trial in done}
-            missing = [scale for scale in study.scale.guidances if (rate, scale) not in known]
-            if not missing:
-                continue
-            train(training)
-            for guidance in missing:
-                score = validation_score(training, guidance, study.scale.tuning_pictures)
-                say(f"{training.folder.name} at guidance {guidance:g}: AU-F1 {score:.3f}")
-                done.append(Trial(rate, guidance, score))
-                _write(study.runs, trials)
-    return best(study, trials)
+            path = _path(study, name, rate)
+            missing = functools.partial(_missing, study, path)
+            run = functools.partial(_try_guidances, study, rate, training, train, path)
+            jobs.append(Job(path, lambda missing=missing: not missing(), run))
+    share(jobs)
+
+
+def _missing(study: Study, path: Path) -> list[float]:
+    """Scales of guidance that a file of trials lacks."""
+    known = {trial.guidance for trial in _load(path)}
+    return [scale for scale in study.scale.guidances if scale not in known]
+
+
+def _try_guidances(study, rate, training, train, path: Path) -> None:
+    """The trials of a learning rate, each on disk once it is done."""
+    train(training)
+    for guidance in _missing(study, path):
+        score = validation_score(training, guidance, study.scale.tuning_pictures)
+        say(f"{training.folder.name} at guidance {guidance:g}: AU-F1 {score:.3f}")
+        trials = [*_load(path), Trial(rate, guidance, score)]
+        write_object(path, {"trials": [dataclasses.asdict(trial) for trial in trials]})
 
 
 def validation_score(training: Training, guidance: float, count: int) -> float:
@@ -89,6 +107,11 @@ def validation_score(training: Training, guidance: float, count: int) -> float:
     return unit_scores(probe, records, made)["au_f1_generated"]
 
 
-def _write(runs: Path, trials: dict[str, list[Trial]]) -> None:
-    plain = {name: [dataclasses.asdict(trial) for trial in made] for name, made in trials.items()}
-    write_object(runs / FILE, plain)
+def _path(study: Study, name: str, rate: float) -> Path:
+    return study.runs / FOLDER / f"{name}-rate{rate:g}.json"
+
+
+def _load(path: Path) -> list[Trial]:
+    if not path.exists():
+        return []
+    return [Trial(**trial) for trial in read_object(path, ValueError)["trials"]]
