@@ -1,6 +1,8 @@
 """Which image tokens are hidden: the cosine schedule of MaskGIT (Chang et al. 2022, section
 3.3)."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -106,18 +108,55 @@ def most_masked(group: int, *, positions: int, levels: int, layout: str, full: f
 
 
 def masked_places(
-    masked: Bool[Array, "B N Q"], *, group: int, most: int, layout: str
+    masked: Bool[Array, "B N Q"],
+    *,
+    group: int,
+    most: int,
+    layout: str,
+    at_once: int = 0,
+    rng: jax.Array | None = None,
 ) -> tuple[Int[Array, "G M q"], Bool[Array, "G M q"]]:
     """Where the masked tokens of each level are, as `MaskGIT.logits_at` takes it.
 
     Args:
-      most: M, from `most_masked`; places beyond the masked tokens are filled with others.
+      most: from `most_masked`; places beyond the masked tokens are filled with others.
+      at_once: `depth` layout alone: at each masked position so many of the Q levels, by turns, the
+        positions being dealt to the levels at random; 0 is all of them.
+      rng: for `at_once`.
 
     Returns:
       the places, row * N + position within a group of `group` rows, and which of them are masked;
-      q is Q, or 1 in the `depth` layout, where a position's levels are masked together.
+      q is Q, or 1 where the levels of a position are masked together and are all wanted. M is
+      `most`, or with `at_once` its part that falls to a level.
+
+    Raises:
+      ValueError: `at_once` in the flat layout, or above the number of levels.
     """
+    levels = masked.shape[-1]
+    check_levels_at_once(at_once, levels, layout)
     masked = masked[..., :1] if layout == "depth" else masked
     masked = masked.reshape(masked.shape[0] // group, -1, masked.shape[-1])
-    places = jnp.argsort(~masked, axis=1, stable=True)[:, :most]
-    return places, jnp.take_along_axis(masked, places, axis=1)
+    if not 0 < at_once < levels:
+        places = jnp.argsort(~masked, axis=1, stable=True)[:, :most]
+        return places, jnp.take_along_axis(masked, places, axis=1)
+    order = jax.random.uniform(rng, masked.shape) + ~masked  # the masked ones first, shuffled
+    places = jnp.argsort(order, axis=1)[:, :most, 0]
+    # Level q has the turns q, q + Q, …, and with more at once those of the levels after it, too.
+    count = math.ceil(most / levels)
+    turn = np.arange(levels) + np.arange(at_once)[:, None]  # [at_once, Q]
+    turns = np.arange(count)[:, None, None] * levels + turn % levels
+    turns = turns.reshape(-1, levels)  # [M, Q]
+    chosen = places[:, turns % most]
+    hidden = jnp.take_along_axis(masked, chosen.reshape(len(chosen), -1, 1), axis=1)
+    return chosen, hidden.reshape(chosen.shape) & (turns < most)
+
+
+def check_levels_at_once(at_once: int, levels: int, layout: str) -> None:
+    """Raises a ValueError where `masked_places` cannot have `at_once`."""
+    if at_once and layout != "depth":
+        raise ValueError(
+            f"levels_at_once={at_once} is for the depth layout: in the flat one each level's tokens"
+            " are masked for themselves; set it to 0"
+        )
+    if not 0 <= at_once <= levels:
+        raise ValueError(f"levels_at_once={at_once}: there are {levels} levels, and 0 takes all")

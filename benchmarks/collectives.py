@@ -68,7 +68,7 @@ def main() -> None:
     if "accumulate" in config:
         config.accumulate = 1
     if arguments.unroll:
-        config.model.transformer.update({"scan": False, "chunk": 0})
+        config.model.transformer.update({"scan": False, "heads_at_once": 0})
     sharding.check_batch_size(config.batch_size, mesh, rules)
     if config.task == "vqgan":
         task = abstract_tasks.Stage1(config, config.num_steps)

@@ -43,6 +43,7 @@ PEERS = {
     ],
     "draw_flat_256": ["d/generate 18 steps CFG seq256 b4 default (with VAE decode)"],
 }
+PEERS["train_depth_2048_by_turns"] = PEERS["train_depth_2048"]
 PEERS |= {f"{name}_halton": PEERS[name] for name in ("draw_flat_64", "draw_flat_256")}
 
 
@@ -114,8 +115,8 @@ def forward_gflop(model: VQAUFace, rows: int, *, shown: float = 1.0) -> float:
     return rows * (DEPTH * (blocks * places + of_text) + shown * heads) / 1e9
 
 
-def training(name, layout, grid, levels, rows, dtype, **transformer) -> Entry:
-    """A step: masks, loss, gradient, Adam."""
+def training(name, layout, grid, levels, rows, dtype, *, at_once=0, **transformer) -> Entry:
+    """A step: masks, loss, gradient, Adam; `at_once` of a position's levels, or all."""
     model = model_of(layout, grid, levels, dtype, **transformer)
     inputs, positions = inputs_of(rows), grid**2
     drops = {"drop_text": np.zeros(rows, bool), "drop_reference": np.zeros(rows, bool)}
@@ -129,17 +130,21 @@ def training(name, layout, grid, levels, rows, dtype, **transformer) -> Entry:
 
     def step(carried):
         params, state, key = carried
-        key, mask_key = jax.random.split(key)
+        key, mask_key, deal_key = jax.random.split(key, 3)
         masked = masking.training_mask(mask_key, rows, **shape, group=rows)
-        places, hidden = masking.masked_places(masked, group=rows, most=most, layout=layout)
+        places, hidden = masking.masked_places(
+            masked, group=rows, most=most, layout=layout, at_once=at_once, rng=deal_key
+        )
 
         def loss(params):
             apply = functools.partial(model.apply, {"params": params})
             context, _ = apply(**inputs, **drops, method="context")
-            if most == rows * positions:
-                logits = apply(codes, masked, context, method="logits")
-                return losses.masked_cross_entropy(logits, codes, masked)[0]
-            logits, targets = apply(codes, masked, context, places, method="logits_at")
+            everywhere = most == rows * positions
+            logits, targets = apply(
+                codes, masked, context, None if everywhere else places, method="logits_at"
+            )
+            if everywhere:
+                return losses.masked_cross_entropy(logits, targets, masked)[0]
             used = jnp.broadcast_to(hidden, targets.shape)
             return losses.masked_cross_entropy(logits, targets, used)[0]
 
@@ -148,7 +153,7 @@ def training(name, layout, grid, levels, rows, dtype, **transformer) -> Entry:
         return optax.apply_updates(params, updates), state, key
 
     carried = (params, adam.init(params), jax.random.key(1))
-    shown = most / (rows * positions)
+    shown = most / (rows * positions) * (at_once / levels if at_once else 1)
     return Entry(
         name,
         jax.jit(step, donate_argnums=0),
@@ -210,23 +215,25 @@ def drawing(name, layout, grid, levels, rows, dtype, **options) -> Entry:
 # Name -> the entry. 2,048 tokens are 32 x 32 positions of two levels where they are compared with
 # the peers' (all places have 8,192 logits, and tables are the smallest), 16 x 16 of eight in depth.
 ENTRIES = {
-    "train_flat_256": lambda d, c: training("train_flat_256", "flat", 16, 1, 8, d, scan=True),
-    "train_flat_2048": lambda d, c: training(
-        "train_flat_2048", "flat", 32, 2, 1, d, scan=True, chunk=c
+    "train_flat_256": lambda d: training("train_flat_256", "flat", 16, 1, 8, d, heads_at_once=2),
+    "train_flat_2048": lambda d: training("train_flat_2048", "flat", 32, 2, 1, d, heads_at_once=1),
+    "train_depth_2048": lambda d: training("train_depth_2048", "depth", 16, 8, 8, d),
+    # A position's levels by turns: an eighth of the heads' work a step.
+    "train_depth_2048_by_turns": lambda d: training(
+        "train_depth_2048_by_turns", "depth", 16, 8, 8, d, at_once=1
     ),
-    "train_depth_2048": lambda d, c: training("train_depth_2048", "depth", 16, 8, 8, d, scan=True),
-    "draw_flat_64": lambda d, c: drawing("draw_flat_64", "flat", 8, 1, 4, d),
-    "draw_flat_256": lambda d, c: drawing("draw_flat_256", "flat", 16, 1, 4, d),
-    "draw_flat_2048": lambda d, c: drawing("draw_flat_2048", "flat", 16, 8, 1, d),
-    "draw_depth_2048": lambda d, c: drawing("draw_depth_2048", "depth", 16, 8, 1, d),
+    "draw_flat_64": lambda d: drawing("draw_flat_64", "flat", 8, 1, 4, d),
+    "draw_flat_256": lambda d: drawing("draw_flat_256", "flat", 16, 1, 4, d),
+    "draw_flat_2048": lambda d: drawing("draw_flat_2048", "flat", 16, 8, 1, d),
+    "draw_depth_2048": lambda d: drawing("draw_depth_2048", "depth", 16, 8, 1, d),
     # Logits only where a token is decided: less work for the same tokens.
-    "draw_flat_64_halton": lambda d, c: drawing(
+    "draw_flat_64_halton": lambda d: drawing(
         "draw_flat_64_halton", "flat", 8, 1, 4, d, order="halton"
     ),
-    "draw_flat_256_halton": lambda d, c: drawing(
+    "draw_flat_256_halton": lambda d: drawing(
         "draw_flat_256_halton", "flat", 16, 1, 4, d, order="halton"
     ),
-    "draw_depth_2048_halton": lambda d, c: drawing(
+    "draw_depth_2048_halton": lambda d: drawing(
         "draw_depth_2048_halton", "depth", 16, 8, 1, d, order="halton"
     ),
 }
@@ -256,6 +263,7 @@ def compare(results: dict[str, dict], runs: list[dict[str, dict]]) -> list[dict]
             )
     for depth, flat in (
         ("train_depth_2048", "train_flat_2048"),
+        ("train_depth_2048_by_turns", "train_flat_2048"),
         ("draw_depth_2048", "draw_flat_2048"),
         ("draw_depth_2048_halton", "draw_flat_2048"),
     ):
@@ -273,13 +281,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--only", nargs="+", choices=ENTRIES, default=list(ENTRIES))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    parser.add_argument("--chunk", type=int, default=256, help="of train_flat_2048; 0 is none")
     parser.add_argument("--peers", metavar="FILE", help="a program to measure other packages")
     parser.add_argument("--peers-grep", default="", help="only entries of it that have this")
     options = parser.parse_args(arguments)
 
     def entries() -> list[Entry]:
-        return [ENTRIES[name](options.dtype, options.chunk) for name in options.only]
+        return [ENTRIES[name](options.dtype) for name in options.only]
 
     peers = [options.peers, "--only", "c,d", "--grep", options.peers_grep]
     side_by_side.measure(

@@ -81,7 +81,8 @@ def get_config(preset: str = "") -> ConfigDict:
                     # The same function in less memory, or in a shorter program (models/maskgit.py).
                     "scan": False,  # a loop over stacked layers
                     "remat": "",  # or "products" or "nothing": what is kept for the gradient
-                    "chunk": 0,  # queries of self-attention at a time, where cuDNN has no kernel
+                    # Heads of self-attention at a time, where cuDNN has no kernel; 0 is all.
+                    "heads_at_once": 0,
                 },
                 "dtype": "float32",
             },
@@ -99,6 +100,9 @@ def get_config(preset: str = "") -> ConfigDict:
             # So many neighbouring rows share out the mask's ratios evenly, and logits are computed
             # for masked tokens alone; 0 draws each row's ratio by itself and computes all.
             "mask_group": 0,
+            # Depth layout, with mask_group: a masked position is predicted at so many of its
+            # levels in a step, by turns; 0 is all of them.
+            "levels_at_once": 0,
             "fully_masked": 0.3,  # share of the rows where no token is given
             # Image and reference together: at most so many pixels, such a share a colour channel.
             "augment": {"shift": 3, "tint": 0.1},
@@ -160,7 +164,7 @@ def get_config(preset: str = "") -> ConfigDict:
         config.model.face_encoder.update({"patch": 8, "channels": 256})
         config.model.transformer.update({"layout": "flat", "width": 512, "depth": 12, "heads": 8})
         config.model.transformer.update({"fields": 0, "scan": True, "remat": "products"})
-        config.model.transformer.chunk = 256
+        config.model.transformer.heads_at_once = 1
         config.mask_group = 2  # the rows of one of eight devices
         config.loss.update({"levels": (1.0,), "units": 0.0})
         config.augment.update({"shift": 0, "tint": 0.0})

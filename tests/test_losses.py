@@ -60,23 +60,51 @@ def tokens(seed=0, shape=(3, 4, 2), codes=7):
     return logits, rng.integers(0, codes, shape), rng.random(shape) < 0.5
 
 
+def masked_cross_entropy(logits, *arguments):
+    """Of logits [B, N, Q, K]."""
+    return losses.masked_cross_entropy(jnp.unstack(jnp.asarray(logits), axis=2), *arguments)
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.7])
 def test_masked_cross_entropy_is_optax_over_the_masked(smoothing):
     logits, codes, masked = tokens()
     targets = optax.smooth_labels(jax.nn.one_hot(codes, 7), smoothing)
     by_token = np.asarray(optax.softmax_cross_entropy(logits, targets))
-    loss, per_level = losses.masked_cross_entropy(logits, codes, masked, smoothing)
+    loss, per_level = masked_cross_entropy(logits, codes, masked, smoothing)
     assert loss == pytest.approx(by_token[masked].mean(), rel=1e-5)
     for level in range(2):
         want = by_token[..., level][masked[..., level]].mean()
         assert per_level[level] == pytest.approx(want, rel=1e-5)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_the_gradient_of_cross_entropy_is_optaxs(smoothing, dtype):
+    logits, codes, _ = tokens()
+    logits, weights = jnp.asarray(20.0 * logits, dtype), np.random.default_rng(1).random((3, 4, 2))
+
+    def by_optax(logits):
+        targets = optax.smooth_labels(jax.nn.one_hot(codes, 7), smoothing)
+        return (optax.softmax_cross_entropy(logits.astype(jnp.float32), targets) * weights).sum()
+
+    def ours(logits):
+        return (losses.cross_entropy(logits, codes, smoothing) * weights).sum()
+
+    (value, found), (wanted_value, wanted) = (
+        jax.value_and_grad(function)(logits) for function in (ours, by_optax)
+    )
+    assert found.dtype == dtype
+    exact = dtype == jnp.float32  # else the gradient, and a mean of logits, are rounded
+    np.testing.assert_allclose(value, wanted_value, rtol=1e-5 if exact else 2e-3)
+    found, wanted = (x.astype(jnp.float32) for x in (found, wanted))
+    np.testing.assert_allclose(found, wanted, atol=1e-6 if exact else 4e-3)
+
+
 def test_masked_cross_entropy_does_not_see_the_unmasked():
     logits, codes, masked = tokens()
-    loss, per_level = losses.masked_cross_entropy(logits, codes, masked, 0.1)
+    loss, per_level = masked_cross_entropy(logits, codes, masked, 0.1)
     other, other_codes, _ = tokens(seed=5)
-    changed = losses.masked_cross_entropy(
+    changed = masked_cross_entropy(
         np.where(masked[..., None], logits, other),
         np.where(masked, codes, other_codes),
         masked,
@@ -84,38 +112,38 @@ def test_masked_cross_entropy_does_not_see_the_unmasked():
     )
     np.testing.assert_array_equal(changed[0], loss)
     np.testing.assert_array_equal(changed[1], per_level)
-    gradient = jax.grad(lambda x: losses.masked_cross_entropy(x, codes, masked)[0])(logits)
+    gradient = jax.grad(lambda x: masked_cross_entropy(x, codes, masked)[0])(logits)
     assert not np.asarray(gradient)[~masked].any() and np.asarray(gradient)[masked].any()
 
 
 def test_masked_cross_entropy_of_uniform_and_of_sure_logits():
     _, codes, masked = tokens()
-    uniform, _ = losses.masked_cross_entropy(np.zeros((*codes.shape, 7)), codes, masked)
+    uniform, _ = masked_cross_entropy(np.zeros((*codes.shape, 7)), codes, masked)
     assert uniform == pytest.approx(np.log(7), rel=1e-6)
-    sure, _ = losses.masked_cross_entropy(50.0 * jax.nn.one_hot(codes, 7), codes, masked)
+    sure, _ = masked_cross_entropy(50.0 * jax.nn.one_hot(codes, 7), codes, masked)
     assert sure == pytest.approx(0, abs=1e-6)
 
 
 def test_nothing_masked_costs_nothing():
     logits, codes, masked = tokens()
-    loss, per_level = losses.masked_cross_entropy(logits, codes, np.zeros_like(masked))
+    loss, per_level = masked_cross_entropy(logits, codes, np.zeros_like(masked))
     assert loss == 0 and not np.asarray(per_level).any()
 
 
 def test_bfloat16_logits_are_summed_in_float32():
     logits, codes, masked = tokens()
     low = jnp.asarray(logits, jnp.bfloat16)
-    loss, _ = losses.masked_cross_entropy(low, codes, masked)
-    same, _ = losses.masked_cross_entropy(low.astype(jnp.float32), codes, masked)
+    loss, _ = masked_cross_entropy(low, codes, masked)
+    same, _ = masked_cross_entropy(low.astype(jnp.float32), codes, masked)
     assert loss.dtype == jnp.float32 and loss == same
 
 
 def test_level_weights_weigh_the_levels():
     logits, codes, masked = tokens()
-    _, per_level = losses.masked_cross_entropy(logits, codes, masked, 0.1)
+    _, per_level = masked_cross_entropy(logits, codes, masked, 0.1)
     counts = masked.sum((0, 1))
     for weights in [(2.0, 0.5), (0.0, 1.0), (3.0, 3.0)]:
-        loss, same = losses.masked_cross_entropy(logits, codes, masked, 0.1, weights)
+        loss, same = masked_cross_entropy(logits, codes, masked, 0.1, weights)
         share = counts * np.array(weights)
         by_hand = (per_level * share).sum() / share.sum()
         np.testing.assert_allclose(loss, by_hand, rtol=1e-6)

@@ -128,11 +128,12 @@ def test_logits_of_masked_tokens_alone_give_the_same_loss_and_gradient(layout, f
         apply = functools.partial(model.apply, {"params": params})
         context, _ = apply(**example_inputs(), method="context")
         if not alone:
-            logits = apply(codes, masked, context, method="logits")
+            logits, targets = apply(codes, masked, context, method="logits_at")
+            assert targets.shape == codes.shape
             return losses.masked_cross_entropy(logits, codes, masked, smoothing, weights)
         places, hidden = masking.masked_places(masked, group=B, most=most, layout=layout)
         logits, targets = apply(codes, masked, context, places, method="logits_at")
-        assert logits.shape == (1, most, Q, K) and logits.dtype == jnp.float32
+        assert [x.shape for x in logits] == [(1, most, K)] * Q and logits[0].dtype == jnp.float32
         hidden = jnp.broadcast_to(hidden, targets.shape)
         return losses.masked_cross_entropy(logits, targets, hidden, smoothing, weights)
 
@@ -144,6 +145,47 @@ def test_logits_of_masked_tokens_alone_give_the_same_loss_and_gradient(layout, f
     assert float(alone) == pytest.approx(float(whole), rel=1e-6)
     np.testing.assert_allclose(levels_alone, levels, rtol=1e-6)
     assert_trees_close(gradient_alone, gradient, 1e-5)
+
+
+def test_levels_by_turns_have_the_whole_loss_and_gradient_in_the_mean():
+    """Over the turns: what each position shows of a level is the mean of what all would."""
+    model, params = model_of("depth"), params_of("depth")
+    tokens = {"positions": N, "levels": Q, "layout": "depth", "full": 0.3}
+    codes, _ = example_tokens("depth")
+    masked = masking.training_mask(jax.random.key(5), B, **tokens, group=B)
+    most = masking.most_masked(B, **tokens)
+
+    @functools.partial(jax.jit, static_argnames="at_once")
+    def result(params, key, at_once):
+        def loss(params):
+            apply = functools.partial(model.apply, {"params": params})
+            context, _ = apply(**example_inputs(), method="context")
+            places, hidden = masking.masked_places(
+                masked, group=B, most=most, layout="depth", at_once=at_once, rng=key
+            )
+            logits, targets = apply(codes, masked, context, places, method="logits_at")
+            if at_once:
+                assert logits[0].shape[1] == -(-most // Q)
+            found = [losses.cross_entropy(x, targets[..., q]) for q, x in enumerate(logits)]
+            return jnp.where(hidden, jnp.stack(found, axis=-1), 0.0).sum()
+
+        return jax.value_and_grad(loss)(params)
+
+    whole, gradient = result(params, jax.random.key(0), 0)
+    draws = [result(params, jax.random.key(seed), 1) for seed in range(40 * Q)]
+    value = np.mean([float(one) for one, _ in draws])
+    assert value == pytest.approx(float(whole) / Q, rel=0.02)
+    mean = np.mean([np.asarray(g["maskgit"]["head_bias"]) for _, g in draws], axis=0)
+    wanted = np.asarray(gradient["maskgit"]["head_bias"]) / Q
+    assert np.linalg.norm(mean - wanted) < 0.15 * np.linalg.norm(wanted)
+
+
+def test_levels_by_turns_need_groups(tmp_path):
+    config = tiny.stage2_config()
+    config.levels_at_once = 1
+    task = make_task(config, 10)
+    with pytest.raises(ValueError, match="levels_at_once=1 needs mask_group"):
+        task.step(None, None, {"image": np.zeros((2, 8, 8, 3))}, jax.random.key(0))
 
 
 def test_a_flat_model_of_2048_tokens_in_the_papers_form_takes_a_step(tmp_path):

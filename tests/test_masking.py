@@ -139,3 +139,39 @@ def test_every_token_of_a_group_is_hidden_equally_often():
 def test_a_group_that_does_not_divide_the_batch_is_refused():
     with pytest.raises(ValueError, match="mask_group=3 does not divide the batch of 8 rows"):
         masking.training_mask(jax.random.key(0), 8, **GROUP, layout="flat", group=3)
+
+
+@settings(max_examples=25)
+@given(st.sampled_from([1, 2, 3]), st.sampled_from([1, 2, 4]), st.integers(0, 2**31 - 1))
+def test_each_masked_position_is_seen_at_so_many_levels(at_once, group, seed):
+    mask_key, deal_key = jax.random.split(jax.random.key(seed))
+    options = GROUP | {"layout": "depth", "full": 0.3}
+    mask = masking.training_mask(mask_key, 8, **options, group=group)
+    most = masking.most_masked(group, **options)
+    places, hidden = (
+        np.asarray(x)
+        for x in masking.masked_places(
+            mask, group=group, most=most, layout="depth", at_once=at_once, rng=deal_key
+        )
+    )
+    assert places.shape[-1] == (3 if at_once < 3 else 1)
+    times = np.zeros((8 // group, group * 7), int)
+    for row, _, level in np.argwhere(hidden):
+        of_all_levels = 3 if places.shape[-1] == 1 else 1
+        times[row, places[row, _, level]] += of_all_levels
+    wanted = at_once * np.asarray(mask)[..., 0].reshape(times.shape)
+    np.testing.assert_array_equal(times, wanted)
+    if places.shape[-1] > 1:  # each level gets its share, and no place twice
+        counts = hidden.sum(1)
+        assert (counts.max(1) - counts.min(1) <= at_once).all()
+        for row, level in np.ndindex(counts.shape):
+            found = places[row, hidden[row, :, level], level]
+            assert len(np.unique(found)) == len(found)
+
+
+def test_levels_by_turns_are_of_the_depth_layout_and_no_more_than_there_are():
+    places = functools.partial(masking.masked_places, np.ones((2, 7, 3), bool), group=1, most=7)
+    with pytest.raises(ValueError, match="levels_at_once=1 is for the depth layout"):
+        places(layout="flat", at_once=1)
+    with pytest.raises(ValueError, match="levels_at_once=4: there are 3 levels, and 0 takes all"):
+        places(layout="depth", at_once=4)

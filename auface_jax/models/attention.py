@@ -2,12 +2,15 @@
 
 import contextlib
 import contextvars
+import functools
 
 import einops
 import jax
 import jax.extend.backend
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
+
+from auface_jax.models.axes import is_split
 
 _xla_alone = contextvars.ContextVar("xla_alone", default=False)
 
@@ -18,7 +21,7 @@ def attention(
     v: Float[Array, "B S heads C"],
     mask: Bool[Array, "B S"] | None = None,
     *,
-    chunk: int = 0,
+    heads_at_once: int = 0,
 ) -> Float[Array, "B T heads C"]:
     """softmax(q kᵀ / √C) v, over the keys where `mask` is True.
 
@@ -28,13 +31,15 @@ def attention(
 
     Args:
       mask: a row without any True would attend to everything alike; None is True everywhere.
-      chunk: without cuDNN, so many queries at a time, whose scores alone are in memory, and are
-        computed again for the gradient; 0, or one that does not divide T, takes all at once.
+      heads_at_once: without cuDNN, so many heads (of all rows) at a time, whose scores alone are
+        in memory, and are computed again for the gradient; 0, or one that does not divide the
+        number of heads, takes all at once, and so does a mesh that splits them.
     """
 
     def by_xla(q, k, v, mask):
-        if 0 < chunk < q.shape[1] and q.shape[1] % chunk == 0:
-            return _in_parts(q, k, v, mask, chunk)
+        heads = q.shape[2]
+        if 0 < heads_at_once < heads and heads % heads_at_once == 0 and not is_split("heads"):
+            return _in_parts(q, k, v, mask, heads_at_once)
         mask = None if mask is None else mask[:, None, None, :]
         return jax.nn.dot_product_attention(q, k, v, mask=mask)
 
@@ -72,17 +77,59 @@ def xla_alone():
         _xla_alone.reset(token)
 
 
-def _in_parts(q, k, v, mask, chunk: int):
-    """`chunk` queries after the other; heads before places, which is faster on a CPU."""
-    parts = einops.rearrange(q, "b (n t) h c -> n b h t c", t=chunk)
-    k, v = (einops.rearrange(x, "b s h c -> b h s c") for x in (k, v))
+def _in_parts(q, k, v, mask, count: int):
+    """`count` heads after the other; heads before places, which is faster on a CPU."""
+    parts = tuple(einops.rearrange(x, "b t (n h) c -> n b h t c", h=count) for x in (q, k, v))
+    y = jax.lax.map(lambda part: _of_heads(*part, mask), parts)
+    return einops.rearrange(y, "n b h t c -> b t (n h) c")
 
-    @jax.checkpoint
-    def of_part(q):
-        scores = jnp.einsum("bhtc,bhsc->bhts", q, k, preferred_element_type=jnp.float32)
-        scores = scores * q.shape[-1] ** -0.5
-        if mask is not None:
-            scores = jnp.where(mask[:, None, None, :], scores, jnp.finfo(jnp.float32).min)
-        return jnp.einsum("bhts,bhsc->bhtc", jax.nn.softmax(scores).astype(v.dtype), v)
 
-    return einops.rearrange(jax.lax.map(of_part, parts), "n b h t c -> b (n t) h c")
+@jax.custom_vjp
+def _of_heads(
+    q: Float[Array, "B h T C"],
+    k: Float[Array, "B h S C"],
+    v: Float[Array, "B h S C"],
+    mask: Bool[Array, "B S"] | None,
+) -> Float[Array, "B h T C"]:
+    """Attention whose gradient needs of the forward pass its result and each row's log-sum-exp.
+
+    Each pass over the scores is one to memory, and there are as few as can be (Dao et al. 2022):
+    rows are normalised after the product with v, and the gradient's correction comes of the result.
+    """
+    return _of_heads_forward(q, k, v, mask)[0]
+
+
+def _scores(q, k, mask):
+    scores = jnp.einsum("bhtc,bhsc->bhts", q, k, preferred_element_type=jnp.float32)
+    scores = scores * q.shape[-1] ** -0.5
+    if mask is None:
+        return scores
+    return jnp.where(mask[:, None, None, :], scores, jnp.finfo(jnp.float32).min)
+
+
+def _of_heads_forward(q, k, v, mask):
+    scores = _scores(q, k, mask)
+    highest = scores.max(-1, keepdims=True)
+    weights = jnp.exp(scores - highest)
+    total = weights.sum(-1, keepdims=True)
+    y = jnp.einsum(
+        "bhts,bhsc->bhtc", weights.astype(v.dtype), v, preferred_element_type=jnp.float32
+    )
+    y = (y / total).astype(v.dtype)
+    return y, (q, k, v, mask, y, highest + jnp.log(total))
+
+
+def _of_heads_backward(kept, at_y):
+    q, k, v, mask, y, log_sum = kept
+    product = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
+    weights = jnp.exp(_scores(q, k, mask) - log_sum)
+    correction = (at_y * y).astype(jnp.float32).sum(-1, keepdims=True)
+    at_scores = weights * (product("bhtc,bhsc->bhts", at_y, v) - correction)
+    at_scores = (at_scores * q.shape[-1] ** -0.5).astype(q.dtype)
+    at_v = product("bhts,bhtc->bhsc", weights.astype(v.dtype), at_y)
+    at_q = product("bhts,bhsc->bhtc", at_scores, k)
+    at_k = product("bhts,bhtc->bhsc", at_scores, q)
+    return at_q.astype(q.dtype), at_k.astype(k.dtype), at_v.astype(v.dtype), None
+
+
+_of_heads.defvjp(_of_heads_forward, _of_heads_backward)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float
 
-from auface_jax.models.layers import Dtype, FusedDense, RMSNorm
+from auface_jax.models.layers import Dense, Dtype, FusedDense, RMSNorm
 
 
 class AUCrossAttention(nn.Module):
@@ -29,7 +29,7 @@ class AUCrossAttention(nn.Module):
     ) -> tuple[Float[Array, "B L D"], Float[Array, "B heads L S"]]:
         """Returns T_AU and the attention maps, whose rows sum to 1 over S."""
         width = text.shape[-1]
-        query = nn.Dense(width, use_bias=False, dtype=self.dtype, name="query")(
+        query = Dense(width, use_bias=False, dtype=self.dtype, name="query")(
             RMSNorm(dtype=self.dtype, name="text_norm")(text)
         )
         structure = RMSNorm(dtype=self.dtype, name="structure_norm")(structure)
@@ -44,4 +44,4 @@ class AUCrossAttention(nn.Module):
         maps = jax.nn.softmax(scores)  # [B, heads, L, S]
         y = jnp.einsum("bhls,bshc->blhc", maps.astype(v.dtype), v)
         y = einops.rearrange(y, "b l h c -> b l (h c)")
-        return text + nn.Dense(width, use_bias=False, dtype=self.dtype, name="out")(y), maps
+        return text + Dense(width, use_bias=False, dtype=self.dtype, name="out")(y), maps

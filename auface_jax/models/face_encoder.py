@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from auface_jax.models.layers import Dtype, ResidualBlock, space_to_depth
+from auface_jax.models.layers import Dense, Dtype, ResidualBlock, space_to_depth
 
 
 class SmallFaceEncoder(nn.Module):
@@ -39,11 +39,11 @@ class SmallFaceEncoder(nn.Module):
         x = einops.rearrange(x, "b h w c -> b (h w) c")
         appearance = structure = None
         if "structure" in self.outputs:
-            structure = nn.Dense(self.width, dtype=self.dtype, name="structure")(x)
+            structure = Dense(self.width, dtype=self.dtype, name="structure")(x)
             position = self.param(
                 "position", nn.initializers.normal(0.02), (x.shape[1], self.width), jnp.float32
             )
             structure = structure + position.astype(self.dtype)
         if "appearance" in self.outputs:
-            appearance = nn.Dense(512, dtype=self.dtype, name="appearance")(x.mean(1))
+            appearance = Dense(512, dtype=self.dtype, name="appearance")(x.mean(1))
         return appearance, structure

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from auface_jax.models.layers import Dtype
+from auface_jax.models.layers import Dense, Dtype
 
 
 class LabelTokens(nn.Module):
@@ -28,8 +28,8 @@ class LabelTokens(nn.Module):
     def __call__(self, labels: Int[Array, "B A"]) -> Float[Array, "B L E"]:
         """Labels in {0, 1}; -1, not coded, counts as absent, which is what a text says of it."""
         present = (labels > 0).astype(self.dtype)
-        hidden = nn.Dense(2 * self.width, dtype=self.dtype, name="labels")(present)
-        hidden = nn.Dense(2 * self.width, dtype=self.dtype, name="hidden")(nn.gelu(hidden))
+        hidden = Dense(2 * self.width, dtype=self.dtype, name="labels")(present)
+        hidden = Dense(2 * self.width, dtype=self.dtype, name="hidden")(nn.gelu(hidden))
         place = self.param("place", nn.initializers.normal(1.0), (self.tokens, 2 * self.width))
         hidden = nn.gelu(hidden[:, None] + place.astype(self.dtype))
-        return nn.Dense(self.width, dtype=self.dtype, name="out")(hidden)
+        return Dense(self.width, dtype=self.dtype, name="out")(hidden)

@@ -20,7 +20,15 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from auface_jax.masking import check_layout
-from auface_jax.models.layers import CrossAttention, Dtype, GatedMLP, RMSNorm, SelfAttention
+from auface_jax.models.layers import (
+    CrossAttention,
+    Dense,
+    Dtype,
+    GatedMLP,
+    RMSNorm,
+    SelfAttention,
+    rows_product,
+)
 
 
 @struct.dataclass
@@ -52,18 +60,18 @@ class Block(nn.Module):
     heads: int
     hidden: int
     reference: bool = True
-    chunk: int = 0
+    heads_at_once: int = 0
     dtype: Dtype = jnp.float32
 
     def setup(self):
         self.self_norm = RMSNorm(dtype=self.dtype)
-        self.self_attention = SelfAttention(self.heads, self.chunk, dtype=self.dtype)
+        self.self_attention = SelfAttention(self.heads, self.heads_at_once, dtype=self.dtype)
         self.cross_norm = RMSNorm(dtype=self.dtype)
         self.text_attention = CrossAttention(self.width, self.heads, dtype=self.dtype)
         if self.reference:
             self.reference_attention = CrossAttention(self.width, self.heads, dtype=self.dtype)
         self.mlp_norm = RMSNorm(dtype=self.dtype)
-        self.pooled = nn.Dense(self.width, dtype=self.dtype)
+        self.pooled = Dense(self.width, dtype=self.dtype)
         self.mlp = GatedMLP(self.hidden, dtype=self.dtype)
 
     def keys_values(self, context: Context):
@@ -118,7 +126,7 @@ class MaskGIT(nn.Module):
       scan: one block in a loop over stacked parameters, `blocks`, and not `depth` blocks one after
         the other, `blocks_0` and so on: the same function, a program a `depth`th as long.
       remat: a key of `REMAT_POLICIES`.
-      chunk: of the self-attention, see `attention`.
+      heads_at_once: of the self-attention, see `attention`.
     """
 
     layout: str
@@ -133,7 +141,7 @@ class MaskGIT(nn.Module):
     reference: bool = True
     scan: bool = False
     remat: str = ""
-    chunk: int = 0
+    heads_at_once: int = 0
     dtype: Dtype = jnp.float32
 
     def setup(self):
@@ -149,9 +157,9 @@ class MaskGIT(nn.Module):
         self.mask_embedding = self.param("mask_embedding", normal, (self.levels, self.width))
         self.position = self.param("position", normal, (self.grid**2, self.width))
         if self.reference:
-            self.reference_in = nn.Dense(self.width, dtype=self.dtype)
+            self.reference_in = Dense(self.width, dtype=self.dtype)
         if self.fields:
-            self.field_weights = nn.Dense(self.fields, dtype=self.dtype)
+            self.field_weights = Dense(self.fields, dtype=self.dtype)
             shape_of_fields = (self.fields, self.grid**2, self.width)
             self.text_fields = self.param("text_fields", normal, shape_of_fields)
         hidden = int(self.mlp_ratio * self.width)
@@ -159,7 +167,11 @@ class MaskGIT(nn.Module):
         if self.remat:
             policy = REMAT_POLICIES[self.remat]
             block = nn.remat(block, policy=policy, prevent_cse=not self.scan, methods=[method])
-        fields = {"reference": self.reference, "chunk": self.chunk, "dtype": self.dtype}
+        fields = {
+            "reference": self.reference,
+            "heads_at_once": self.heads_at_once,
+            "dtype": self.dtype,
+        }
         if self.scan:
             block = nn.scan(
                 block,
@@ -225,50 +237,79 @@ class MaskGIT(nn.Module):
         self, hidden: Float[Array, "B T D"], codes: Int[Array, "B N Q"], level: int
     ) -> Float[Array, "B N K"]:
         """Logits of one level; in the `depth` layout they read `codes` of the levels above it."""
+        head = self.heads_out[level]
         if self.layout == "flat":
-            x = einops.rearrange(hidden, "b (n q) d -> b n q d", q=self.levels)[:, :, level]
-        else:
-            x = hidden
-            if level > 0:
-                above = self._embed(self.level_embedding[:level], codes[..., :level]).sum(2)
-                x = x + above.astype(self.dtype)
-            x = x + self.level_mlps[level](self.level_norms[level](x))
-        head = self.heads_out[level].astype(self.dtype)
-        head = nn.with_logical_constraint(head, ("vocab", None))
-        logits = jnp.einsum("bnd,kd->bnk", x, head, preferred_element_type=jnp.float32)
-        return logits + self.heads_bias[level]
+            return self._head(hidden[:, level :: self.levels], None, level, head)
+        above = self._embed(self.level_embedding, codes[..., :level]).sum(2) if level else None
+        return self._head(hidden, above, level, head)
 
     def __call__(
         self, codes: Int[Array, "B N Q"], masked: Bool[Array, "B N Q"], context: Context
     ) -> Float[Array, "B N Q K"]:
         """Logits of all levels, those above a level given by `codes` (teacher forcing, `depth`)."""
-        hidden = self.trunk(codes, masked, context, self.keys_values(context))
-        return jnp.stack(
-            [self.level_logits(hidden, codes, level) for level in range(self.levels)], axis=2
-        )
+        return jnp.stack(self.logits_at(codes, masked, context)[0], axis=2)
 
     def logits_at(
         self,
         codes: Int[Array, "B N Q"],
         masked: Bool[Array, "B N Q"],
         context: Context,
-        places: Int[Array, "G M q"],
-    ) -> tuple[Float[Array, "G M Q K"], Int[Array, "G M Q"]]:
-        """Logits and codes of some tokens alone: the heads are spared what no loss reads.
+        places: Int[Array, "G M q"] | None = None,
+    ) -> tuple[list[Float[Array, "G M K"]], Int[Array, "G M Q"]]:
+        """Logits of every level, and the codes there, at some places: the heads are spared what no
+        loss reads.
 
         Args:
           places: from `masking.masked_places`: of each of G groups of neighbouring rows, M tokens
-            of each level, as row * N + position within the group; q is Q, or 1 (`depth`).
+            of each level, as row * N + position within the group; q is Q, or 1 where all levels
+            have the same places. None is every place, with G = B and M = N.
         """
         hidden = self.trunk(codes, masked, context, self.keys_values(context))
-        groups, per_level = places.shape[0], self.levels if self.layout == "flat" else 1
-        hidden = einops.rearrange(hidden, "(g r) (n q) d -> g (r n) q d", g=groups, q=per_level)
-        hidden = jnp.take_along_axis(hidden, places[..., None], axis=1)
-        hidden = einops.rearrange(hidden, "g m q d -> g (m q) d")
+        groups = len(hidden) if places is None else len(places)
+        of_level = self.levels if self.layout == "flat" else 1
+        hidden = einops.rearrange(hidden, "(g r) (n q) d -> g (r n) q d", g=groups, q=of_level)
         codes = einops.rearrange(codes, "(g r) n q -> g (r n) q", g=groups)
-        codes = jnp.take_along_axis(codes, places, axis=1)
-        logits = [self.level_logits(hidden, codes, level) for level in range(self.levels)]
-        return jnp.stack(logits, axis=2), codes
+        if places is not None and places.shape[-1] == 1:
+            hidden, codes = (_at(x, places) for x in (hidden, codes))
+            places = None
+        # Each table is taken apart once: a slice of it has a gradient as large as all of it.
+        heads, hidden = jnp.unstack(self.heads_out), jnp.unstack(hidden, axis=2)
+        sums = self._sums_above(codes)
+        logits, targets = [], []
+        for level in range(self.levels):
+            x, known, above = hidden[level % of_level], codes[..., level], sums[level]
+            if places is not None:
+                x, known, above = (_at(part, places[..., level]) for part in (x, known, above))
+            logits.append(self._head(x, above, level, heads[level]))
+            targets.append(known)
+        return logits, jnp.stack(targets, axis=2)
+
+    def _sums_above(self, codes: Int[Array, "B N Q"]) -> list[Float[Array, "B N D"] | None]:
+        """For each level what its head is told of the levels above it: nothing at the first, and
+        in the `flat` layout."""
+        if self.layout == "flat":
+            return [None] * self.levels
+        embedded = self._embed(self.level_embedding, codes[..., : self.levels - 1])
+        sums = [None]
+        for part in jnp.unstack(embedded, axis=2):
+            sums.append(part if sums[-1] is None else sums[-1] + part)
+        return sums
+
+    def _head(
+        self,
+        x: Float[Array, "B N D"],
+        above: Float[Array, "B N D"] | None,
+        level: int,
+        head: Float[Array, "K D"],
+    ) -> Float[Array, "B N K"]:
+        """Logits of one level from the trunk's output at its places."""
+        if self.layout == "depth":
+            x = x if above is None else x + above.astype(self.dtype)
+            x = x + self.level_mlps[level](self.level_norms[level](x))
+        head = nn.with_logical_constraint(head.astype(self.dtype), ("vocab", None))
+        dimensions = (((x.ndim - 1,), (0,)), ((), ()))
+        logits = rows_product(x, head.T, dimensions, preferred_element_type=jnp.float32)
+        return logits + self.heads_bias[level]
 
     def _placed(self, context: Context) -> Context:
         """Reference tokens with the image tokens' own position embeddings."""
@@ -276,7 +317,16 @@ class MaskGIT(nn.Module):
             return context
         return context.replace(reference=context.reference + self.position.astype(self.dtype))
 
-    def _embed(self, table: Float[Array, "q K D"], codes: Int[Array, "B N q"]):
+    def _embed(self, table: Float[Array, "Q K D"], codes: Int[Array, "B N q"]):
+        """Of the first q levels, the vectors of `codes` in `table`."""
         table = nn.with_logical_constraint(table, (None, "vocab", None))
-        levels = jnp.arange(table.shape[0])
+        levels = jnp.arange(codes.shape[-1])
         return nn.with_logical_constraint(table[levels, codes], ("batch", None, None, None))
+
+
+def _at(x: Array | None, places: Int[Array, "G M *q"]) -> Array | None:
+    """`x` [G, N, ...] at places of its second axis; one place is that of everything there."""
+    if x is None:
+        return None
+    places = places.reshape(*places.shape[:2], *[1] * (x.ndim - 2))
+    return jnp.take_along_axis(x, places, axis=1)

@@ -27,7 +27,7 @@ from auface_jax.facs import AU_NUMBERS
 from auface_jax.models.au_attention import AUCrossAttention
 from auface_jax.models.face_encoder import SmallFaceEncoder
 from auface_jax.models.label_tokens import LabelTokens
-from auface_jax.models.layers import Dtype, RMSNorm
+from auface_jax.models.layers import Dense, Dtype, RMSNorm
 from auface_jax.models.maskgit import Context, MaskGIT
 from auface_jax.pretrained.t5 import T5Encoder
 
@@ -65,7 +65,7 @@ class VQAUFace(nn.Module):
             self.text_norm = RMSNorm(dtype=self.dtype)
         else:
             self.text = T5Encoder(**self.text_encoder, dtype=self.dtype)
-        self.text_in = nn.Dense(width, dtype=self.dtype)
+        self.text_in = Dense(width, dtype=self.dtype)
         trained = tuple(
             name
             for name in ("appearance", "structure")
@@ -76,18 +76,18 @@ class VQAUFace(nn.Module):
                 **self.face_encoder, width=width, outputs=trained, dtype=self.dtype
             )
         if "appearance" in self.tokens:
-            self.appearance_in = nn.Dense(width, dtype=self.dtype)
+            self.appearance_in = Dense(width, dtype=self.dtype)
             self.fusion = self.param("fusion", nn.initializers.zeros, (width,))
         if "structure" in self.tokens:
             if "structure" in self.features:
                 self.structure_norm = RMSNorm(dtype=self.dtype)
-                self.structure_in = nn.Dense(width, dtype=self.dtype)
+                self.structure_in = Dense(width, dtype=self.dtype)
             self.au_attention = AUCrossAttention(self.transformer["heads"], dtype=self.dtype)
         if "reference" in self.tokens:
-            self.reference_in = nn.Dense(width, dtype=self.dtype)
+            self.reference_in = Dense(width, dtype=self.dtype)
         for name in ("text", *self.tokens):
             setattr(self, f"null_{name}", self.param(f"null_{name}", normal, (width,)))
-        self.units = nn.Dense(len(AU_NUMBERS))
+        self.units = Dense(len(AU_NUMBERS))
         has_reference = "reference" in self.tokens
         self.maskgit = MaskGIT(**self.transformer, reference=has_reference, dtype=self.dtype)
 
@@ -183,7 +183,7 @@ class VQAUFace(nn.Module):
         """See `MaskGIT`, for a context at hand."""
         return self.maskgit(codes, masked, context)
 
-    def logits_at(self, codes, masked, context: Context, places) -> tuple[Array, Array]:
+    def logits_at(self, codes, masked, context: Context, places=None) -> tuple[list, Array]:
         """See `MaskGIT.logits_at`."""
         return self.maskgit.logits_at(codes, masked, context, places)
 

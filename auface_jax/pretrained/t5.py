@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from auface_jax.models.layers import RMSNorm
+from auface_jax.models.layers import Dense, RMSNorm
 from auface_jax.pretrained.tables import Network, Rule, linear_rules, norm_rules
 from auface_jax.pretrained.weight_files import Source
 
@@ -202,7 +202,7 @@ class T5Encoder(nn.Module, kw_only=True):
 
 def _dense(features: int, scale: float, dtype: jnp.dtype, name: str) -> nn.Dense:
     """A linear layer without offset, started from a normal distribution of that scale."""
-    return nn.Dense(
+    return Dense(
         features,
         use_bias=False,
         dtype=dtype,

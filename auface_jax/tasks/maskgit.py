@@ -176,15 +176,22 @@ class MaskGITTask:
         self, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
     ) -> tuple[TrainState, dict[str, Array]]:
         """One update of everything but Stage I."""
-        c, vqgan = self.config, self.vqgan
+        c = self.config
+        group, at_once = c.get("mask_group", 0), c.get("levels_at_once", 0)
+        if at_once and not group:
+            raise ValueError(
+                f"levels_at_once={at_once} needs mask_group: it is of masked tokens alone that "
+                "logits are computed then; set mask_group, or levels_at_once=0"
+            )
+        vqgan = self.vqgan
         mask_key, drop_key, augment_key = jax.random.split(rng, 3)
+        deal_key = jax.random.fold_in(rng, 3)  # what a split into four has beside these three
         batch = augment(augment_key, batch, c.augment)
         codes, inputs = tokenize_batch(vqgan, self.encoders, gathered(frozen), batch)
         rows, positions, levels = codes.shape
         layout = c.model.transformer.layout
         given = tuple(c.loss.levels)  # the last weight is that of all further levels
         level_weights = tuple(given[min(level, len(given) - 1)] for level in range(levels))
-        group = c.get("mask_group", 0)
         tokens = {"positions": positions, "levels": levels, "layout": layout}
         tokens["full"] = c.fully_masked
         masked = masking.training_mask(mask_key, rows, **tokens, group=group)
@@ -194,18 +201,16 @@ class MaskGITTask:
             variables = {"params": gathered(params)}
             drops = {"drop_text": drop_text, "drop_reference": drop_reference}
             context, out = self.model.apply(variables, **inputs, **drops, method="context")
+            places, hidden = None, masked
             if group:  # the heads see masked tokens alone, as many as there can be
                 most = masking.most_masked(group, **tokens)
                 places, hidden = masking.masked_places(
-                    masked, group=group, most=most, layout=layout
+                    masked, group=group, most=most, layout=layout, at_once=at_once, rng=deal_key
                 )
-                logits, targets = self.model.apply(
-                    variables, codes, masked, context, places, method="logits_at"
-                )
-                hidden = jnp.broadcast_to(hidden, targets.shape)
-            else:
-                logits = self.model.apply(variables, codes, masked, context, method="logits")
-                targets, hidden = codes, masked
+            logits, targets = self.model.apply(
+                variables, codes, masked, context, places, method="logits_at"
+            )
+            hidden = jnp.broadcast_to(hidden, targets.shape)
             of_tokens, per_level = losses.masked_cross_entropy(
                 logits, targets, hidden, c.label_smoothing, level_weights
             )
