@@ -14,6 +14,7 @@ from test_maskgit import VOCABULARY, B, K, N, Q, example_inputs, example_tokens
 from auface_jax import checkpoints, losses, masking
 from auface_jax.data.tokenizer import load_tokenizer
 from auface_jax.masking import LAYOUTS
+from auface_jax.models.layers import Dense, rows_product
 from auface_jax.models.vq_auface import VQAUFace
 from auface_jax.tasks import make_task
 
@@ -86,6 +87,26 @@ def test_a_loop_over_layers_is_the_layers_one_after_the_other(layout):
     hidden = apply(codes, masked, context, keys_values, method="trunk")
     level0 = apply(hidden, codes, 0, method="level_logits")
     np.testing.assert_allclose(level0, logits[:, :, 0], atol=1e-4)
+
+
+def test_products_of_rows_are_those_of_a_plain_linear_layer():
+    x = np.random.default_rng(0).normal(size=(2, 3, 5, 8)).astype(np.float32)
+    plain, rows = nn.Dense(7), Dense(7)
+    params = plain.init(jax.random.key(0), x)
+    assert jax.tree.map(jnp.shape, params) == jax.tree.map(
+        jnp.shape, rows.init(jax.random.key(0), x)
+    )
+
+    def value_and_gradients(layer):
+        return jax.value_and_grad(lambda p, x: jnp.sin(layer.apply(p, x)).sum(), (0, 1))(params, x)
+
+    found, wanted = value_and_gradients(rows), value_and_gradients(plain)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), found, wanted)
+    # What it is for: the gradient at the kernel has one dimension to sum over.
+    text = jax.jit(lambda: value_and_gradients(rows)).lower().as_text()
+    assert "contracting_dims = [0, 1, 2] x [0, 1, 2]" not in text
+    with pytest.raises(ValueError, match="rows_product multiplies rows by a matrix"):
+        rows_product(x, x, (((0,), (0,)), ((), ())))
 
 
 def test_layers_of_the_loop_start_from_draws_of_their_own():

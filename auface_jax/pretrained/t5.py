@@ -53,11 +53,14 @@ class RelativeBias(nn.Module, kw_only=True):
         table = self.param(
             "table", nn.initializers.normal(self.d_model**-0.5), (self.num_buckets, self.num_heads)
         )
-        offsets = np.arange(1 - length, length)
-        per_offset = table[relative_buckets(offsets, self.num_buckets, self.max_distance)]
-        position = jnp.arange(length)
-        offset_index = position[None, :] - position[:, None] + length - 1  # [query, key]
-        return einops.rearrange(per_offset[offset_index], "q k h -> 1 h q k")
+        # Row q is the offsets from -q on. In a list of them all, repeated, a row begins one before
+        # where the last one did, if the list is one longer than a row: no gather, whose gradient
+        # would be a scatter of L x L.
+        offsets = np.concatenate([np.arange(length + 1), np.arange(1 - length, 0)])
+        buckets = relative_buckets(offsets, self.num_buckets, self.max_distance)
+        repeated = jnp.tile(table[buckets].T, length)  # [heads, 2 L L]
+        rows = repeated[:, : length * (2 * length - 1)].reshape(self.num_heads, length, -1)
+        return rows[None, :, :, :length]
 
 
 class Attention(nn.Module, kw_only=True):
