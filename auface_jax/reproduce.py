@@ -110,7 +110,7 @@ def _model_job(study: Study, model: Model, seed: int, trial: tuning.Trial, write
     """Trains a model of Stage II and evaluates it on all its splits."""
     folders = {
         split: study.evaluation_folder(model, seed, split)
-        for one, _, split in study.evaluations(seed)
+        for one, _, split in study.missing_evaluations(seed)
         if one == model
     }
     training = study.stage2(model, seed, trial.rate)

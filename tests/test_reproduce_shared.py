@@ -151,5 +151,5 @@ def test_a_model_whose_figures_are_partly_at_hand_is_trained_for_the_others(stud
         study, tables=(5,), at_hand=frozenset({study.name(Model(), 0, "test")})
     )
     assert five.models_to_train(0) == [Model(), Model("labels")]
-    assert (Model(), 0, "test") not in five.evaluations(0)
-    assert (Model(), 0, "unseen-novel") in five.evaluations(0)
+    assert (Model(), 0, "test") not in five.missing_evaluations(0)
+    assert (Model(), 0, "unseen-novel") in five.missing_evaluations(0)

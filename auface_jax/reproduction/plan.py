@@ -214,24 +214,26 @@ class Study:
 
     def models_to_train(self, seed: int) -> list[Model]:
         """Those with an evaluation of that seed that is not at hand."""
-        found = [model for model, *_ in self.evaluations(seed)]
+        found = [model for model, *_ in self.missing_evaluations(seed)]
         return list(dict.fromkeys(found))
 
-    def evaluations(self, seed: int | None = None) -> list[tuple[Model, int, str]]:
-        """(model, seed, split) of everything that is scored, or of what is to be for one seed."""
+    def missing_evaluations(self, seed: int) -> list[tuple[Model, int, str]]:
+        """Those of a seed that are not at hand."""
+        found = [one for one in self.evaluations() if one[1] == seed]
+        return [one for one in found if self.name(*one) not in self.at_hand]
+
+    def evaluations(self) -> list[tuple[Model, int, str]]:
+        """(model, seed, split) of everything that is scored."""
         splits = {model: ["test"] for model in self.models()}
         if 5 in self.tables:
             for ablation in INPUTS.values():
                 splits[Model(ablation)] += ["unseen-held-out", "unseen-novel"]
-        found = [
-            (model, number, split)
-            for number in range(self.seeds)
+        return [
+            (model, seed, split)
+            for seed in range(self.seeds)
             for model, of_model in splits.items()
             for split in of_model
         ]
-        if seed is None:
-            return found
-        return [one for one in found if one[1] == seed and self.name(*one) not in self.at_hand]
 
     def evaluation_folder(self, model: Model, seed: int, split: str) -> Path:
         return self.runs / "evaluations" / self.name(model, seed, split)
