@@ -11,10 +11,12 @@ import argparse
 import dataclasses
 import functools
 import gc
+import itertools
 import os
 import shutil
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
@@ -67,21 +69,12 @@ def reproduce(
       Interrupted: after a signal, once the training under way is saved.
     """
     write = functools.partial(_write_results, study, earlier, out)
-    unsettled = [name for name in study.inputs() if name not in study.settled]
-    seeds = [seed for seed in range(study.seeds) if study.models_to_train(seed)]
-    if unsettled or seeds or with_figures:
-        recognizers = study.recognizers()
+    jobs = _jobs(study, write)
+    if jobs or with_figures:
         with claimed(study.runs / "data", wait=True):
-            build_data(recognizers[0].config.data)
-        share([_job(training) for training in recognizers])
-    if unsettled:
-        run(study.stage1(0, True))
-        tuning.tune(study, run, study.settled)
+            build_data(study.recognizers()[0].config.data)
+    share(jobs)
     tuned = tuning.best(study, write().trials)
-    for seed in seeds:
-        models = study.models_to_train(seed)
-        share([_job(study.stage1(seed, anatomical)) for anatomical in stages1(models)])
-        share([_model_job(study, model, seed, tuned[model.input], write) for model in models])
     with claimed(out / PAGE, wait=True):
         text = tables.markdown(study, write(), tuned)
         if with_figures:
@@ -90,13 +83,39 @@ def reproduce(
     say(f"{out / PAGE}")
 
 
+def _jobs(study: Study, write: Callable[[], Results]) -> list[Job]:
+    """All that figures are missing of, recognisers first, in the order of the work; none where all
+    is at hand."""
+    recognizers = [_job(training) for training in study.recognizers()]
+    found, stages = [], {}
+
+    def stage1(seed: int, anatomical: bool) -> Job:
+        key = seed, anatomical
+        if key not in stages:
+            stages[key] = _job(study.stage1(*key), recognizers if anatomical else ())
+            found.append(stages[key])
+        return stages[key]
+
+    sweep = {}
+    if any(name not in study.settled for name in study.inputs()):
+        sweep = tuning.jobs(study, run, [stage1(0, True), *recognizers])
+        found += itertools.chain(*sweep.values())
+    for seed in range(study.seeds):
+        models = study.models_to_train(seed)
+        built_on = {anatomical: stage1(seed, anatomical) for anatomical in stages1(models)}
+        for model in models:
+            needs = [built_on[model.anatomical], *sweep.get(model.input, ()), *recognizers]
+            found.append(_model_job(study, model, seed, write, needs))
+    return [*recognizers, *found] if found else []
+
+
 def run(training: Training) -> None:
     """Trains, or goes on training, what is not finished; waits for whoever is at it."""
     share([_job(training)])
 
 
-def _job(training: Training) -> Job:
-    return Job(training.folder, lambda: training.state == "done", lambda: _train(training))
+def _job(training: Training, needs: Sequence[Job] = ()) -> Job:
+    return Job(training.folder, lambda: training.state == "done", lambda: _train(training), needs)
 
 
 def _train(training: Training) -> None:
@@ -106,24 +125,30 @@ def _train(training: Training) -> None:
     say(f"{training.folder} took {(time.monotonic() - began) / 60:.1f} minutes")
 
 
-def _model_job(study: Study, model: Model, seed: int, trial: tuning.Trial, write) -> Job:
-    """Trains a model of Stage II and evaluates it on all its splits."""
+def _model_job(
+    study: Study, model: Model, seed: int, write: Callable[[], Results], needs: Sequence[Job]
+) -> Job:
+    """Trains a model of Stage II as the sweep has it, and evaluates it on all its splits."""
     folders = {
         split: study.evaluation_folder(model, seed, split)
         for one, _, split in study.missing_evaluations(seed)
         if one == model
     }
-    training = study.stage2(model, seed, trial.rate)
 
     def train_and_score():
+        trial = tuning.best(study, write().trials)[model.input]
+        training = study.stage2(model, seed, trial.rate)
         run(training)
         for split, folder in folders.items():
             if not folder.exists():
                 _score(study, training, trial, split, folder, f"{tables.title(model)}, seed {seed}")
                 write()
 
+    def done() -> bool:
+        return all(folder.exists() for folder in folders.values())
+
     name = study.runs / "evaluations" / f"{model.name}-seed{seed}"
-    return Job(name, lambda: all(folder.exists() for folder in folders.values()), train_and_score)
+    return Job(name, done, train_and_score, needs)
 
 
 def _score(

@@ -69,6 +69,33 @@ def test_what_a_failed_process_left_is_taken_up_by_another(tmp_path):
     assert made == ["it"]
 
 
+def test_a_job_waits_for_its_needs_while_others_are_done(tmp_path):
+    made, waiting = [], threading.Event()
+
+    def job(name, run=lambda: None, needs=()):
+        def do():
+            run()
+            made.append(name)
+
+        return Job(tmp_path / name, lambda: name in made, do, needs)
+
+    def jobs(run):
+        need = job("need", run)
+        return [need, job("of need", needs=[need]), job("free")]
+
+    def slow():
+        waiting.set()
+        while "free" not in made:  # which is the other's, or this never ends
+            time.sleep(0.01)
+
+    one = threading.Thread(target=lambda: share(jobs(slow)), daemon=True)
+    one.start()
+    assert waiting.wait(timeout=30)
+    share(jobs(lambda: pytest.fail("done twice")))
+    one.join(timeout=30)
+    assert made[:2] == ["free", "need"] and sorted(made) == ["free", "need", "of need"]
+
+
 @pytest.fixture
 def study(tmp_path) -> Study:
     return Study(

@@ -7,7 +7,7 @@ recogniser of the tables.
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from auface_jax import facs
@@ -17,7 +17,7 @@ from auface_jax.held_out import spread_rows
 from auface_jax.json_files import read_object, write_object
 from auface_jax.log import say
 from auface_jax.reproduction.plan import Study, Training
-from auface_jax.reproduction.sharing import Job, share
+from auface_jax.reproduction.sharing import Job
 from auface_jax.tasks.maskgit_evaluation import unit_scores
 
 FOLDER = "tuning"
@@ -54,18 +54,22 @@ def best(study: Study, trials: Trials) -> dict[str, Trial]:
     }
 
 
-def tune(study: Study, train: Callable[[Training], None], settled: set[str]) -> None:
-    """Trains and draws what is missing of the sweep of each input that is not `settled`."""
-    jobs = []
+def jobs(
+    study: Study, train: Callable[[Training], None], needs: Sequence[Job]
+) -> dict[str, list[Job]]:
+    """Those of the sweep of each input that is not settled: a learning rate trained, and drawn with
+    every scale of guidance."""
+    found = {}
     for name in study.inputs():
-        if name in settled:
+        if name in study.settled:
             continue
         for rate, training in zip(study.scale.rates, study.sweep(name), strict=True):
             path = _path(study, name, rate)
             missing = functools.partial(_missing, study, path)
             run = functools.partial(_try_guidances, study, rate, training, train, path)
-            jobs.append(Job(path, lambda missing=missing: not missing(), run))
-    share(jobs)
+            job = Job(path, lambda missing=missing: not missing(), run, needs)
+            found.setdefault(name, []).append(job)
+    return found
 
 
 def _missing(study: Study, path: Path) -> list[float]:
