@@ -163,21 +163,25 @@ def decode(
     keys_values = apply(context, method="keys_values")
 
     def guided_logits(hidden, codes, level, scale) -> Float[Array, "B M K"]:
-        logits = apply(hidden, doubled(codes), level, method="level_logits")
-        if not guided:
-            return logits
-        full, null = logits[:batch], logits[batch:]
-        return null + scale * (full - null)
+        features = apply(hidden, doubled(codes), level, method="level_features")
+        if guided:
+            # Of features and not of logits, which are linear in them: half the largest product.
+            full, null = jnp.split(features.astype(jnp.float32), 2)
+            features = null + scale * (full - null)
+        return apply(features, level, method="code_logits")
 
     def draw(key, places, logits):
         """Codes [B, M] and their log-probabilities, at temperature 1. A place has a key of its
         own: what is drawn there does not depend on which others are drawn."""
-        of_place = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)))(key, places)
-        noise = jax.vmap(jax.vmap(lambda k: jax.random.gumbel(k, logits.shape[2:])))(of_place)
         likely = likeliest(logits, options.top_k, options.top_p)
-        code = likeliest_code(likely + options.temperature * noise)
-        log_p = jax.nn.log_softmax(logits)
-        return code, jnp.take_along_axis(log_p, code[..., None], axis=-1)[..., 0]
+        if options.temperature == 0:
+            code = likeliest_code(likely)
+        else:
+            of_place = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)))(key, places)
+            uniform = jax.vmap(jax.vmap(jax.random.uniform))(of_place)
+            code = code_at(likely / options.temperature, uniform)
+        chosen = jnp.take_along_axis(logits, code[..., None], axis=-1)[..., 0]
+        return code, chosen - jax.nn.logsumexp(logits, axis=-1)
 
     def by_token(x):  # [B, N, Q] -> one column for each token that is masked by itself
         return x[:, :, 0] if depth_layout else x.reshape(batch, -1)
@@ -260,12 +264,47 @@ def decode(
     return (codes, steps) if history else codes
 
 
+def code_at(scores: Float[Array, "*n K"], share: Float[Array, "*n"]) -> Int[Array, "*n"]:
+    """The first code up to which codes have more than `share`, in [0, 1), of the probability
+    softmax(scores): a draw by these, for a `share` that is uniform. Never one of score -inf.
+
+    One random number a draw in place of one a code (`jax.random.categorical`), which took longer
+    than any layer. First the group of codes is found, then the code in it: running sums over a
+    whole vocabulary are slow.
+    """
+    count = scores.shape[-1]
+    size = 2 ** math.ceil(math.log2(count) / 2)
+    weights = jnp.exp(scores - scores.max(-1, keepdims=True))
+    if left_over := -count % size:
+        weights = jnp.pad(weights, [(0, 0)] * (weights.ndim - 1) + [(0, left_over)])
+    groups = weights.reshape(*weights.shape[:-1], -1, size)
+    of_group = groups.sum(-1)
+    group, left = _first_above(of_group, share * of_group.sum(-1))
+    in_group = jnp.take_along_axis(groups, group[..., None, None], axis=-2)[..., 0, :]
+    return group * size + _first_above(in_group, left)[0]
+
+
+def _first_above(
+    weights: Float[Array, "*n m"], target: Float[Array, "*n"]
+) -> tuple[Int[Array, "*n"], Float[Array, "*n"]]:
+    """Where the running sum of `weights` first exceeds `target`, among those that are not 0, and
+    what of the target is left there."""
+    sums = jnp.cumsum(weights, axis=-1)
+    # Sums taken in another order differ by their rounding: one that exceeds it must be there, and
+    # a 0 may look as if it added something.
+    highest = jnp.where(weights > 0, sums, 0.0).max(-1)
+    target = jnp.minimum(target, jnp.nextafter(highest, 0.0))
+    index = jnp.argmax((sums > target[..., None]) & (weights > 0), axis=-1)
+    before = jnp.take_along_axis(sums - weights, index[..., None], axis=-1)[..., 0]
+    return index, target - before
+
+
 def likeliest_code(scores: Float[Array, "*n K"]) -> Int[Array, "*n"]:
     """`argmax`, the first of equals, as two plain reductions: XLA's own reduces pairs, which on a
     CPU takes longer than the blocks of the network."""
-    codes = jnp.arange(scores.shape[-1], dtype=jnp.int32)
+    codes, last = jnp.arange(scores.shape[-1], dtype=jnp.int32), scores.shape[-1] - 1
     highest = scores.max(-1, keepdims=True)
-    return jnp.where(scores == highest, codes, scores.shape[-1]).min(-1)
+    return jnp.where(scores == highest, codes, last).min(-1)
 
 
 def likeliest(logits: Float[Array, "*n K"], top_k: int, top_p: float) -> Float[Array, "*n K"]:

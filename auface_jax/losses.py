@@ -188,20 +188,28 @@ def cross_entropy(
 
 
 def _cross_entropy_forward(logits, codes, label_smoothing):
-    log_sum = jax.nn.logsumexp(logits.astype(jnp.float32), axis=-1)
-    chosen = jnp.take_along_axis(logits, codes[..., None], axis=-1)[..., 0].astype(jnp.float32)
+    by_code = _codes_first(logits).astype(jnp.float32)  # [K, n]
+    log_sum = jax.nn.logsumexp(by_code, axis=0)
+    chosen = jnp.take_along_axis(by_code, codes.reshape(1, -1), axis=0)[0]
     losses = log_sum - (1 - label_smoothing) * chosen
     if label_smoothing:
-        losses -= label_smoothing * logits.mean(-1, dtype=jnp.float32)
-    return losses, (logits, codes, log_sum)
+        losses -= label_smoothing * by_code.mean(0)
+    return losses.reshape(codes.shape), (logits, codes, log_sum)
 
 
 def _cross_entropy_backward(label_smoothing, kept, at_losses):
     logits, codes, log_sum = kept
-    p = jnp.exp(logits.astype(jnp.float32) - log_sum[..., None])
-    is_code = jnp.arange(logits.shape[-1]) == codes[..., None]
-    target = jnp.where(is_code, 1 - label_smoothing, 0.0) + label_smoothing / logits.shape[-1]
-    return ((p - target) * at_losses[..., None]).astype(logits.dtype), None
+    by_code = _codes_first(logits).astype(jnp.float32)
+    p = jnp.exp(by_code - log_sum)
+    is_code = jnp.arange(len(p))[:, None] == codes.reshape(-1)
+    target = jnp.where(is_code, 1 - label_smoothing, 0.0) + label_smoothing / len(p)
+    at_logits = ((p - target) * at_losses.reshape(-1)).astype(logits.dtype)
+    return at_logits.T.reshape(logits.shape), None
+
+
+def _codes_first(logits: Float[Array, "*n K"]) -> Float[Array, "K n"]:
+    """As `MaskGIT` computes them: what it turned is turned back, and nothing is moved."""
+    return logits.reshape(-1, logits.shape[-1]).T
 
 
 cross_entropy.defvjp(_cross_entropy_forward, _cross_entropy_backward)

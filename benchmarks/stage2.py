@@ -8,7 +8,8 @@ all entries, so that what else the machine does troubles each alike. Shapes are 
 that measures other packages (512 wide, 4 blocks, 8 heads, a text of 128 tokens, 8,192 codes): with
 `--peers` it runs before and after ours (options `--only c,d --json FILE`), and the ratios follow,
 of time and of time a FLOP. `gflop` is worked out from the shapes, the same way for every entry:
-`gflop_of_all` is what a step would take if the heads saw every token and not the masked ones alone.
+`gflop_of_all` is what a step would take if the heads saw every token and not the masked ones alone,
+and in drawing both halves of the guided batch.
 """
 
 import argparse
@@ -102,14 +103,17 @@ def inputs_of(rows: int) -> dict[str, np.ndarray]:
     }
 
 
-def forward_gflop(model: VQAUFace, rows: int, *, shown: float = 1.0) -> float:
-    """Products of matrices of one pass: blocks on every place, heads on a share of the tokens."""
+def forward_gflop(
+    model: VQAUFace, rows: int, *, shown: float = 1.0, combined: bool = False
+) -> float:
+    """Products of matrices of one pass: blocks on every place, heads on a share of the tokens, with
+    `combined` for every other row: guidance combines two before their product with the codes."""
     t = model.transformer
     depth_layout, positions = t["layout"] == "depth", t["grid"] ** 2
     places = positions if depth_layout else positions * t["levels"]
     blocks = 12 * WIDTH**2 + 6 * WIDTH * HIDDEN + 4 * (places + TEXT) * WIDTH  # a place
     of_text = 4 * WIDTH**2 * TEXT  # its keys and values
-    heads = 2 * WIDTH * CODES * positions * t["levels"]
+    heads = 2 * WIDTH * CODES * positions * t["levels"] / (2 if combined else 1)
     if depth_layout:  # each level's feed-forward, twice as wide as the trunk
         heads += 12 * WIDTH**2 * positions * t["levels"]
     return rows * (DEPTH * (blocks * places + of_text) + shown * heads) / 1e9
@@ -207,7 +211,8 @@ def drawing(name, layout, grid, levels, rows, dtype, **options) -> Entry:
     context = DEPTH * 4 * WIDTH**2 * TEXT * rows / 1e9  # its keys and values, once
     halton = decode_options.order == "halton"
     shown = most_decided(decode_options.steps, positions) / positions if halton else 1.0
-    gflop = passes * (forward_gflop(model, rows, shown=shown) - context) + 2 * context
+    a_pass = forward_gflop(model, rows, shown=shown, combined=True) - context
+    gflop = passes * a_pass + 2 * context
     of_all = passes * forward_gflop(model, rows)
     return Entry(name, run, None, rows, rows * positions * levels, gflop, of_all)
 

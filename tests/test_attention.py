@@ -11,6 +11,7 @@ import pytest
 
 from auface_jax.models import attention as module
 from auface_jax.models.attention import attention, xla_alone
+from auface_jax.models.row_padding import row_padding
 
 
 def arrays(queries=8, keys=6, *, dtype=jnp.float32, width=16):
@@ -28,9 +29,13 @@ def formula(q, k, v, mask):
     return np.einsum("bhts,bshc->bthc", weights / weights.sum(-1, keepdims=True), v)
 
 
+@pytest.mark.parametrize("padding", [0, 3])
 @pytest.mark.parametrize("heads_at_once", [0, 1, 2, 3, 4])
 @pytest.mark.parametrize("masked", [True, False])
-def test_in_parts_or_whole_it_is_the_formula_and_so_is_its_gradient(heads_at_once, masked):
+def test_in_parts_or_whole_it_is_the_formula_and_so_is_its_gradient(
+    heads_at_once, masked, padding, monkeypatch
+):
+    monkeypatch.setattr(module, "row_padding", lambda length: padding)
     q, k, v, mask = arrays()
     given = mask if masked else None
     whole = mask if masked else np.ones_like(mask)
@@ -44,6 +49,16 @@ def test_in_parts_or_whole_it_is_the_formula_and_so_is_its_gradient(heads_at_onc
     wanted = jax.grad(functools.partial(loss, 0), argnums=(0, 1, 2))(q, k, v)
     for one, other in zip(found, wanted, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_rows_of_a_large_power_of_two_are_padded_on_a_cpu_alone(monkeypatch):
+    shapes = str(
+        jax.make_jaxpr(functools.partial(attention, heads_at_once=1))(*arrays(8, 2048)[:3])
+    )
+    assert "2,1,8,2064" in shapes and "2,1,8,2048" not in shapes
+    assert [row_padding(length) > 0 for length in (1024, 2000, 4096)] == [False, False, True]
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    assert row_padding(4096) == 0
 
 
 def test_parts_keep_the_scores_of_one_part_alone():

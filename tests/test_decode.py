@@ -171,8 +171,11 @@ class Known:
     def trunk(self, codes, masked, context, keys_values):
         return masked, keys_values
 
-    def level_logits(self, hidden, codes, level):
+    def level_features(self, hidden, codes, level):
         return self._logits_of(*hidden, codes, level)
+
+    def code_logits(self, features, level):
+        return features
 
 
 def known(layout, logits_of, options, *, given, seed=0):

@@ -2,21 +2,25 @@
 
 import dataclasses
 
+import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 from test_decode import PLAIN, B, K, N, Q, inputs, keys, known, network, run
 
 from auface_jax.decode import (
     GUIDANCE_SCHEDULES,
     ORDERS,
     DecodeOptions,
+    code_at,
     decode,
     everything_masked,
     halton_ranks,
     level_shares,
     likeliest,
+    likeliest_code,
 )
 from auface_jax.masking import LAYOUTS
 
@@ -146,6 +150,57 @@ def test_draws_come_from_the_likeliest_alone():
         made = known("flat", fixed, options, given=everything_masked(20, 50, 2))
         share = np.bincount(made.ravel(), minlength=4)[legal] / made.size
         np.testing.assert_allclose(share, p[legal] / p[legal].sum(), atol=0.04)
+
+
+@hypothesis.given(
+    count=st.integers(1, 300),
+    legal=st.floats(0, 1),
+    spread=st.sampled_from([0.0, 1.0, 20.0]),
+    seed=st.integers(0, 10**6),
+)
+def test_a_share_of_the_probability_finds_its_code(count, legal, spread, seed):
+    rng = np.random.default_rng(seed)
+    scores = spread * rng.normal(size=(40, 300))
+    scores[:, count:] = -np.inf
+    scores[:, :count][rng.random((40, count)) > legal] = -np.inf
+    scores[:, rng.integers(count)] = 0.0
+    share = np.append(rng.random(38), [0.0, 1 - 2**-24])  # the ends that a uniform draw can have
+    found = np.asarray(compiled_code_at(scores.astype(np.float32), share.astype(np.float32)))
+    rows = np.arange(40)
+    assert np.isfinite(scores[rows, found]).all()
+    p = np.exp(scores - scores.max(-1, keepdims=True))
+    up_to = np.cumsum(p / p.sum(-1, keepdims=True), axis=-1)
+    before = np.where(found > 0, up_to[rows, found - 1], 0.0)
+    assert (before <= share + 1e-5).all() and (share <= up_to[rows, found] + 1e-5).all()
+
+
+compiled_code_at = jax.jit(code_at)
+
+
+def test_a_code_is_legal_where_no_probability_is():
+    found = compiled_code_at(np.full((40, 300), np.nan, np.float32), np.full(40, 0.5, np.float32))
+    assert ((found >= 0) & (found < 300)).all()
+    assert likeliest_code(jnp.full((3, 5), jnp.nan)).tolist() == [4, 4, 4]
+
+
+def test_guidance_goes_from_the_null_answer_through_the_full_one():
+    model, params = network("depth")
+    cold = DecodeOptions(steps=1, guidance=3.0, temperature=0.0, choice_temperature=0.0)
+    made = run("depth", cold)
+    logits = {
+        drop: model.apply(
+            {"params": params},
+            made,
+            everything_masked(B, N, Q)[1],
+            **inputs(),
+            drop_text=jnp.full(B, drop),
+            drop_reference=jnp.zeros(B, bool),
+        )
+        for drop in (False, True)
+    }
+    guided = logits[True] + 3.0 * (logits[False] - logits[True])
+    np.testing.assert_array_equal(made, guided.argmax(-1))
+    assert (made != logits[False].argmax(-1)).any()
 
 
 @pytest.mark.parametrize("schedule", GUIDANCE_SCHEDULES)

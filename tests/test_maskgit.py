@@ -167,7 +167,8 @@ def test_decoding_parts_give_the_same_logits(layout):
         apply = functools.partial(model.apply, {"params": params})
         context, out = apply(**inputs, method="context")
         hidden = apply(codes, masked, context, apply(context, method="keys_values"), method="trunk")
-        logits = [apply(hidden, codes, level, method="level_logits") for level in range(Q)]
+        features = [apply(hidden, codes, level, method="level_features") for level in range(Q)]
+        logits = [apply(x, level, method="code_logits") for level, x in enumerate(features)]
         return jnp.stack(logits, axis=2), out["au_attention"]
 
     logits, maps = in_parts(params)

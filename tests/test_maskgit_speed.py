@@ -85,7 +85,8 @@ def test_a_loop_over_layers_is_the_layers_one_after_the_other(layout):
     context, _ = apply(**example_inputs(), method="context")
     keys_values = apply(context, method="keys_values")
     hidden = apply(codes, masked, context, keys_values, method="trunk")
-    level0 = apply(hidden, codes, 0, method="level_logits")
+    features = apply(hidden, codes, 0, method="level_features")
+    level0 = apply(features, 0, method="code_logits")
     np.testing.assert_allclose(level0, logits[:, :, 0], atol=1e-4)
 
 

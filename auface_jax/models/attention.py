@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from auface_jax.models.axes import is_split
+from auface_jax.models.row_padding import row_padding
 
 _xla_alone = contextvars.ContextVar("xla_alone", default=False)
 
@@ -84,6 +85,9 @@ def _in_parts(q, k, v, mask, count: int):
     return einops.rearrange(y, "n b h t c -> b t (n h) c")
 
 
+_product = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
+
+
 @jax.custom_vjp
 def _of_heads(
     q: Float[Array, "B h T C"],
@@ -94,42 +98,52 @@ def _of_heads(
     """Attention whose gradient needs of the forward pass its result and each row's log-sum-exp.
 
     Each pass over the scores is one to memory, and there are as few as can be (Dao et al. 2022):
-    rows are normalised after the product with v, and the gradient's correction comes of the result.
+    rows are normalised after the product with v, which a column of ones gives their sums, and the
+    gradient's correction comes of the result. The scores' rows may be padded: by keys that are
+    there already, so that nothing need be masked, whose values are 0.
     """
     return _of_heads_forward(q, k, v, mask)[0]
 
 
+def _padded(x: Float[Array, "B h S C"]) -> Float[Array, "B h R C"]:
+    """`x` with zeros at the places that pad the scores' rows."""
+    return jnp.pad(x, ((0, 0), (0, 0), (0, row_padding(x.shape[2])), (0, 0)))
+
+
 def _scores(q, k, mask):
-    scores = jnp.einsum("bhtc,bhsc->bhts", q, k, preferred_element_type=jnp.float32)
-    scores = scores * q.shape[-1] ** -0.5
+    """Scores, padded by those of the first keys."""
+    extra = row_padding(k.shape[2])
+    k = jnp.concatenate([k, k[:, :, :extra]], axis=2)
+    scores = _product("bhtc,bhsc->bhts", q, k) * q.shape[-1] ** -0.5
     if mask is None:
         return scores
+    mask = jnp.concatenate([mask, mask[:, :extra]], axis=1)
     return jnp.where(mask[:, None, None, :], scores, jnp.finfo(jnp.float32).min)
 
 
 def _of_heads_forward(q, k, v, mask):
     scores = _scores(q, k, mask)
     highest = scores.max(-1, keepdims=True)
-    weights = jnp.exp(scores - highest)
-    total = weights.sum(-1, keepdims=True)
-    y = jnp.einsum(
-        "bhts,bhsc->bhtc", weights.astype(v.dtype), v, preferred_element_type=jnp.float32
-    )
+    weights = jnp.exp(scores - highest).astype(v.dtype)
+    with_ones = jnp.concatenate([v, jnp.ones_like(v[..., :1])], axis=-1)
+    y = _product("bhts,bhsc->bhtc", weights, _padded(with_ones))
+    y, total = y[..., :-1], y[..., -1:]
     y = (y / total).astype(v.dtype)
     return y, (q, k, v, mask, y, highest + jnp.log(total))
 
 
 def _of_heads_backward(kept, at_y):
     q, k, v, mask, y, log_sum = kept
-    product = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
     weights = jnp.exp(_scores(q, k, mask) - log_sum)
     correction = (at_y * y).astype(jnp.float32).sum(-1, keepdims=True)
-    at_scores = weights * (product("bhtc,bhsc->bhts", at_y, v) - correction)
+    at_scores = weights * (_product("bhtc,bhsc->bhts", at_y, _padded(v)) - correction)
     at_scores = (at_scores * q.shape[-1] ** -0.5).astype(q.dtype)
-    at_v = product("bhts,bhtc->bhsc", weights.astype(v.dtype), at_y)
-    at_q = product("bhts,bhsc->bhtc", at_scores, k)
-    at_k = product("bhts,bhtc->bhsc", at_scores, q)
-    return at_q.astype(q.dtype), at_k.astype(k.dtype), at_v.astype(v.dtype), None
+    at_v = _product("bhts,bhtc->bhsc", weights.astype(v.dtype), at_y)
+    at_q = _product("bhts,bhsc->bhtc", at_scores, _padded(k))
+    at_k = _product("bhts,bhtc->bhsc", at_scores, q)
+    keys = slice(k.shape[2])
+    at_k, at_v = at_k[:, :, keys].astype(k.dtype), at_v[:, :, keys].astype(v.dtype)
+    return at_q.astype(q.dtype), at_k, at_v, None
 
 
 _of_heads.defvjp(_of_heads_forward, _of_heads_backward)

@@ -27,7 +27,6 @@ from auface_jax.models.layers import (
     GatedMLP,
     RMSNorm,
     SelfAttention,
-    rows_product,
 )
 
 
@@ -233,15 +232,19 @@ class MaskGIT(nn.Module):
                 x = block(x, kv, context)
         return self.out_norm(x)
 
-    def level_logits(
+    def level_features(
         self, hidden: Float[Array, "B T D"], codes: Int[Array, "B N Q"], level: int
-    ) -> Float[Array, "B N K"]:
-        """Logits of one level; in the `depth` layout they read `codes` of the levels above it."""
-        head = self.heads_out[level]
+    ) -> Float[Array, "B N D"]:
+        """What the logits of one level are a linear function of, `code_logits`; in the `depth`
+        layout it comes of `codes` of the levels above it too."""
         if self.layout == "flat":
-            return self._head(hidden[:, level :: self.levels], None, level, head)
+            return hidden[:, level :: self.levels]
         above = self._embed(self.level_embedding, codes[..., :level]).sum(2) if level else None
-        return self._head(hidden, above, level, head)
+        return self._features(hidden, above, level)
+
+    def code_logits(self, features: Float[Array, "B N D"], level: int) -> Float[Array, "B N K"]:
+        """Logits of one level from its features."""
+        return self._logits(features, level, self.heads_out[level])
 
     def __call__(
         self, codes: Int[Array, "B N Q"], masked: Bool[Array, "B N Q"], context: Context
@@ -280,7 +283,7 @@ class MaskGIT(nn.Module):
             x, known, above = hidden[level % of_level], codes[..., level], sums[level]
             if places is not None:
                 x, known, above = (_at(part, places[..., level]) for part in (x, known, above))
-            logits.append(self._head(x, above, level, heads[level]))
+            logits.append(self._logits(self._features(x, above, level), level, heads[level]))
             targets.append(known)
         return logits, jnp.stack(targets, axis=2)
 
@@ -295,21 +298,30 @@ class MaskGIT(nn.Module):
             sums.append(part if sums[-1] is None else sums[-1] + part)
         return sums
 
-    def _head(
-        self,
-        x: Float[Array, "B N D"],
-        above: Float[Array, "B N D"] | None,
-        level: int,
-        head: Float[Array, "K D"],
+    def _features(
+        self, x: Float[Array, "B N D"], above: Float[Array, "B N D"] | None, level: int
+    ) -> Float[Array, "B N D"]:
+        """A level's features from the trunk's output at its places."""
+        if self.layout == "flat":
+            return x
+        x = x if above is None else x + above.astype(self.dtype)
+        return x + self.level_mlps[level](self.level_norms[level](x))
+
+    def _logits(
+        self, features: Float[Array, "B N D"], level: int, head: Float[Array, "K D"]
     ) -> Float[Array, "B N K"]:
-        """Logits of one level from the trunk's output at its places."""
-        if self.layout == "depth":
-            x = x if above is None else x + above.astype(self.dtype)
-            x = x + self.level_mlps[level](self.level_norms[level](x))
+        """Computed with codes before places, as `losses.cross_entropy` reads them: rows as long as
+        a vocabulary of a power of two are what `row_padding.py` warns of."""
+        x = features.astype(self.dtype)
         head = nn.with_logical_constraint(head.astype(self.dtype), ("vocab", None))
-        dimensions = (((x.ndim - 1,), (0,)), ((), ()))
-        logits = rows_product(x, head.T, dimensions, preferred_element_type=jnp.float32)
-        return logits + self.heads_bias[level]
+        logits = jax.lax.dot_general(
+            head,
+            x.reshape(-1, x.shape[-1]),
+            (((1,), (1,)), ((), ())),
+            preferred_element_type=jnp.float32,
+        )
+        logits = logits + self.heads_bias[level][:, None]
+        return logits.T.reshape(*x.shape[:-1], self.codes)
 
     def _placed(self, context: Context) -> Context:
         """Reference tokens with the image tokens' own position embeddings."""

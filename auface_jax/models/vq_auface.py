@@ -195,6 +195,10 @@ class VQAUFace(nn.Module):
         """See `MaskGIT.trunk`."""
         return self.maskgit.trunk(codes, masked, context, keys_values)
 
-    def level_logits(self, hidden, codes, level: int) -> Float[Array, "B N K"]:
-        """See `MaskGIT.level_logits`."""
-        return self.maskgit.level_logits(hidden, codes, level)
+    def level_features(self, hidden, codes, level: int) -> Float[Array, "B N D"]:
+        """See `MaskGIT.level_features`."""
+        return self.maskgit.level_features(hidden, codes, level)
+
+    def code_logits(self, features, level: int) -> Float[Array, "B N K"]:
+        """See `MaskGIT.code_logits`."""
+        return self.maskgit.code_logits(features, level)
