@@ -331,7 +331,7 @@ def likeliest(logits: Float[Array, "*n K"], top_k: int, top_p: float) -> Float[A
 
     kept = logits
     if 0 < top_k < logits.shape[-1]:
-        # Counted as a product, which on a CPU takes half as long as XLA's sum of truth values.
+        # Counted as a product: XLA's sum of truth values takes longer on a CPU.
         ones = jnp.ones((logits.shape[-1], 1), jnp.float32)
         kept = keep(logits, lambda kept: kept.astype(jnp.float32) @ ones >= top_k)
     if top_p < 1.0:

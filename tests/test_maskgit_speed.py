@@ -207,7 +207,7 @@ def test_levels_by_turns_need_groups(tmp_path):
     config.levels_at_once = 1
     task = make_task(config, 10)
     with pytest.raises(ValueError, match="levels_at_once=1 needs mask_group"):
-        task.step(None, None, {"image": np.zeros((2, 8, 8, 3))}, jax.random.key(0))
+        task.load_frozen()  # before any data are read
 
 
 def test_a_flat_model_of_2048_tokens_in_the_papers_form_takes_a_step(tmp_path):

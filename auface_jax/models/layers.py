@@ -109,7 +109,7 @@ def rows_product(
     """`jax.lax.dot_general` of `nn.Dense` with all but the last dimension of `x` taken as one.
 
     The gradient at the kernel is then a product of two matrices. With several dimensions to sum
-    over, XLA first writes both factors in another order, which on a CPU took a sixth of a step.
+    over, XLA first writes both factors in another order.
     """
     if dimensions != (((x.ndim - 1,), (0,)), ((), ())):
         raise ValueError(f"rows_product multiplies rows by a matrix; asked for {dimensions}")

@@ -104,6 +104,16 @@ class MaskGITTask:
         """Fingerprints of the pre-trained encoders."""
         return self.loaded_encoders[2]
 
+    def _check_levels_at_once(self) -> None:
+        at_once = self.config.get("levels_at_once", 0)
+        if at_once and not self.config.get("mask_group", 0):
+            raise ValueError(
+                f"levels_at_once={at_once} needs mask_group: it is of masked tokens alone that "
+                "logits are computed then; set mask_group, or levels_at_once=0"
+            )
+        layout = self.config.model.transformer.layout
+        masking.check_levels_at_once(at_once, self.vqgan.levels, layout)
+
     def load_frozen(self) -> PyTree:
         """The weights of Stage I and of the pre-trained encoders.
 
@@ -111,8 +121,10 @@ class MaskGITTask:
         which is then computed once and not in every step.
 
         Raises:
-          ValueError: references are to be cached, and augmented as well; or see `load_encoders`.
+          ValueError: references are to be cached, and augmented as well; `levels_at_once` cannot
+            be had; or see `load_encoders`.
         """
+        self._check_levels_at_once()
         frozen = {"stage1": self.stage1[1], "encoders": self.loaded_encoders[1]}
         if not self.config.get("cache_references", False):
             return frozen
@@ -178,11 +190,6 @@ class MaskGITTask:
         """One update of everything but Stage I."""
         c = self.config
         group, at_once = c.get("mask_group", 0), c.get("levels_at_once", 0)
-        if at_once and not group:
-            raise ValueError(
-                f"levels_at_once={at_once} needs mask_group: it is of masked tokens alone that "
-                "logits are computed then; set mask_group, or levels_at_once=0"
-            )
         vqgan = self.vqgan
         mask_key, drop_key, augment_key = jax.random.split(rng, 3)
         deal_key = jax.random.fold_in(rng, 3)  # what a split into four has beside these three
