@@ -10,6 +10,7 @@ which the package takes.
 import argparse
 import dataclasses
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -53,10 +54,7 @@ def entry(name: str) -> Entry:
     factors = [jax.random.normal(*pair) for pair in zip(keys, shapes, strict=True)]
     product = jax.jit(functools.partial(jnp.einsum, equation))
     sizes = dict(zip(equation.split("->")[0].replace(",", ""), sum(shapes, ()), strict=True))
-    gflop = 2e-9
-    for size in sizes.values():
-        gflop *= size
-    return Entry(name, lambda _: product(*factors), None, gflop)
+    return Entry(name, lambda _: product(*factors), None, 2e-9 * math.prod(sizes.values()))
 
 
 def main() -> None:

@@ -109,7 +109,8 @@ def write_figures(
     paths = {}
     for caption, (file, picture) in made.items():
         paths[caption] = folder / file
-        pictures.save_png(picture, folder / file, synthetic="true", system=", ".join(generators))
+        small = picture.convert("RGB").quantize(256)  # of a page's size: a third of the bytes
+        pictures.save_png(small, folder / file, synthetic="true", system=", ".join(generators))
     return paths
 
 
