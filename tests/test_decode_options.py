@@ -1,5 +1,6 @@
 """Laws of what decoding can be told: order, codes to draw among, schedule of guidance."""
 
+import argparse
 import dataclasses
 
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from auface_jax.decode import (
     halton_ranks,
     level_shares,
 )
+from auface_jax.decode_arguments import add_decode_arguments, decode_arguments
 from auface_jax.masking import LAYOUTS
 
 VARIANTS = [
@@ -82,6 +84,21 @@ def test_level_steps_that_do_not_fit_are_refused():
         options = dataclasses.replace(PLAIN, level_steps=level_steps)
         with pytest.raises(ValueError, match=message):
             run(layout, options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "changes"),
+    [
+        ((), {}),
+        (("--level-steps", "3,2"), {"level_steps": (3, 2), "steps": 5}),
+        (("--level-steps", "3,2", "--steps", "6"), {"level_steps": (3, 2), "steps": 6}),  # refused
+        (("--top-k", "0", "--temperature", "0"), {"top_k": 0, "temperature": 0.0}),
+    ],
+)
+def test_a_command_line_changes_what_it_names(arguments, changes):
+    parser = argparse.ArgumentParser()
+    add_decode_arguments(parser)
+    assert decode_arguments(parser.parse_args(arguments)) == changes
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

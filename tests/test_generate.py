@@ -346,6 +346,7 @@ def test_all_faults_of_a_csv_are_named_at_once(run, tmp_path, capsys):
         (("--aus", "6", "--reference", "nobody"), "neither an image file nor one of the 8 people"),
         (("--aus", "6", "--steps", "0"), "decode.steps=0"),
         (("--aus", "6", "--top-p", "2"), "top_p=2.0"),
+        (("--aus", "6", "--level-steps", "2,1"), "in the depth layout the levels"),
         (("--aus", "6", "--change", "ears"), "region 'ears' is not one of brows, eyes"),
         (("--jobs", "none.csv", "--out", "made"), "none.csv"),
     ],

@@ -2,8 +2,8 @@
 
 Rows of 2,048 floats, or a multiple, lie so far apart that a column of them falls into a few sets of
 a cache and drives itself out. XLA's products that write or read such a matrix then run at half of
-the machine's speed, one of two transposed factors at a quarter (`benchmarks/products.py`). A few
-entries more in each row, which nobody reads, are the cure.
+the machine's speed, with two transposed factors at less (`benchmarks/products.py`). A few entries
+more in each row, which nobody reads, are the cure.
 """
 
 import jax
