@@ -42,18 +42,11 @@ def network(layout):
         transformer=FrozenDict(tiny.TRANSFORMER_FIELDS | sizes),
     )
 
-    @jax.jit
-    def init(key):
-        tokens, everywhere = everything_masked(B, N, Q)
-        no = jnp.zeros(B, bool)
-        params = model.init(key, tokens, everywhere, **inputs(), drop_text=no, drop_reference=no)[
-            "params"
-        ]
-        return jax.tree.map(
-            lambda p: p + 0.3 * jax.random.normal(jax.random.fold_in(key, p.size), p.shape), params
-        )
-
-    return model, init(jax.random.key(0))
+    no = np.zeros(B, bool)
+    params = tiny.random_params(
+        model.init, *everything_masked(B, N, Q), **inputs(), drop_text=no, drop_reference=no
+    )
+    return model, params
 
 
 def run(layout, options, *, given=None, records=None, seed=0):

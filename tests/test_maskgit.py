@@ -59,14 +59,9 @@ def network(layout):
     codes, masked = example_tokens(layout)
     apply = jax.jit(lambda p, c, m, inputs: model.apply({"params": p}, c, m, **inputs))
 
-    @jax.jit
-    def init(key):
-        params = model.init(key, codes, masked, **example_inputs())["params"]
-        return jax.tree.map(
-            lambda p: p + 0.3 * jax.random.normal(jax.random.fold_in(key, p.size), p.shape), params
-        )
-
-    return functools.partial(apply, init(jax.random.key(0)))
+    return functools.partial(
+        apply, tiny.random_params(model.init, codes, masked, **example_inputs())
+    )
 
 
 def changed(before, after):

@@ -31,8 +31,7 @@ def model_of(layout, **fields):
 @functools.cache
 def params_of(layout):
     model = model_of(layout)
-    init = jax.jit(lambda key: model.init(key, *example_tokens(layout), **example_inputs()))
-    return nn.unbox(init(jax.random.key(0))["params"])
+    return tiny.random_params(model.init, *example_tokens(layout), **example_inputs(), spread=0.1)
 
 
 def stacked(params):

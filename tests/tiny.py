@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from ml_collections import ConfigDict
 from small_dataset import write_folder
 
@@ -220,6 +221,22 @@ def random_stage1():
     counts = jnp.full(codes.shape[:2], 1 / vqgan.codes)
     books = quantizer.Codebooks(codes, counts, codes * counts[..., None])
     return vqgan, {"params": params, "codebooks": books}
+
+
+def random_params(init, *arguments, spread: float = 0.3, seed: int = 0, **inputs):
+    """Parameters as `init` of a module shapes them, large enough that what it sees shows.
+
+    Of NumPy, because compiling an initialisation costs as much as what is tested: the scales of
+    norms lie around 1, all else around 0.
+    """
+    rng = np.random.default_rng(seed)
+    shapes = nn.unbox(jax.eval_shape(init, jax.random.key(0), *arguments, **inputs)["params"])
+
+    def drawn(path, leaf):
+        around = 1.0 if path[-1].key == "scale" else 0.0
+        return rng.normal(around, spread, leaf.shape).astype(leaf.dtype)
+
+    return jax.tree.map_with_path(drawn, shapes)
 
 
 def stage2_task(config: ConfigDict):
