@@ -5,8 +5,10 @@ from typing import Any
 
 from auface_jax.decode import GUIDANCE_SCHEDULES, ORDERS
 
-_FIELDS = ("guidance", "steps", "temperature", "order", "guidance_schedule", "top_k", "top_p")
-_FIELDS += ("level_steps",)
+_FIELDS = (
+    *("guidance", "guidance_schedule", "steps", "order", "level_steps"),
+    *("temperature", "top_k", "top_p"),
+)
 
 
 def add_decode_arguments(parser: argparse.ArgumentParser) -> None:

@@ -21,6 +21,7 @@ import json
 import pathlib
 import statistics
 import time
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +32,7 @@ from auface_jax import checkpoints, evaluate, masking
 from auface_jax import train as training
 from auface_jax.batching import map_batches
 from auface_jax.data import pipeline
+from auface_jax.decode_arguments import add_decode_arguments, decode_arguments
 from auface_jax.evaluation import report
 from auface_jax.generator import Generator, Request
 from auface_jax.held_out import spread_rows
@@ -46,15 +48,15 @@ LAYOUTS = {
     "by turns": {"mask_group": 16, "levels_at_once": 1},
 }
 STEPS = {"flat": (75, 150, 300), "depth": (150, 300, 600, 1200), "by turns": (300, 600, 1200)}
-# How the longest run of a layout is drawn: options of `evaluate`.
+# How the longest run of a layout is drawn, beside its config's 12 steps: options of `evaluate`.
 DRAWS = {
     "flat": [
-        *({"steps": steps} for steps in (24, 12, 6)),
-        *({"level_steps": steps} for steps in ("9,6,5,4", "5,3,2,2", "3,1,1,1")),
+        *(("--steps", steps) for steps in ("24", "6")),
+        *(("--level-steps", steps) for steps in ("9,6,5,4", "5,3,2,2", "3,1,1,1")),
     ],
     "depth": [
-        *({"steps": steps} for steps in (12, 6, 3, 1)),
-        *({"steps": steps, "order": "halton"} for steps in (12, 6, 4, 3, 2)),
+        *(("--steps", steps) for steps in ("6", "3", "1")),
+        *(("--steps", steps, "--order", "halton") for steps in ("12", "6", "4", "3", "2")),
     ],
 }
 DRAWN_AT_ONCE = 16
@@ -130,33 +132,31 @@ def accuracies(generator: Generator, count: int) -> dict[str, float]:
     return {"accuracy_level0": float(share[0]), "accuracy": float(share.mean())}
 
 
-def scores(run: pathlib.Path, options, **draw) -> dict[str, float]:
+def scores(run: pathlib.Path, options, draw: Sequence[str] = ()) -> dict[str, float]:
     """AAAD and AU-F1 of what a run draws, kept beside it."""
-    words = [f"{name}-{value}" for name, value in draw.items()]
+    words = [word.lstrip("-") for word in draw]
     folder = run.with_name("-".join([run.name, "drawn", *words, f"of-{options.samples}"]))
     if not (folder / report.JSON).exists():
         command = ["--run", str(run), "--scorer", options.scorer, "--metrics", "aaad,units"]
         command += ["--limit", str(options.samples), "--out", str(folder)]
-        for name, value in draw.items():
-            command += [f"--{name.replace('_', '-')}", str(value)]
-        evaluate.main(command)
+        evaluate.main([*command, *draw])
         jax.clear_caches()
     row = read_object(folder / report.JSON, ValueError)["table"][0]
     return {"aaad": row["AAAD (labels)"], "au_f1": row["AU-F1"]}
 
 
-def drawing_seconds(generator: Generator, **draw) -> float:
+def drawing_seconds(generator: Generator, draw: Sequence[str]) -> float:
     """An image, of several drawn at once: the median of three calls after the first."""
-    if "level_steps" in draw:
-        counts = tuple(int(count) for count in draw["level_steps"].split(","))
-        draw = draw | {"level_steps": counts, "steps": sum(counts)}
+    parser = argparse.ArgumentParser()
+    add_decode_arguments(parser)
+    decode = decode_arguments(parser.parse_args(draw))
     size = generator.vqgan.image_size
     reference = np.zeros((size, size, 3), np.uint8)
     requests = [Request(reference, "The brows are raised.", i) for i in range(DRAWN_AT_ONCE)]
     taken = []
     for _ in range(4):
         began = time.perf_counter()
-        generator.draw(requests, batch_size=DRAWN_AT_ONCE, **draw)
+        generator.draw(requests, batch_size=DRAWN_AT_ONCE, **decode)
         taken.append((time.perf_counter() - began) / DRAWN_AT_ONCE)
     return statistics.median(taken[1:])
 
@@ -165,16 +165,18 @@ def learned(layout: str, steps: int, options) -> dict:
     """A row: a run of so many steps."""
     run = train(layout, steps, options)
     row = {"layout": layout, "steps": steps, "seconds": training_seconds(run, steps)}
-    row |= accuracies(Generator.from_run(run), options.samples)
-    return row | scores(run, options)
+    kept = run.with_name(f"{run.name}-accuracies-of-{options.samples}.json")
+    if not kept.exists():
+        write_object(kept, accuracies(Generator.from_run(run), options.samples))
+    return row | read_object(kept, ValueError) | scores(run, options)
 
 
-def drawn(layout: str, draw: dict, options) -> dict:
+def drawn(layout: str, draw: Sequence[str], options) -> dict:
     """A row: the longest run of a layout, drawn so."""
     run = train(layout, max(getattr(options, layout)), options)
-    seconds = drawing_seconds(Generator.from_run(run), **draw)
-    row = {"layout": layout, "draw": " ".join(f"{name} {draw[name]}" for name in draw)}
-    return row | {"seconds": seconds} | scores(run, options, **draw)
+    seconds = drawing_seconds(Generator.from_run(run), draw)
+    row = {"layout": layout, "draw": " ".join(draw), "seconds": seconds}
+    return row | scores(run, options, draw)
 
 
 def plot(rows: list[dict]) -> Figure:
