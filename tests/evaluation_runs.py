@@ -30,28 +30,28 @@ def build_data(folder, **options):
 
 def write_run(folder, config, *, seed=0, **meta):
     """What `train` exports, at the initial weights of a config or, where these need not be
-    compiled, at random ones."""
+    compiled, at random ones, so far apart that what is asked for shows in the pictures."""
     task, tokenizer = make_task(config, config.num_steps), load_tokenizer("")
     batch = pipeline.load_split(config.data.dir, "train", tokenizer, (64,))
     batch = {name: value for name, value in batch.items() if isinstance(value, np.ndarray)}
     if jax.eval_shape(task.init, jax.random.key(seed), batch).variables:
         state = jax.jit(task.init)(jax.random.key(seed), batch)
     else:
-        state = tiny.random_state(task, batch, seed=seed)
+        state = tiny.random_state(task, batch, spread=0.3, seed=seed)
     meta = {"text_tokenizer": tokenizer.fingerprint} | meta
     checkpoints.save_export(folder, task.export(state), config, meta)
     return folder
 
 
-def write_runs(folder, data):
-    """Runs of every task in `folder`, by their names."""
+def write_runs(folder, data, names=("stage1", "au_probe", "au_image", "au_text", "stage2")):
+    """Runs of tasks in `folder`, by their names; `stage2` is built on its neighbours there."""
     data, runs = str(data), {}
-    for name in ("stage1", "au_probe", "au_image", "au_text", "stage2"):
+    for name in names:
         config = getattr(tiny, f"{name}_config")(data=data)
         if name == "au_image":
             config.people.half = ""
         if name == "stage2":
-            config.requires.stage1.run = str(runs["stage1"])
-            config.requires.au_probe.run = str(runs["au_probe"])
+            config.requires.stage1.run = str(folder / "stage1")
+            config.requires.au_probe.run = str(folder / "au_probe")
         runs[name] = write_run(folder / name, config)
     return runs

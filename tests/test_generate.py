@@ -1,56 +1,42 @@
-"""From an empty folder to pictures by two commands, at 16 px.
+"""From a finished run to pictures, at 16 px.
 
 Tests draw one picture or three, with the run's own options, so that few programs serve them all.
 """
 
 import contextlib
 import json
-import math
 import shutil
-import subprocess
-import sys
 
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 import tiny
+from evaluation_runs import write_runs
 from PIL import Image, ImageSequence
-from safetensors.numpy import load_file
 
-from auface_jax import checkpoints, editing, export, generate
+from auface_jax import editing, generate
 from auface_jax.data import pipeline
 from auface_jax.generator import Generator, Request
 from auface_jax.jobs import text_of_units
-from auface_jax.log import read_lines
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Where the Stage II command was run, with neither Stage I nor the probe there before."""
+    """A data set and both stages at random weights, none of them trained."""
     folder = tmp_path_factory.mktemp("generate")
-    configs = tiny.write_config_files(folder / "configs", tiny.build_data(folder / "data"))
-    done = subprocess.run(
-        [sys.executable, "-m", "auface_jax.train", f"--config={configs / 'stage2.py'}:quickstart"],
-        env=tiny.command_environment(),
-        capture_output=True,
-        text=True,
-        cwd=folder,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    (folder / "output.txt").write_text(done.stdout)
+    write_runs(folder / "runs", tiny.build_data(folder / "data"), ("stage1", "stage2"))
     return folder
 
 
 @pytest.fixture
 def run(folder, monkeypatch):
-    monkeypatch.chdir(folder)  # the run names Stage I's relative to where it was trained
-    return "runs/stage2-quickstart"
+    monkeypatch.chdir(folder)
+    return "runs/stage2"
 
 
 @pytest.fixture(scope="module")
 def loaded(folder):
     with contextlib.chdir(folder):
-        return Generator.from_run("runs/stage2-quickstart")
+        return Generator.from_run("runs/stage2")
 
 
 @pytest.fixture
@@ -68,51 +54,6 @@ def refused(capsys, *arguments):
         generate.main([str(argument) for argument in arguments])
     assert stopped.value.code == 2
     return capsys.readouterr().err
-
-
-# --- Training ------------------------------------------------------------------------------------
-
-
-def test_what_a_run_builds_on_is_trained_first(folder):
-    output = (folder / "output.txt").read_text()
-    begun = {
-        name: output.index(f"run: runs/{name}-quickstart")
-        for name in ("stage1", "au_probe", "stage2")
-    }
-    assert max(begun, key=begun.get) == "stage2"
-    assert "runs/stage1-quickstart is not there yet and this run builds on it" in output
-    for name in ("stage1", "au_probe", "stage2"):
-        assert checkpoints.has_export(folder / "runs" / f"{name}-quickstart")
-    assert output.rstrip().splitlines()[-1].startswith("pictures: runs/stage2-quickstart/samples/")
-
-
-def test_held_out_figures_compare_like_with_like(folder):
-    reports = read_lines(folder / "runs" / "stage2-quickstart" / "metrics.jsonl")
-    figures = reports[-1]
-    for name in (
-        "ce",
-        *(
-            f"ce_{other}"
-            for other in ("shuffled_text", "no_text", "no_reference", "shuffled_reference")
-        ),
-    ):
-        # Hardly trained: near the log of the number of codes, and never above it by much.
-        assert 0 < figures[f"eval/{name}"] < 2 * math.log(16)
-        assert 0 < figures[f"eval/{name}_level0"] < 2 * math.log(16)
-        if name != "ce":
-            cost = 100 * (figures[f"eval/{name}"] / figures["eval/ce"] - 1)
-            short = name.removeprefix("ce_")
-            assert figures[f"eval/{short}_costs_percent"] == pytest.approx(cost, abs=1e-4)
-    assert len({figures[f"eval/ce_{o}"] for o in ("shuffled_text", "no_text", "no_reference")}) == 3
-    for name in ("generated", "real", "reference"):
-        assert 0 <= figures[f"eval/au_f1_{name}"] <= 1
-    samples = folder / "runs" / "stage2-quickstart" / "samples"
-    last = samples / "step_000006.png"
-    assert last.exists() and (samples / "step_000006_unit_sets.png").exists()
-    assert Image.open(last).info["synthetic"] == "true"
-
-
-# --- Generating ----------------------------------------------------------------------------------
 
 
 def test_pictures_say_that_they_are_synthetic_and_how_they_came_to_be(run, tmp_path, capsys):
@@ -173,8 +114,8 @@ def test_a_text_of_ones_own_and_decoding_options(run, tmp_path):
 
 
 def test_a_run_that_cannot_draw_is_named(run, capsys):
-    message = refused(capsys, "--run", "runs/stage1-quickstart", "--aus", "6")
-    assert "runs/stage1-quickstart is a run of the task vqgan" in message
+    message = refused(capsys, "--run", "runs/stage1", "--aus", "6")
+    assert "runs/stage1 is a run of the task vqgan" in message
 
 
 def test_a_reference_of_another_size_is_refused(generator):
@@ -353,56 +294,3 @@ def test_all_faults_of_a_csv_are_named_at_once(run, tmp_path, capsys):
 )
 def test_what_only_a_run_can_tell_is_refused(run, capsys, arguments, message):
     assert message in refused(capsys, "--run", run, *arguments)
-
-
-# --- Export --------------------------------------------------------------------------------------
-
-WITHOUT_FLAX = """
-import json, sys
-sys.modules["flax"] = sys.modules["auface_jax"] = None  # importing them now raises
-import jax, numpy as np, tokenizers
-from safetensors.numpy import load_file
-config = json.load(open("config.json"))
-program = jax.export.deserialize(bytearray(open("generate.jax", "rb").read()))
-[length] = [a["shape"][1] for a in config["arguments"] if a["name"] == "text_tokens"]
-ids = tokenizers.Tokenizer.from_file("tokenizer.json").encode("The brows are raised.").ids
-tokens = np.full((1, length), config["pad_id"], np.int32)
-tokens[0, : len(ids)] = ids
-made = program.call(
-    load_file("weights.safetensors"), np.load("reference.npy")[None], tokens,
-    np.arange(length)[None] < len(ids), np.array([7], np.uint32),
-)
-np.save("made.npy", np.asarray(made[0]))
-"""
-
-
-def test_an_export_draws_the_same_picture_without_flax(run, generator, tmp_path, capsys):
-    folder = tmp_path / "exported"
-    export.main(["--run", run, "--out", str(folder)])
-    assert "generate.jax" in capsys.readouterr().out
-    reference = pipeline.load_reference("data", "S00")
-    np.save(folder / "reference.npy", reference)
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_FLAX], capture_output=True, text=True, cwd=folder
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    [expected] = generator(reference, "The brows are raised.", seed=7)
-    made = np.load(folder / "made.npy")
-    assert np.abs(made.astype(int) - expected).max() <= 1
-
-    arrays = load_file(folder / "weights.safetensors")
-    restored = ocp.PyTreeCheckpointer().restore((folder / "checkpoint").resolve())
-    flat = {
-        "/".join(key.key for key in path): leaf
-        for path, leaf in export.jax.tree.leaves_with_path(restored)
-    }
-    assert flat.keys() == arrays.keys()
-    for path, leaf in flat.items():
-        np.testing.assert_array_equal(leaf, arrays[path])
-
-
-def test_what_cannot_be_exported_is_named(capsys, run, tmp_path):
-    with pytest.raises(SystemExit):
-        export.main(["--run", "runs/stage1-quickstart", "--out", str(tmp_path / "out")])
-    assert "is a run of the task vqgan" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()

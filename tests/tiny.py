@@ -226,17 +226,21 @@ def random_stage1():
 def random_params(init, *arguments, spread: float = 0.3, seed: int = 0, **inputs):
     """Parameters as `init` of a module shapes them, large enough that what it sees shows.
 
-    Of NumPy, because compiling an initialisation costs as much as what is tested: the scales of
-    norms lie around 1, all else around 0.
+    For laws that hold at any weights: compiling an initialisation costs as much as what is tested.
     """
-    rng = np.random.default_rng(seed)
     shapes = nn.unbox(jax.eval_shape(init, jax.random.key(0), *arguments, **inputs)["params"])
+    return _drawn(shapes, spread, seed)
 
-    def drawn(path, leaf):
+
+def _drawn(shapes, spread: float, seed: int):
+    """Random leaves: scales of norms around 1, all else around 0."""
+    rng = np.random.default_rng(seed)
+
+    def leaf_at(path, leaf):
         around = 1.0 if path[-1].key == "scale" else 0.0
         return rng.normal(around, spread, leaf.shape).astype(leaf.dtype)
 
-    return jax.tree.map_with_path(drawn, shapes)
+    return jax.tree.map_with_path(leaf_at, shapes)
 
 
 def stage2_task(config: ConfigDict):
@@ -246,19 +250,12 @@ def stage2_task(config: ConfigDict):
     return task
 
 
-def random_state(task, batch, *, seed=0):
-    """A state as `task.init` shapes it: random parameters, their own averages, and zeros.
-
-    For laws that hold at any weights: compiling an initialisation costs as much as the step.
-    """
+def random_state(task, batch, *, spread: float = 0.1, seed: int = 0):
+    """A state as `task.init` shapes it: parameters as of `random_params`, their own averages, and
+    zeros."""
     state = jax.eval_shape(task.init, jax.random.key(0), batch)
-    rng = np.random.default_rng(seed)
-
-    def drawn(leaf):
-        return rng.normal(0, 0.1, leaf.shape).astype(leaf.dtype)
-
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), state)
-    params = jax.tree.map(drawn, state.params)
+    params = _drawn(state.params, spread, seed)
     return zeros.replace(params=params, ema_params=params)
 
 
