@@ -23,7 +23,7 @@ from auface_jax.log import say
 from auface_jax.prerequisites import complete
 from auface_jax.run_config import build_data
 
-# Of BP4D's 41 people, who are "bp4d-F001" and so on in a data set built of it: whom the first, the
+# Of BP4D's 41 people, who are "BP4D-F001" and so on in a data set built of it: whom the first, the
 # second and the third fold test on.
 BP4D_FOLDS = (
     "F007 F015 F006 F019 M006 M009 F012 M003 F004 F021 F017 M015 F014",
@@ -44,7 +44,7 @@ def read_folds(path: str) -> list[list[str]]:
         lines = pathlib.Path(path).read_text().splitlines()
         folds = [population.parse_people(line) for line in lines if line.strip()]
     else:
-        folds = [[f"bp4d-{person}" for person in fold.split()] for fold in BP4D_FOLDS]
+        folds = [[f"BP4D-{person}" for person in fold.split()] for fold in BP4D_FOLDS]
     everybody = [person for fold in folds for person in fold]
     twice = sorted({person for person in everybody if everybody.count(person) > 1})
     if len(folds) < 2 or twice:
@@ -53,6 +53,21 @@ def read_folds(path: str) -> list[list[str]]:
             f"people in two folds: {', '.join(twice) or 'none'}"
         )
     return folds
+
+
+def check_data(directory: str, folds: list[list[str]]) -> None:
+    """Raises a DatasetError unless the set has everybody in `folds` and all that was coded of them.
+
+    A build that withholds label rows leaves their pictures out of the people's records, so that F1
+    over the rest is not what anybody compares with.
+    """
+    info = shards.read_info(directory)
+    population.check_people(directory, info, [person for fold in folds for person in fold])
+    if share := info["options"]["held_out_rows"]:
+        raise shards.DatasetError(
+            f"{directory} was built with --held-out-rows {share}: the pictures of those label rows "
+            "are missing from its people; for folds, build a set without that option"
+        )
 
 
 def cross_validate(config, folds: list[list[str]], workdir: pathlib.Path) -> dict[str, list[float]]:
@@ -98,11 +113,7 @@ def main(argv: list[str]) -> None:
     try:
         folds = read_folds(FLAGS.folds)
         build_data(config.data)
-        population.check_people(
-            config.data.dir,
-            shards.read_info(config.data.dir),
-            [person for fold in folds for person in fold],
-        )
+        check_data(config.data.dir, folds)
         scores = cross_validate(config, folds, workdir)
     except Interrupted as stopped:
         sys.exit(str(stopped))

@@ -264,6 +264,8 @@ def test_people_who_cannot_be_had_are_all_named(dataset, tmp_path):
     names = tmp_path / "people.txt"
     names.write_text(f"{someone}\n")
     assert population.parse_people(str(names)) == [someone]
+    many = [f"BP4D-F{n:03}" for n in range(400)]  # longer than a file's name can be
+    assert population.parse_people(", ".join(many)) == many
 
 
 def test_folds_of_bp4d_hold_41_people_once():
@@ -272,7 +274,7 @@ def test_folds_of_bp4d_hold_41_people_once():
     assert [len(fold) for fold in folds] == [13, 14, 14]
     assert len(set(people)) == 41
     everybody = [f"F{n:03}" for n in range(1, 24)] + [f"M{n:03}" for n in range(1, 19)]
-    assert sorted(people) == [f"bp4d-{person}" for person in everybody]
+    assert sorted(people) == [f"BP4D-{person}" for person in everybody]
     assert len(BP4D_FOLDS) == 3
 
 

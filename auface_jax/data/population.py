@@ -11,6 +11,7 @@ Their records are taken from all splits of the set.
 """
 
 import bisect
+import contextlib
 import itertools
 import re
 from collections.abc import Sequence
@@ -128,8 +129,9 @@ def check_people(directory: str | Path, info: dict, people: Sequence[str]) -> No
 
 def parse_people(text: str) -> list[str]:
     """Names in a text file, or in the text itself."""
-    if Path(text).is_file():
-        text = Path(text).read_text()
+    with contextlib.suppress(OSError):  # a list of names is too long for the name of a file
+        if Path(text).is_file():
+            text = Path(text).read_text()
     return [name for name in re.split(r"[\s,]+", text) if name]
 
 
