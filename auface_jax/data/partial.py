@@ -30,23 +30,11 @@ _WRITING = ".writing"
 def partial_folder(out: Path, options: dict) -> Iterator[Path]:
     """The folder beside `out` where it comes into being, held by this process alone.
 
-    It has what an earlier build of the same options finished, and nothing else. The lock is on
-    the folder itself, so it ends with its holder, however that comes to an end.
+    It has what an earlier build of the same options finished, and nothing else.
     """
-    partial = out.with_name(f".{out.name}.partial")
-    while True:
+    with _alone(out):
+        partial = out.with_name(f".{out.name}.partial")
         partial.mkdir(exist_ok=True)
-        handle = os.open(partial, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"another process is building {out}, waiting for it", flush=True)
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        # While this process waited, the one before may have renamed or removed the folder.
-        if partial.is_dir() and os.path.samestat(os.fstat(handle), os.stat(partial)):
-            break
-        os.close(handle)
-    try:
         known = partial / _OPTIONS
         wanted = json.dumps(options)
         if not known.is_file() or known.read_text() != wanted:
@@ -56,8 +44,31 @@ def partial_folder(out: Path, options: dict) -> Iterator[Path]:
         for left in partial.glob(f"*{_WRITING}"):
             left.unlink()
         yield partial
+
+
+@contextlib.contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Waits until no other process builds `out`: none of any machine that sees its folder.
+
+    The lock ends with its holder, however that comes to an end.
+    """
+    path = out.with_name(f".{out.name}.lock")  # a file: NFS has no locks on folders
+    while True:
+        file = path.open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"another process is building {out}, waiting for it", flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                break
+        file.close()  # whoever held it has removed it: the lock is on a file that nobody else finds
+    try:
+        yield
     finally:
-        os.close(handle)
+        path.unlink()
+        file.close()
 
 
 def remove(partial: Path) -> None:
