@@ -2,12 +2,16 @@
 
 import collections
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps, ImageSequence
+from PIL import Image, ImageSequence
+
+from auface_jax.data.images import central_square, upright_rgb
+from auface_jax.data.samples import SourceError
 
 PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
@@ -24,11 +28,13 @@ class Frame:
     Attributes:
       path: the file.
       number: of the frame in it, from 0; 0 for a still picture.
+      still: the file is no animation and no video.
       image: upright, cut to the central square and resized.
     """
 
     path: Path
     number: int
+    still: bool
     image: UInt8[np.ndarray, "S S 3"]
 
 
@@ -85,10 +91,9 @@ def read_frames(path: Path, size: int, *, every: int = 1) -> Iterator[Frame]:
     pictures = _video(path) if path.suffix.lower() in VIDEOS else _pictures(path)
     number = -1
     try:
-        for number, picture in enumerate(pictures):
+        for number, (picture, still) in enumerate(pictures):
             if number % every == 0:
-                square = ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS)
-                yield Frame(path, number, np.array(square))
+                yield Frame(path, number, still, central_square(picture, size))
     except FrameError:
         raise
     except Exception as error:  # damaged files raise almost anything
@@ -97,21 +102,24 @@ def read_frames(path: Path, size: int, *, every: int = 1) -> Iterator[Frame]:
         raise FrameError(f"{path}: has no frames")
 
 
-def _pictures(path: Path) -> Iterator[Image.Image]:
+def _pictures(path: Path) -> Iterator[tuple[UInt8[np.ndarray, "H W 3"], bool]]:
+    """Pixels of each frame, and whether it is the only one."""
     try:
         opened = Image.open(path)
     except Exception as error:  # a damaged picture raises almost anything in Pillow
         raise FrameError(f"{path}: cannot be read as an image ({error})") from error
     with opened:
-        for picture in ImageSequence.Iterator(opened):
-            if picture.mode.startswith(("I", "F")):
-                raise FrameError(
-                    f"{path}: pixels of mode {picture.mode!r}; save it with 8 bits a channel"
-                )
-            yield ImageOps.exif_transpose(picture).convert("RGB")
+        # What a camera keeps beside a photograph, in one file of this form, is a preview or a map
+        # of depths and no later picture.
+        frames = 1 if opened.format == "MPO" else getattr(opened, "n_frames", 1)
+        for picture in itertools.islice(ImageSequence.Iterator(opened), frames):
+            try:
+                yield upright_rgb(picture, path), frames == 1
+            except SourceError as error:
+                raise FrameError(str(error)) from error
 
 
-def _video(path: Path) -> Iterator[Image.Image]:
+def _video(path: Path) -> Iterator[tuple[UInt8[np.ndarray, "H W 3"], bool]]:
     try:
         import av
     except ImportError as error:
@@ -121,4 +129,5 @@ def _video(path: Path) -> Iterator[Image.Image]:
         ) from error
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
-            yield frame.to_image()
+            # Telephones save pictures as the sensor lies, and how to turn them.
+            yield np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)), False

@@ -314,8 +314,7 @@ def main(arguments: list[str] | None = None) -> None:
             table.writerow([frame.path, frame.number, *(f"{value:.4f}" for value in found)])
             rows += 1
             if options.overlay:
-                still = frame.path.suffix.lower() in (".jpg", ".jpeg", ".png", ".bmp")
-                name = stems[frame.path] + ("" if still else f"_{frame.number:05d}")
+                name = stems[frame.path] + ("" if frame.still else f"_{frame.number:05d}")
                 pictures.save_png(
                     overlay(frame, found),
                     pathlib.Path(options.overlay) / f"{name}.png",

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import struct
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import tiny
 from PIL import Image
 
 from auface_jax import checkpoints, frames, recognize
+from auface_jax.data import images
 from auface_jax.facs import AU_NUMBERS
 from auface_jax.recognize import load_recognizer
 from auface_jax.tasks.au_image import AUImageTask
@@ -84,7 +86,7 @@ def test_a_folder_gives_a_row_a_frame_and_an_annotated_picture_each(
 
 def test_bars_are_as_long_as_the_probabilities():
     image = np.zeros((8, 8, 3), np.uint8)
-    frame = frames.Frame(None, 0, image)
+    frame = frames.Frame(None, 0, True, image)
     values = np.linspace(0, 1, 12)
     page = np.asarray(recognize.overlay(frame, values)).astype(int)
     line = page.shape[0] / 12
@@ -113,6 +115,23 @@ def test_files_that_cannot_be_read_are_listed_and_the_others_kept(run, pictures_
 def test_every_other_frame(pictures_folder):
     path = pictures_folder / "deep" / "c.gif"
     assert [frame.number for frame in frames.read_frames(path, 16, every=2)] == [0, 2]
+
+
+def test_what_a_camera_keeps_beside_a_photograph_is_no_second_face(tmp_path):
+    photograph, depth = (Image.fromarray(image) for image in tiny.images(2))
+    photograph.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[depth])
+    [frame] = frames.read_frames(tmp_path / "a.jpg", 16)
+    assert frame.still and frame.number == 0
+    np.testing.assert_array_equal(frame.image, images.read_rgb(tmp_path / "a.jpg"))
+    photograph.save(tmp_path / "moving.png", save_all=True, append_images=[depth])
+    assert [frame.still for frame in frames.read_frames(tmp_path / "moving.png", 16)] == [False] * 2
+
+
+def test_what_is_transparent_is_read_as_a_build_reads_it(tmp_path):
+    pixels = np.dstack([tiny.images(1)[0], np.zeros((16, 16, 1), np.uint8)])
+    Image.fromarray(pixels).save(tmp_path / "cut.png")
+    [frame] = frames.read_frames(tmp_path / "cut.png", 16)
+    assert (frame.image == 128).all()
 
 
 def test_a_picture_is_upright_square_and_reduced_by_averaging(tmp_path):
@@ -161,6 +180,28 @@ def test_videos_are_read_or_say_what_they_need(tmp_path):
     found = list(frames.read_frames(path, 16))
     assert [frame.number for frame in found] == [0, 1, 2]
     np.testing.assert_allclose([f.image.mean() for f in found], [0, 120, 240], atol=6)
+
+
+def test_a_video_of_a_telephone_is_turned_upright(tmp_path):
+    av = pytest.importorskip("av")
+    path = tmp_path / "face.mp4"
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    pixels[:, :16] = 255  # the left half, which a quarter turn clockwise brings to the top
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=5)
+        stream.width = stream.height = 32
+        for packet in stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")):
+            container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    # The matrix in the track's header, a b u c d v x y w, is at first the one that turns nothing.
+    whole, one = path.read_bytes(), 1 << 16
+    at = whole.index(b"tkhd") + 44
+    assert struct.unpack(">9i", whole[at : at + 36]) == (one, 0, 0, 0, one, 0, 0, 0, 1 << 30)
+    clockwise = struct.pack(">9i", 0, one, 0, -one, 0, 0, 32 * one, 0, 1 << 30)
+    path.write_bytes(whole[:at] + clockwise + whole[at + 36 :])
+    [frame] = frames.read_frames(path, 16)
+    assert frame.image[:7].min() > 200 and frame.image[9:].max() < 50
 
 
 def test_larger_faces_are_reduced_to_the_size_that_is_read(run):

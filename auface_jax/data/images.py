@@ -21,25 +21,32 @@ def read_rgb(path: str | Path) -> UInt8[np.ndarray, "H W 3"]:
     """
     try:
         with Image.open(path) as picture:
-            if picture.width * picture.height > MOST_PIXELS:
-                raise SourceError(
-                    f"{path}: {picture.width} x {picture.height} pixels, at most "
-                    f"{MOST_PIXELS:,} are read: reduce it"
-                )
-            if picture.mode not in _EIGHT_BIT_MODES:
-                raise SourceError(
-                    f"{path}: pixels of mode {picture.mode!r}; save it with 8 bits a channel"
-                )
-            picture = ImageOps.exif_transpose(picture)
-            if picture.has_transparency_data:
-                picture = picture.convert("RGBA")
-                behind = Image.new("RGBA", picture.size, (*_BEHIND, 255))
-                picture = Image.alpha_composite(behind, picture)
-            return np.array(picture.convert("RGB"))
+            return upright_rgb(picture, path)
     except SourceError:
         raise
     except Exception as error:  # a damaged picture raises almost anything in Pillow
         raise SourceError(f"{path}: cannot be read as an image ({error})") from error
+
+
+def upright_rgb(picture: Image.Image, path: str | Path) -> UInt8[np.ndarray, "H W 3"]:
+    """The present frame of an open file, as `read_rgb` gives it.
+
+    Raises:
+      SourceError: Of more than `MOST_PIXELS`, or not 8 bit; what Pillow raises where it is damaged.
+    """
+    if picture.width * picture.height > MOST_PIXELS:
+        raise SourceError(
+            f"{path}: {picture.width} x {picture.height} pixels, at most "
+            f"{MOST_PIXELS:,} are read: reduce it"
+        )
+    if picture.mode not in _EIGHT_BIT_MODES:
+        raise SourceError(f"{path}: pixels of mode {picture.mode!r}; save it with 8 bits a channel")
+    picture = ImageOps.exif_transpose(picture)
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        behind = Image.new("RGBA", picture.size, (*_BEHIND, 255))
+        picture = Image.alpha_composite(behind, picture)
+    return np.array(picture.convert("RGB"))
 
 
 def read_square(path: str | Path, size: int) -> UInt8[np.ndarray, "S S 3"]:
