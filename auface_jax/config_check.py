@@ -21,7 +21,7 @@ SHARES = {
     *("held_out_rows", "paraphrased", "restart_below", "top_p"),
 }
 # ... and none of the others is below nothing, but for these.
-SIGNED = {"guidance"}
+SIGNED = {"guidance", "margin"}
 ZERO_WIDTH = {"model.width"}  # 0 is the published network's own
 
 

@@ -95,7 +95,6 @@ def data_config(preset: str) -> ConfigDict:
     elif preset == "paper":
         data.update({"source": "bp4d", "size": 256, "dir": str(PAPER_DATA), "redescribe": False})
         data.update({"people": 0, "frames": 0, "buckets": (128, 256, 512, 1024, 2048)})
-        data.update({"held_out_rows": 0.1, "novel_rows": 2_000})
         data.flip = False
     return data
 

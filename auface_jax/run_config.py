@@ -11,7 +11,9 @@ from ml_collections import ConfigDict as Config
 
 from auface_jax.checkpoints import CheckpointError
 from auface_jax.data import build
+from auface_jax.data.shards import read_info
 from auface_jax.json_files import read_object, write_object
+from auface_jax.log import say
 
 
 def load_config_file(path: pathlib.Path, preset: str) -> Config:
@@ -67,7 +69,15 @@ def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
 
 
 def build_data(data: Config) -> None:
-    """Builds the records that `data` describes, when they are absent."""
+    """Builds the records that `data` describes, when they are absent.
+
+    How a set was built that training cannot build itself is written into `data`: nothing else
+    would know its margin, and the run's config shall not tell of splits that the set lacks.
+
+    Raises:
+      FileNotFoundError: the set is absent, and training cannot build it.
+      ValueError: the set was built with other options; see `build`.
+    """
     buildable = ("builtin", "folder", "ict")
     if data.source not in buildable:
         if not pathlib.Path(data.dir).exists():
@@ -77,6 +87,12 @@ def build_data(data: Config) -> None:
                 f"(python -m auface_jax.data.build --source {data.source} --out {data.dir} ...), "
                 "or take another preset"
             )
+        built = read_info(data.dir)["options"]
+        for name in ("margin", "held_out_rows", "novel_rows"):
+            value = built.get(name, 0)
+            if value != data[name]:
+                say(f"data.{name} is {value}, as {data.dir} was built, not {data[name]}")
+                data[name] = type(data[name])(value)
         return
     options = {"source": data.source, "size": data.size, "seed": data.seed}
     if data.source in ("builtin", "ict"):

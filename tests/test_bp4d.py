@@ -7,7 +7,7 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from auface_jax import facs
+from auface_jax import cross_validate, facs, presets
 from auface_jax.data.align import TEMPLATE, anchor_points
 from auface_jax.data.bp4d import NO_PICTURE, NOT_CODED, BP4DFaces
 from auface_jax.data.build import build
@@ -15,7 +15,8 @@ from auface_jax.data.landmark_files import read_sequence
 from auface_jax.data.photographs import UNKNOWN_CODE
 from auface_jax.data.records import SPLITS
 from auface_jax.data.samples import SourceError
-from auface_jax.data.shards import ShardReader
+from auface_jax.data.shards import DatasetError, ShardReader
+from auface_jax.run_config import build_data
 
 CODED = (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 17, 18, 23, 24)  # more than our twelve
 SCORED = (6, 10, 12, 14, 17)
@@ -118,6 +119,39 @@ def test_both_corpora_together_keep_people_of_one_id_apart(bp4d, bp4d_plus, tmp_
     assert len(records) == 40 == len({record.id for record in records})
     assert {record.source for record in records} == {"bp4d"}
     assert {r.subject for r in records if r.task == "T6"} == {"BP4D+-F001", "BP4D+-M058"}
+
+
+def test_the_published_folds_are_people_of_a_set_built_of_the_corpus(tmp_path):
+    folds = cross_validate.read_folds("")
+    for person in (person.removeprefix("BP4D-") for fold in folds for person in fold):
+        write_sequence(tmp_path / "BP4D", person, "T1")
+    options = {"source": "bp4d", "bp4d": str(tmp_path / "BP4D"), "size": 16, "progress": False}
+    build(tmp_path / "set", processes=1, **options)
+    cross_validate.check_data(str(tmp_path / "set"), folds)
+    with pytest.raises(DatasetError, match="'BP4D-F007' is not in the set"):
+        write_sequence(tmp_path / "other", "F001", "T1")
+        for person in ("F002", "F003"):
+            write_sequence(tmp_path / "other", person, "T1")
+        build(tmp_path / "few", processes=1, **options | {"bp4d": str(tmp_path / "other")})
+        cross_validate.check_data(str(tmp_path / "few"), folds)
+    build(tmp_path / "held", processes=1, held_out_rows=0.3, **options)
+    with pytest.raises(DatasetError, match="--held-out-rows 0.3: .* build a set without"):
+        cross_validate.check_data(str(tmp_path / "held"), folds)
+
+
+def test_how_a_set_was_built_is_written_into_the_config_that_reads_it(bp4d, tmp_path, capsys):
+    directory = tmp_path / "set"
+    options = {"size": 32, "margin": 0.2, "processes": 1, "progress": False}
+    build(directory, source="bp4d", bp4d=str(bp4d), **options)
+    data = presets.data_config("paper")
+    data.update({"dir": str(directory), "novel_rows": 7})
+    build_data(data)
+    assert (data.margin, data.held_out_rows, data.novel_rows) == (0.2, 0.0, 0)
+    said = capsys.readouterr().out
+    assert f"data.margin is 0.2, as {directory} was built, not 0.0" in said
+    assert "held_out_rows" not in said
+    build_data(data)
+    assert not capsys.readouterr().out
 
 
 def test_one_unknown_code_drops_one_frame(bp4d):
