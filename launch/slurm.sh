@@ -19,6 +19,11 @@ cd "${SLURM_SUBMIT_DIR:?start me with sbatch, in the folder of the checkout}" ||
 
 STOPPED=75 # what training exits with when it was told to stop, and has saved
 
+# From Slurm 22.05 on, srun no longer takes the CPUs of a task from what the job asked for.
+if [[ -n ${SLURM_CPUS_PER_TASK:-} ]]; then
+    export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
+fi
+
 trap : TERM # the processes are told as well; this script waits for them
 srun --kill-on-bad-exit=0 .venv/bin/python -m auface_jax.train "$@"
 status=$?

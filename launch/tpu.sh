@@ -44,7 +44,8 @@ install() {
     local archive
     archive=$(mktemp --suffix .tar.gz)
     git archive --format tar.gz --prefix auface_jax/ --output "$archive" HEAD
-    tpu scp --worker=all "$archive" "$NAME:auface_jax.tar.gz"
+    # Not through `tpu`: scp names the TPU in its destination.
+    gcloud compute tpus tpu-vm scp "$archive" "$NAME:auface_jax.tar.gz" --zone "$ZONE" --worker=all
     rm "$archive"
     # The hosts' own Python is older than this project wants; uv brings one.
     on_all '
@@ -59,9 +60,11 @@ install() {
         command -v mount.nfs >/dev/null || sudo apt-get install -y -qq nfs-common
         mkdir -p shared
         mountpoint -q shared || sudo mount -t nfs $SHARE shared
-        mkdir -p shared/runs shared/datasets
-        cd auface_jax
-        for folder in runs datasets; do [ -e \$folder ] || ln -s ../shared/\$folder \$folder; done"
+        for folder in runs datasets; do
+            # A new share belongs to root.
+            [ -d shared/\$folder ] || sudo install -d -o \"\$USER\" shared/\$folder
+            [ -e auface_jax/\$folder ] || ln -s ../shared/\$folder auface_jax/\$folder
+        done"
 }
 
 run() {

@@ -1,8 +1,12 @@
 """The scripts that start runs elsewhere, with stand-ins for the commands of clusters."""
 
 import os
+import re
 import signal
 import subprocess
+import tarfile
+import tomllib
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -119,15 +123,15 @@ def test_machines_are_told_to_stop_and_their_status_is_passed_on(start, machines
 
 @pytest.mark.parametrize(("status", "again"), [(0, False), (75, True), (1, False)])
 def test_slurm_queues_a_run_again_that_was_told_to_stop(start, tmp_path, status, again):
-    stand_in(tmp_path / "bin" / "srun", f'printf "<%s>" "$@" >{tmp_path}/srun; exit {status}\n')
+    srun = 'printf "<%s>" "$SRUN_CPUS_PER_TASK" "$@"'
+    stand_in(tmp_path / "bin" / "srun", f"{srun} >{tmp_path}/srun; exit {status}\n")
     stand_in(tmp_path / "bin" / "scontrol", f'echo "$@" >{tmp_path}/scontrol\n')
-    process = start("slurm.sh", "--config", "x y", SLURM_SUBMIT_DIR=tmp_path, SLURM_JOB_ID=7)
+    job = {"SLURM_SUBMIT_DIR": tmp_path, "SLURM_JOB_ID": 7, "SLURM_CPUS_PER_TASK": 8}
+    process = start("slurm.sh", "--config", "x y", **job)
     assert finish(process)[0] == status
-    assert (
-        (tmp_path / "srun")
-        .read_text()
-        .endswith("<.venv/bin/python><-m><auface_jax.train><--config><x y>")
-    )
+    told = (tmp_path / "srun").read_text()
+    assert told.startswith("<8>")  # or each process would have one CPU
+    assert told.endswith("<.venv/bin/python><-m><auface_jax.train><--config><x y>")
     assert (tmp_path / "scontrol").exists() == again
     if again:
         assert (tmp_path / "scontrol").read_text() == "requeue 7\n"
@@ -141,6 +145,10 @@ case $2 in
     describe) cat state 2>/dev/null ;;
     create) echo READY >state ;;
     delete) rm -f state ;;
+    scp) # SOURCE DESTINATION, and the TPU is in the latter alone
+        [[ -f $3 && $4 == mine:* && $5 == --* ]] || exit 1
+        cp "$3" "${{4#mine:}}"
+        ;;
     ssh)
         if [[ $* == *auface_jax.train* && -e fails ]]; then
             mv fails state # what the TPU is found to be afterwards
@@ -172,7 +180,7 @@ def verbs(calls):
     return [call.split()[0] for call in calls if not call.startswith("describe")]
 
 
-def test_a_tpu_is_made_and_installed_and_trains_on_all_hosts(tpu):
+def test_a_tpu_is_made_and_installed_and_trains_on_all_hosts(tpu, tmp_path):
     code, _, calls = tpu("train", "--config", "x y", SHARE="10.0.0.2:/runs")
     assert code == 0 and verbs(calls) == BEGIN + TRAIN
     created = next(call for call in calls if call.startswith("create"))
@@ -181,6 +189,29 @@ def test_a_tpu_is_made_and_installed_and_trains_on_all_hosts(tpu):
     assert all("--worker=all" in call for call in calls if call.startswith(("ssh", "scp")))
     assert "requirements-tpu.txt" in calls[3] and "10.0.0.2:/runs shared" in calls[4]
     assert "auface_jax.train --distributed --config x\\ y" in calls[5]
+    with tarfile.open(tmp_path / "auface_jax.tar.gz") as copied:
+        assert "auface_jax/requirements-tpu.txt" in copied.getnames()
+
+
+def test_the_folders_of_a_new_share_belong_to_who_trains(tpu, tmp_path):
+    _, _, calls = tpu("install", SHARE="10.0.0.2:/runs")
+    script = calls[-1].split("--command", 1)[1]
+    # A host with NFS, where only root may write to the share: `sudo` alone makes folders there.
+    host = tmp_path / "host"
+    (host / "auface_jax").mkdir(parents=True)
+    stand_in(host / "bin" / "mount.nfs", "")
+    stand_in(host / "bin" / "mountpoint", "exit 1\n")
+    stand_in(host / "bin" / "sudo", 'echo "$*" >>asked; [ "$1" = mount ] || mkdir "${@: -1}"\n')
+    path = f"{host / 'bin'}:{os.environ['PATH']}"
+    for _ in range(2):
+        subprocess.run(
+            ["bash", "-c", script], cwd=host, check=True, env={"PATH": path, "USER": "me"}
+        )
+    mount = "mount -t nfs 10.0.0.2:/runs shared"
+    made = [f"install -d -o me shared/{folder}" for folder in ("runs", "datasets")]
+    assert (host / "asked").read_text().splitlines() == [mount, *made, mount]
+    for folder in ("runs", "datasets"):
+        assert (host / "auface_jax" / folder).resolve() == host / "shared" / folder
 
 
 def test_a_preempted_tpu_is_replaced_and_training_goes_on(tpu, tmp_path):
@@ -217,3 +248,33 @@ def test_the_pods_of_the_jobset_agree_with_each_other():
     assert (ROOT / config).is_file()
     claims = {volume["name"] for volume in pods["template"]["spec"]["volumes"]}
     assert {mount["name"] for mount in container["volumeMounts"]} <= claims
+
+
+# --- The image -----------------------------------------------------------------------------------
+
+
+def enters_the_image(name):
+    """Whether `.dockerignore` lets a file or folder at the checkout's top into the image."""
+    enters = True
+    for line in (ROOT / ".dockerignore").read_text().splitlines():
+        # The last line that matches decides. A comment matches nothing.
+        if fnmatchcase(name, line.removeprefix("!")):
+            enters = line.startswith("!")
+    return enters
+
+
+def test_no_data_enters_the_image():
+    ignored = re.findall(r"^/(.+)/$", (ROOT / ".gitignore").read_text(), re.MULTILINE)
+    assert {"runs", "datasets", "weights"} <= set(ignored)
+    entering = [name for name in (*ignored, ".git", "a-corpus") if enters_the_image(name)]
+    assert not entering
+
+
+def test_what_is_installed_and_run_enters_the_image():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = ["pyproject.toml", "auface_jax", project["readme"], *project["license-files"]]
+    assert "version" not in project.get("dynamic", ())  # else setuptools might ask git for it
+    needed += re.findall(r"-c (\S+)", (LAUNCH / "Dockerfile").read_text())
+    needed += re.findall(r"(\w+)/\w+\.py:", (LAUNCH / "jobset.yaml").read_text())
+    assert {"constraints.txt", "configs"} <= set(needed)
+    assert all((ROOT / name).exists() and enters_the_image(name) for name in needed), needed
