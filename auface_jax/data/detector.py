@@ -97,7 +97,8 @@ def _opencv():
         import cv2
     except ImportError as error:
         raise NoDetectorError(
-            "looking for a face needs OpenCV: pip install -e '.[detector]'"
+            "looking for a face needs OpenCV: "
+            ".venv/bin/python -m pip install -c constraints.txt -e '.[detector]'"
         ) from error
     cv2.setNumThreads(1)  # a data set is built by a process a core already
     return cv2
@@ -109,7 +110,7 @@ def _cascade(name: str):
     path = Path(cv2.data.haarcascades) / name
     if not hasattr(cv2, "CascadeClassifier") or not path.is_file():
         raise NoDetectorError(
-            f"this OpenCV ({cv2.__version__}) brings no {name}: pip install "
-            "'opencv-python-headless<5'"
+            f"this OpenCV ({cv2.__version__}) brings no {name}: "
+            ".venv/bin/python -m pip install -c constraints.txt -e '.[detector]'"
         )
     return cv2.CascadeClassifier(str(path))
