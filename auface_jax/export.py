@@ -9,6 +9,8 @@ writes
     tokenizer.json         of the text, for the package tokenizers
     config.json            the run's config, under "run", and what the program takes
 
+and, until all of them are there, the empty file `unfinished`.
+
 `generate.jax` needs jax alone, no Flax and none of this package: docs/stage2.md has the example.
 """
 
@@ -30,12 +32,15 @@ from safetensors.numpy import save_file
 from auface_jax.checkpoints import CheckpointError
 from auface_jax.decode import DecodeOptions
 from auface_jax.generator import Generator
+from auface_jax.json_files import read_object
 from auface_jax.models.attention import xla_alone
 from auface_jax.models.quantizer import Codebooks
 from auface_jax.synthesis import generate_batch
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 FORMAT_VERSION = 1
+
+_UNFINISHED = "unfinished"  # says that a folder without config.json is an export that was stopped
 
 
 def flat_weights(weights: dict[str, Any]) -> dict[str, Array]:
@@ -108,14 +113,18 @@ def export_run(run: str, out: str | pathlib.Path, *, batch: int = 1) -> pathlib.
 
     Args:
       run: a finished Stage II run.
-      out: the folder; its files, if any, are replaced.
+      out: a new or empty folder, or one of an earlier export, whose files are replaced.
       batch: pictures that the program draws at once.
 
     Raises:
+      ValueError: `out` is something else, such as a run's own export; nothing is touched.
       checkpoints.CheckpointError: see `Generator.from_run`.
     """
-    generator, folder = Generator.from_run(run), pathlib.Path(out).resolve()
+    folder = pathlib.Path(out).resolve()
+    check_folder(folder)
+    generator = Generator.from_run(run)
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / _UNFINISHED).touch()
     (folder / "config.json").unlink(missing_ok=True)
     flat = flat_weights(generator.weights)
     checkpointer = ocp.StandardCheckpointer()
@@ -136,7 +145,40 @@ def export_run(run: str, out: str | pathlib.Path, *, batch: int = 1) -> pathlib.
         "run": json.loads(generator.config.to_json_best_effort()),
     }
     (folder / "config.json").write_text(json.dumps(described, indent=2) + "\n")
+    (folder / _UNFINISHED).unlink()
     return folder
+
+
+def check_folder(folder: pathlib.Path) -> None:
+    """Refuses a folder in which an export would replace what it did not write.
+
+    Args:
+      folder: resolved, so that its parent is where it lies.
+
+    Raises:
+      ValueError: it is a run's own export, or a file, or not empty and no earlier export.
+    """
+    cure = "give a new or empty folder, or one of an earlier export by this command"
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; {cure}")
+    if folder.name == "export" and any(
+        _has(place / "config.json", "task") for place in (folder.parent, folder)
+    ):
+        raise ValueError(
+            f"{folder} is the run's own export, without which it cannot draw any more; {cure}"
+        )
+    if folder.exists() and any(folder.iterdir()):
+        earlier = _has(folder / "config.json", "arguments", "pad_id", "run")
+        if not earlier and not (folder / _UNFINISHED).exists():
+            raise ValueError(f"{folder} is not empty, and no earlier export; {cure}")
+
+
+def _has(path: pathlib.Path, *names: str) -> bool:
+    """Whether a JSON file is there and its object has all of these names."""
+    try:
+        return set(names) <= read_object(path, ValueError).keys()
+    except (ValueError, OSError):
+        return False
 
 
 def main(arguments: list[str] | None = None) -> None:

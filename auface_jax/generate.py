@@ -11,6 +11,7 @@ Every picture says in its metadata that it is synthetic, with the text, the seed
 
 import argparse
 import functools
+import os
 import pathlib
 import textwrap
 from typing import Any
@@ -21,15 +22,10 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from auface_jax import editing, facs, pictures
-from auface_jax.data import pipeline
-from auface_jax.data.align import AlignmentError, align
-from auface_jax.data.detector import NoDetectorError
-from auface_jax.data.images import central_square, read_rgb
-from auface_jax.data.shards import read_info
 from auface_jax.decode_arguments import add_decode_arguments, decode_arguments
-from auface_jax.generator import Generator, Request
-from auface_jax.jobs import read_jobs, text_of_units
-from auface_jax.log import say
+from auface_jax.generator import LARGEST_SEED, Generator, Request
+from auface_jax.jobs import existing_files, read_jobs, text_of_units
+from auface_jax.references import find_reference
 
 _ALONE = "give the text or the units of that line to a command of its own, without --jobs"
 # What a CSV's lines say in place of an option, or cannot say.
@@ -40,78 +36,6 @@ _INSTEAD_IN_JOBS = {
     "--to-aus": _ALONE,
     "--to-text": _ALONE,
 }
-
-
-def find_reference(
-    generator: Generator, reference: str, *, aligned: bool = False
-) -> tuple[UInt8[np.ndarray, "S S 3"], str]:
-    """An image file, a person of the run's data set, or "" for its first test person.
-
-    The face of a file is looked for and framed as the training faces are; `aligned` says that it
-    is framed so already, and takes the middle of the picture as it is.
-
-    Returns the image and its name for captions.
-
-    Raises:
-      ValueError: the file is no image that can be read, or has no face, or several.
-      FileNotFoundError: neither a file nor a person; the message says which people there are.
-    """
-    data_dir, size = pathlib.Path(generator.config.data.dir), generator.vqgan.image_size
-    if reference and pathlib.Path(reference).is_file():
-        return frame_photograph(reference, data_dir, size, aligned), pathlib.Path(reference).name
-    if not (data_dir / "dataset.json").exists():
-        raise FileNotFoundError(
-            f"--reference {reference or '(none)'!r} is not an image file, and the run's data set "
-            f"{data_dir} is not here to look a person up in; give an image file"
-        )
-    people = pipeline.reference_subjects(data_dir)
-    person = reference or pipeline.reference_subjects(data_dir, "test")[0]
-    if person not in people:
-        raise FileNotFoundError(
-            f"--reference {reference!r} is neither an image file nor one of the {len(people)} "
-            f"people of {data_dir} ({people[0]} … {people[-1]})"
-        )
-    return pipeline.load_reference(data_dir, person), person
-
-
-def as_cropped(data_dir: pathlib.Path) -> bool:
-    """Whether the data set in `data_dir` was built from pictures as they were cropped."""
-    return _build_options(data_dir).get("align") == "off"
-
-
-def _build_options(data_dir: pathlib.Path) -> dict[str, Any]:
-    return read_info(data_dir)["options"] if (data_dir / "dataset.json").exists() else {}
-
-
-def frame_photograph(
-    path: str,
-    data_dir: pathlib.Path,
-    size: int,
-    aligned: bool,
-    *,
-    option: str = "--reference-aligned",
-) -> UInt8[np.ndarray, "S S 3"]:
-    """A user's picture, framed as the data set in `data_dir` is; see `find_reference`.
-
-    Args:
-      option: the flag that says `aligned`, for the message.
-    """
-    image = read_rgb(path)
-    if aligned:
-        return central_square(image, size)
-    if as_cropped(data_dir):
-        say(
-            f"{data_dir} was built from pictures as they were cropped, so the middle of {path} is "
-            "taken: crop it as they are"
-        )
-        return central_square(image, size)
-    try:
-        margin = _build_options(data_dir).get("margin", 0.0)
-        return align(image, size=size, margin=margin)[0]
-    except (AlignmentError, NoDetectorError) as error:
-        raise ValueError(
-            f"{path}: {error}; or crop it square as the training faces are and say {option}"
-        ) from error
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -159,7 +83,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out",
         help="one PNG with the reference and all pictures (default faces.png); a folder (a name "
-        "without .png) for a PNG each; or a GIF of the first picture as it appears",
+        "without an ending) for a PNG each; or a GIF of the first picture as it appears",
     )
     add_decode_arguments(parser)
     return parser
@@ -169,8 +93,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser = make_parser()
     options = parser.parse_args(arguments)
     _check(parser, options)
-    out = pathlib.Path(options.out)
-    animated = out.suffix.lower() == ".gif"
     decode = decode_arguments(options)
     try:
         for units in (options.aus, options.to_aus):
@@ -179,34 +101,42 @@ def main(arguments: list[str] | None = None) -> None:
         generator = Generator.from_run(options.run)
         if options.jobs is not None:
             run_jobs(generator, options, decode)
-            return
-        reference, name = find_reference(
-            generator, options.reference, aligned=options.reference_aligned
-        )
-        request = make_request(generator, options, reference, options.text, options.aus)
-        about = {"synthetic": "true", "text": request.text, "seed": options.seed}
-        about |= {"run": options.run, "reference": name, "software": "auface_jax"}
-        print(f"text: {request.text}")
-        if options.explain:
-            maps = generator.attention(reference, request.text)
-            pictures.save_png(attention_sheet(reference, maps), options.explain, **about)
-            print(options.explain)
-        if animated:
-            frames = animation(generator, options, request, decode)
-            pictures.save_gif(frames, out, **about)
-            print(f"{out}: {len(frames)} frames")
-            return
-        made = generator(
-            reference,
-            request.text,
-            labels=request.labels,
-            change=request.change,
-            num=options.num,
-            seed=options.seed,
-            **decode,
-        )
+        else:
+            run_description(generator, options, decode)
     except (ValueError, OSError) as error:
         parser.error(str(error))
+
+
+def run_description(
+    generator: Generator, options: argparse.Namespace, decode: dict[str, Any]
+) -> None:
+    """Draws one description into the sheet, the folder or the GIF `--out`."""
+    out = pathlib.Path(options.out)
+    reference, name = find_reference(
+        generator, options.reference, aligned=options.reference_aligned
+    )
+    request = make_request(generator, options, reference, options.text, options.aus)
+    about = {"synthetic": "true", "text": request.text, "seed": options.seed}
+    about |= {"run": options.run, "reference": name, "software": "auface_jax"}
+    print(f"text: {request.text}")
+    if options.explain:
+        maps = generator.attention(reference, request.text)
+        pictures.save_png(attention_sheet(reference, maps), options.explain, **about)
+        print(options.explain)
+    if out.suffix.lower() == ".gif":
+        frames = animation(generator, options, request, decode)
+        pictures.save_gif(frames, out, **about)
+        print(f"{out}: {len(frames)} frames")
+        return
+    made = generator(
+        reference,
+        request.text,
+        labels=request.labels,
+        change=request.change,
+        num=options.num,
+        seed=options.seed,
+        **decode,
+    )
     if out.suffix.lower() == ".png":
         columns = [reference[None], *made[:, None]]
         titles = [name, *(f"{i}" for i in range(options.num))]
@@ -217,9 +147,13 @@ def main(arguments: list[str] | None = None) -> None:
         print(out)
         return
     for number, image in enumerate(made):
-        path = out / f"{number:04d}.png"
+        path = out / _picture_name(number)
         pictures.save_png(Image.fromarray(image), path, **about, number=number)
     print(f"{out}: {options.num} pictures")
+
+
+def _picture_name(number: int) -> str:
+    return f"{number:04d}.png"
 
 
 def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
@@ -236,6 +170,11 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
             faults.append("--jobs writes to a folder: name it by --out")
         elif ending:
             faults.append(f"--jobs writes to a folder; --out {options.out} has an ending")
+    elif ending.lower() not in ("", ".png", ".gif"):
+        faults.append(
+            f"--out {options.out} ends in {ending}: name a .png, a .gif, or a folder, which is a "
+            "name without an ending"
+        )
     elif ending.lower() == ".gif":
         if options.num is not None:
             faults.append(
@@ -248,12 +187,39 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         faults.append("--text is empty; describe what the face does, or use --aus")
     if options.num is not None and options.num < 1:
         faults.append(f"--num {options.num}: at least 1")
-    if options.seed is not None and options.seed < 0:
-        faults.append(f"--seed {options.seed}: at least 0")
-    if faults:
-        parser.error("; ".join(faults))
+    if options.seed is not None and not 0 <= options.seed <= LARGEST_SEED:
+        faults.append(f"--seed {options.seed}: a whole number from 0 to {LARGEST_SEED}")
+    if options.explain is not None and pathlib.Path(options.explain).suffix.lower() != ".png":
+        faults.append(f"--explain {options.explain}: the name of a PNG ends in .png")
     options.num = 4 if options.num is None else options.num
     options.seed = options.seed or 0
+    if faults := faults or _place_faults(options):
+        parser.error("; ".join(faults))
+
+
+def _place_faults(options: argparse.Namespace) -> list[str]:
+    """What will keep results from being written, or read files from staying, as far as it shows."""
+    out, explain = (pathlib.Path(name) if name else None for name in (options.out, options.explain))
+    faults = []
+    for flag, place in (("--out", out), ("--explain", explain)):
+        if place is None:
+            continue
+        there = next(path for path in (place, *place.absolute().parents) if os.path.exists(path))
+        if there == place and place.is_dir() == bool(place.suffix):
+            found = "folder" if place.suffix else "file (a name without an ending is a folder's)"
+            faults.append(f"{flag} {place} is a {found}; name another")
+        elif there != place and not there.is_dir():
+            faults.append(f"{flag} {place} cannot be made: {there} is no folder; name another")
+        elif not os.access(there, os.W_OK):
+            faults.append(f"{flag} {place}: {there} may not be written; name another")
+    if options.jobs is not None:
+        return faults  # of their pictures `read_jobs` tells
+    read = existing_files(filter(None, (options.reference, options.change)))
+    made = [out] if out.suffix else [out / _picture_name(i) for i in range(options.num)]
+    for path in filter(None, (*made, explain)):
+        if existing_files([path]) & read:
+            faults.append(f"{path} is read by this command and would be lost; name another place")
+    return faults
 
 
 def make_request(
@@ -321,17 +287,24 @@ def run_jobs(generator: Generator, options: argparse.Namespace, decode: dict[str
         where = named or options.reference
         return find_reference(generator, where, aligned=options.reference_aligned)
 
-    jobs = read_jobs(options.jobs, run_dictionary(generator), find_reference=find)
+    jobs = read_jobs(
+        options.jobs,
+        run_dictionary(generator),
+        out=options.out,
+        find_reference=find,
+        also_read=filter(None, (options.reference, options.change)),
+    )
     requests = []
     for job in jobs:
         reference, _ = find(job.reference)
         request = make_request(generator, options, reference, job.text, None)
         requests.append(Request(reference, job.text, job.seed, job.labels, request.change))
-    made = generator.draw(requests, **decode)
-    for job, image in zip(jobs, made, strict=True):
-        about = {"synthetic": "true", "text": job.text, "seed": job.seed, "run": options.run}
-        about |= {"reference": find(job.reference)[1], "software": "auface_jax"}
-        pictures.save_png(Image.fromarray(image), pathlib.Path(options.out) / job.out, **about)
+    # Each batch is kept before the next is drawn: who interrupts loses one batch.
+    for places, made in generator.draw_batches(requests, **decode):
+        for job, image in zip([jobs[place] for place in places], made, strict=True):
+            about = {"synthetic": "true", "text": job.text, "seed": job.seed, "run": options.run}
+            about |= {"reference": find(job.reference)[1], "software": "auface_jax"}
+            pictures.save_png(Image.fromarray(image), pathlib.Path(options.out) / job.out, **about)
     print(f"{options.out}: {len(jobs)} pictures")
 
 

@@ -11,12 +11,15 @@ name, by default the line's number.
 
 import csv
 import dataclasses
+import io
+import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from auface_jax import facs
+from auface_jax.generator import LARGEST_SEED
 
 COLUMNS = ("reference", "text", "aus", "seed", "out")
 
@@ -36,28 +39,26 @@ def read_jobs(
     path: str,
     dictionary: facs.Dictionary | None = None,
     *,
+    out: str | pathlib.Path,
     find_reference: Callable[[str], object] = str,
+    also_read: Iterable[str] = (),
 ) -> list[Job]:
     """The jobs of a CSV.
 
     Args:
+      path: the CSV, in UTF-8.
       dictionary: of the texts that are made from units.
+      out: the folder of results.
       find_reference: called with each reference that a line names; raises a ValueError or an
         OSError for one that cannot be used.
+      also_read: files beside the references that no picture may replace.
 
     Raises:
-      ValueError: lines that cannot be read or names used twice; all of them are listed.
+      ValueError: lines that cannot be read, names used twice or those of pictures that the jobs
+        read; all of them are listed. Or the file is no CSV in UTF-8.
       OSError: there is no such file.
     """
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        unknown = [name for name in reader.fieldnames or () if name not in COLUMNS]
-        if unknown or not {"text", "aus"} & set(reader.fieldnames or ()):
-            raise ValueError(
-                f"{path} has the columns {', '.join(reader.fieldnames or ()) or 'none'}; legal are "
-                f"{', '.join(COLUMNS)}, with text or aus among them"
-            )
-        lines = [(reader.line_num, line) for line in reader]
+    lines = _lines(path)
     jobs, faults, names = [], [], {}
     for number, (line_number, line) in enumerate(lines):
         try:
@@ -67,13 +68,47 @@ def read_jobs(
         except (ValueError, OSError) as error:
             faults.append(f"line {line_number}: {error}")
             continue
-        if job.out in names:
-            faults.append(f"line {line_number}: out {job.out!r} is that of line {names[job.out]}")
-        names[job.out] = line_number
-        jobs.append(job)
+        # One file on every system: Macs and Windows do not tell a.png from A.png.
+        name = os.path.normpath(job.out).casefold()
+        if name in names:
+            faults.append(f"line {line_number}: out {job.out!r} is that of line {names[name]}")
+        names[name] = line_number
+        jobs.append((line_number, job))
+    read = existing_files([*(job.reference for _, job in jobs), *also_read])
+    for line_number, job in jobs:
+        if existing_files([pathlib.Path(out) / job.out]) & read:
+            faults.append(
+                f"line {line_number}: out {job.out!r} in {out} is a picture that the jobs read and "
+                "would be lost; give another name, or another --out"
+            )
     if faults or not lines:
         raise ValueError(f"{path}: " + ("; ".join(faults) or "it has no line"))
-    return jobs
+    return [job for _, job in jobs]
+
+
+def existing_files(paths: Iterable[str | pathlib.Path]) -> set[tuple[int, int]]:
+    """Those of the paths that exist, by device and inode: a file is one, whatever it is called."""
+    found = [os.stat(path) for path in paths if os.path.exists(path)]
+    return {(file.st_dev, file.st_ino) for file in found}
+
+
+def _lines(path: str) -> list[tuple[int, dict[str, str | None]]]:
+    """The lines of the CSV with their numbers in the file; the header is checked."""
+    try:
+        content = pathlib.Path(path).read_bytes().decode("utf-8-sig")
+        reader = csv.DictReader(io.StringIO(content, newline=""))
+        columns = reader.fieldnames or ()
+        lines = [(reader.line_num, line) for line in reader]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 ({error}); save it as UTF-8 text") from error
+    except csv.Error as error:
+        raise ValueError(f"{path}: not a CSV ({error}); write one line a picture") from error
+    if set(columns) - set(COLUMNS) or not {"text", "aus"} & set(columns):
+        raise ValueError(
+            f"{path} has the columns {', '.join(columns) or 'none'}; legal are "
+            f"{', '.join(COLUMNS)}, with text or aus among them"
+        )
+    return lines
 
 
 def _job(
@@ -85,9 +120,10 @@ def _job(
     if None in line:
         raise ValueError(f"more fields than columns: {line[None]} (quote what has a comma)")
     values = {name: (line.get(name) or "").strip() for name in COLUMNS}
-    if not values["seed"].isdecimal() and values["seed"]:
-        raise ValueError(f"seed {values['seed']!r} is not a number of 0 or more")
-    seed = int(values["seed"] or 0)
+    written = values["seed"] or "0"
+    if not written.isdecimal() or int(written) > LARGEST_SEED:
+        raise ValueError(f"seed {written!r} is not a whole number from 0 to {LARGEST_SEED}")
+    seed = int(written)
     has_units = bool(values["aus"]) or line.get("text") is None
     if values["text"] and values["aus"]:
         raise ValueError("both text and aus; give one of them")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from auface_jax import generate
+from auface_jax import references
 from auface_jax.data import detector, images
 from auface_jax.data.align import TEMPLATE, AlignmentError, align, anchor_points, frame
 from auface_jax.data.images import read_rgb
@@ -265,7 +265,7 @@ def test_without_a_detector_the_cure_is_told(monkeypatch, tmp_path):
     Image.fromarray(picture(64)).save(tmp_path / "me.jpg")
     try:
         with pytest.raises(ValueError, match=r"me.jpg: .*\.\[detector\].*--reference-aligned"):
-            generate.frame_photograph(str(tmp_path / "me.jpg"), tmp_path, 32, False)
+            references.frame_photograph(str(tmp_path / "me.jpg"), tmp_path, 32, False)
     finally:
         detector._opencv.cache_clear()
 
@@ -274,7 +274,7 @@ def test_a_users_photograph_goes_the_way_of_the_training_faces(drawn, tmp_path):
     image = drawn[0][0]
     Image.fromarray(image).save(tmp_path / "me.png")
     me = str(tmp_path / "me.png")
-    got = generate.frame_photograph(me, tmp_path, 64, False)
+    got = references.frame_photograph(me, tmp_path, 64, False)
     np.testing.assert_array_equal(got, align(image, size=64)[0])
     for how, expected in (
         ({"align": "detector", "margin": 0.1}, align(image, size=64, margin=0.1)[0]),
@@ -282,11 +282,13 @@ def test_a_users_photograph_goes_the_way_of_the_training_faces(drawn, tmp_path):
     ):
         info = {"schema_version": SCHEMA_VERSION, "options": how}
         (tmp_path / "dataset.json").write_text(json.dumps(info))
-        np.testing.assert_array_equal(generate.frame_photograph(me, tmp_path, 64, False), expected)
+        np.testing.assert_array_equal(
+            references.frame_photograph(me, tmp_path, 64, False), expected
+        )
 
 
 def test_a_crop_said_to_be_aligned_is_not_touched(tmp_path):
     image = picture(64)
     Image.fromarray(image).save(tmp_path / "crop.png")
-    got = generate.frame_photograph(str(tmp_path / "crop.png"), tmp_path, 64, True)
+    got = references.frame_photograph(str(tmp_path / "crop.png"), tmp_path, 64, True)
     np.testing.assert_array_equal(got, image)

@@ -1,6 +1,7 @@
 """From a finished run to pictures, at 16 px.
 
-Tests draw one picture or three, with the run's own options, so that few programs serve them all.
+Tests draw one picture or three, with the run's own options, so that two programs, of one row and of
+four, serve them all.
 """
 
 import contextlib
@@ -13,10 +14,11 @@ import tiny
 from evaluation_runs import write_runs
 from PIL import Image, ImageSequence
 
-from auface_jax import editing, generate
+from auface_jax import editing, generate, pictures, references
+from auface_jax import generator as drawing
 from auface_jax.data import pipeline
 from auface_jax.generator import Generator, Request
-from auface_jax.jobs import text_of_units
+from auface_jax.jobs import read_jobs, text_of_units
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,19 @@ def loaded(folder):
 @pytest.fixture
 def generator(run, loaded):
     return loaded
+
+
+@pytest.fixture
+def rows_drawn(monkeypatch):
+    """How many rows each call has that draws; the pictures are the references, and quick."""
+    rows = []
+
+    def draw_references(networks, options, weights, records, keys):
+        rows.append(len(keys))
+        return records["reference"]
+
+    monkeypatch.setattr(drawing, "generate_batch", draw_references)
+    return rows
 
 
 def draw(run, out, *arguments, units="6,12"):
@@ -82,22 +97,40 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(run, tmp_path):
     assert first == again and first != other
 
 
-def test_a_picture_does_not_depend_on_how_many_there_are(generator):
+def test_a_picture_does_not_depend_on_how_many_there_are(generator, monkeypatch):
     reference = pipeline.load_reference("data", "S00")
     three = generator(reference, "The brows are raised.", num=3, seed=5)
     one = generator(reference, "The brows are raised.", num=1, seed=5)
     np.testing.assert_array_equal(three[:1], one)
+    monkeypatch.setattr(drawing, "BATCH_SIZE", 1)
+    one_by_one = generator(reference, "The brows are raised.", num=3, seed=5)
+    np.testing.assert_array_equal(three, one_by_one)
     assert three.dtype == np.uint8 and three.shape == (3, 16, 16, 3)
     assert (three[0] != three[1]).any() and (three[1] != three[2]).any()
 
 
+def test_rows_are_few_and_of_few_numbers(generator, rows_drawn):
+    sizes = set()
+    for count in (1, 2, 3, 5, 8, 11, 16, 17, 40):
+        faces = np.arange(count, dtype=np.uint8)[:, None, None, None].repeat(16, 1).repeat(16, 2)
+        faces = faces.repeat(3, 3)
+        made = generator.draw([Request(face, "A smile.", seed=3) for face in faces])
+        np.testing.assert_array_equal(made, faces)  # each in its place
+        assert len(set(rows_drawn)) == 1 and sum(rows_drawn) < 2 * count
+        sizes.add(rows_drawn[0])
+        rows_drawn.clear()
+    assert sizes == {1, 2, 4, 8, 16}
+    assert len(generator(faces[0], "A smile.", num=100)) == 100
+    assert rows_drawn == [16] * 7
+
+
 def test_a_reference_is_a_file_or_a_person(run, generator, tmp_path):
-    by_name, _ = generate.find_reference(generator, "S01")
+    by_name, _ = references.find_reference(generator, "S01")
     Image.fromarray(by_name).save(tmp_path / "me.png")
-    from_file, name = generate.find_reference(generator, str(tmp_path / "me.png"))
+    from_file, name = references.find_reference(generator, str(tmp_path / "me.png"))
     np.testing.assert_array_equal(from_file, by_name)
     assert name == "me.png"
-    first, name = generate.find_reference(generator, "")
+    first, name = references.find_reference(generator, "")
     assert name == pipeline.reference_subjects("data", "test")[0]
     np.testing.assert_array_equal(first, pipeline.load_reference("data", name))
 
@@ -137,7 +170,7 @@ def test_a_run_without_its_data_wants_an_image(run, tmp_path):
     with generator.config.unlocked():
         generator.config.data.dir = str(tmp_path / "gone")
     with pytest.raises(FileNotFoundError, match="give an image file"):
-        generate.find_reference(generator, "S00")
+        references.find_reference(generator, "S00")
 
 
 # --- What else a description can be asked for ----------------------------------------------------
@@ -151,8 +184,9 @@ def test_requests_that_share_a_batch_are_drawn_as_if_alone(generator):
         Request(reference, "The brows are raised.", seed=5),
         Request(other, "The lips part.", seed=5, change=change),
         Request(other, "The brows are raised. " * 3, seed=2),
+        Request(other, "The lips part.", seed=5),
     ]
-    made = generator.draw(requests, batch_size=3)
+    made = generator.draw(requests)
     for request, image in zip(requests, made, strict=True):
         [alone] = generator(
             request.reference,
@@ -170,11 +204,11 @@ def test_a_text_that_is_cut_is_said_to_be_once(generator, capsys):
     while not generator.tokenizer.encode_batch([exact], (64,))[1].all():
         exact += "!"
     texts = [long, long, "The lips part.", longer, exact]
-    generator.draw([Request(reference, text) for text in texts], batch_size=3)
+    generator.draw([Request(reference, text) for text in texts], batch_size=4)
     said = capsys.readouterr().out
     assert said == "2 texts are cut after 64 tokens, the longest that this run reads\n"
     generator(reference, long, num=3)
-    generator.draw([Request(reference, text) for text in texts[::-1]], batch_size=3)
+    generator.draw([Request(reference, text) for text in texts[::-1]], batch_size=4)
     generator.attention(reference, long)
     assert not capsys.readouterr().out
     generator(reference, "And now: " + long, num=3)
@@ -239,6 +273,7 @@ def test_jobs_are_drawn_line_by_line(run, generator, tmp_path):
         "reference,text,aus,seed,out\n"
         'me.png,"The brows are raised, a little.",,4,raised.png\n'
         'S02,,"6C,12E",1,\n'
+        "S02,The lips part.,,1,more/part.png\n"
     )
     arguments = [
         "--run",
@@ -253,8 +288,77 @@ def test_jobs_are_drawn_line_by_line(run, generator, tmp_path):
     assert raised.info["reference"] == "me.png" and raised.info["seed"] == "4"
     assert smile.info["text"] == text_of_units("6C,12E", 1)[0]
     assert smile.info["text"].startswith("Severe: ")  # D lies between C and E
+    assert Image.open(tmp_path / "made" / "more" / "part.png").info["text"] == "The lips part."
     [alone] = generator(own, "The brows are raised, a little.", seed=4)
     np.testing.assert_array_equal(np.asarray(raised), alone)
+
+
+def test_jobs_keep_what_was_drawn_before_they_were_stopped(run, tmp_path, monkeypatch, rows_drawn):
+    draw_references = drawing.generate_batch
+
+    def draw_one_batch(*arguments):
+        if rows_drawn:
+            raise KeyboardInterrupt
+        return draw_references(*arguments)
+
+    monkeypatch.setattr(drawing, "generate_batch", draw_one_batch)
+    (tmp_path / "jobs.csv").write_text("reference,text\n" + "S02,A smile.\n" * 40)
+    out = tmp_path / "made"
+    with pytest.raises(KeyboardInterrupt):
+        generate.main(["--run", run, "--jobs", str(tmp_path / "jobs.csv"), "--out", str(out)])
+    assert sorted(path.name for path in out.iterdir()) == [f"{i:04d}.png" for i in range(16)]
+
+
+@pytest.mark.parametrize("arguments", [("--aus", "6"), ("--jobs", "jobs.csv")])
+def test_a_result_that_cannot_be_written_is_named(
+    run, tmp_path, monkeypatch, capsys, rows_drawn, arguments
+):
+    def fail(*_, **__):
+        raise OSError("no space left on faces")
+
+    monkeypatch.setattr(pictures, "save_png", fail)
+    (tmp_path / "jobs.csv").write_text("text\nA smile.\n")
+    arguments = [str(tmp_path / name) if name == "jobs.csv" else name for name in arguments]
+    message = refused(capsys, "--run", run, *arguments, "--out", tmp_path / "made")
+    assert "no space left on faces" in message
+
+
+def test_names_of_jobs_are_compared_as_files(tmp_path):
+    path = tmp_path / "jobs.csv"
+    path.write_text("text,out\nA smile.,a.png\nA smile.,./a.png\nA smile.,b/../A.png\n")
+    with pytest.raises(ValueError, match=r"line 4: out 'b/../A.png' is not the name of a PNG"):
+        read_jobs(str(path), out=tmp_path)
+    path.write_text("text,out\nA smile.,a.png\nA smile.,./a.png\nA smile.,A.png\n")
+    with pytest.raises(ValueError) as fault:
+        read_jobs(str(path), out=tmp_path)
+    assert "line 3: out './a.png' is that of line 2" in str(fault.value)
+    assert "line 4: out 'A.png' is that of line 3" in str(fault.value)
+
+
+def test_jobs_do_not_write_over_the_pictures_they_read(tmp_path):
+    for name in ("me.png", "default.png"):
+        (tmp_path / name).write_bytes(b"a face")
+    (tmp_path / "linked").symlink_to(tmp_path)
+    path = tmp_path / "jobs.csv"
+    path.write_text("reference,text,out\n,A smile.,me.png\nme.png,A smile.,default.png\n")
+    with pytest.raises(ValueError) as fault:
+        read_jobs(str(path), out=tmp_path / "linked", also_read=[str(tmp_path / "default.png")])
+    for named in ("line 2: out 'me.png'", "line 3: out 'default.png'"):
+        assert named in str(fault.value)
+    assert len(read_jobs(str(path), out=tmp_path / "elsewhere")) == 2
+
+
+def test_seeds_and_bytes_of_a_csv_that_cannot_be_read_are_named(tmp_path):
+    path = tmp_path / "jobs.csv"
+    path.write_text("text,seed\nA smile.,4294967295\nA smile.,4294967296\n")
+    with pytest.raises(ValueError, match="line 3: seed '4294967296' is not a whole number from 0"):
+        read_jobs(str(path), out=tmp_path)
+    path.write_bytes("text\nEin Lächeln.\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"jobs.csv: not UTF-8 .*; save it as UTF-8 text"):
+        read_jobs(str(path), out=tmp_path)
+    path.write_text("text\n" + "A smile. " * 20_000)
+    with pytest.raises(ValueError, match=r"jobs.csv: not a CSV \(field larger than"):
+        read_jobs(str(path), out=tmp_path)
 
 
 def test_all_faults_of_a_csv_are_named_at_once(run, tmp_path, capsys):

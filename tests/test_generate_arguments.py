@@ -1,8 +1,12 @@
 """What `generate` refuses before it loads a run, which therefore need not be there."""
 
+import os
+
+import numpy as np
 import pytest
 
 from auface_jax import generate
+from auface_jax.generator import Request
 
 RUN = ("--run", "runs/none")
 
@@ -27,6 +31,14 @@ def refused(capsys, *arguments):
         (("--aus", "6", "--to-aus", "4,98", "--out", "a.gif"), "98"),
         (("--aus", "6", "--level-steps", "3,many"), "'3,many' are no iterations"),
         (("--aus", "6"), "runs/none does not exist"),
+        (("--aus", "6", "--seed", "4294967295"), "runs/none does not exist"),
+        (
+            ("--aus", "6", "--seed", "4294967296"),
+            "--seed 4294967296: a whole number from 0 to 4294",
+        ),
+        (("--aus", "6", "--seed", "18446744073709551616"), "--seed 18446744073709551616: a whole"),
+        (("--aus", "6", "--out", "faces.jpg"), "--out faces.jpg ends in .jpg: name a .png, a .gif"),
+        (("--aus", "6", "--explain", "why.jpg"), "--explain why.jpg: the name of a PNG ends in"),
     ],
 )
 def test_bad_requests_are_refused_with_the_bad_value(capsys, arguments, message):
@@ -62,4 +74,44 @@ def test_jobs_refuse_at_once_what_no_line_of_theirs_can_honour(capsys):
 
 def test_a_gif_is_of_one_picture(capsys):
     message = refused(capsys, "--aus", "6", "--num", "2", "--seed", "-1", "--out", "a.gif")
-    assert "--num 2 has no effect on a GIF" in message and "--seed -1: at least 0" in message
+    assert "--num 2 has no effect on a GIF" in message
+    assert "--seed -1: a whole number from 0 to 4294967295" in message
+
+
+def test_places_that_cannot_be_written_are_found_before_anything_is_drawn(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "faces").write_text("a file")
+    (tmp_path / "folder.png").mkdir()
+    for out, message in (
+        ("faces", "--out faces is a file (a name without an ending is a folder's)"),
+        ("faces/smile.png", f"{tmp_path / 'faces'} is no folder"),
+        ("folder.png", "--out folder.png is a folder"),
+    ):
+        assert message in refused(capsys, "--aus", "6", "--out", out)
+    assert "--out faces is a file" in refused(capsys, "--jobs", "jobs.csv", "--out", "faces")
+    assert "--explain folder.png is a" in refused(capsys, "--aus", "6", "--explain", "folder.png")
+    assert "runs/none does not exist" in refused(capsys, "--aus", "6", "--out", "new/folder")
+    assert not (tmp_path / "new").exists() and (tmp_path / "faces").read_text() == "a file"
+
+
+def test_pictures_that_are_read_are_not_written_over(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "0002.png").write_text("a face")
+    os.symlink("made/0002.png", "me.png")
+    reference = ("--aus", "6", "--reference", "me.png")
+    for more in (("--out", "made"), ("--out", "me.png"), ("--explain", "./made/../me.png")):
+        assert "is read by this command and would be lost" in refused(capsys, *reference, *more)
+    for more in (("--out", "made", "--num", "2"), ("--out", "other.png")):
+        assert "runs/none does not exist" in refused(capsys, *reference, *more)
+    assert (tmp_path / "made" / "0002.png").read_text() == "a face"
+
+
+def test_a_request_has_a_seed_that_no_other_repeats():
+    face = np.zeros((16, 16, 3), np.uint8)
+    assert Request(face, "A smile.", 2**32 - 1).seed == 2**32 - 1
+    for seed in (-1, 2**32, 2**64):
+        with pytest.raises(ValueError, match=f"seed {seed}: give a whole number from 0 to 42949"):
+            Request(face, "A smile.", seed)
