@@ -9,6 +9,7 @@ weights alone, for generation and for later stages.
 """
 
 import contextlib
+import hashlib
 import json
 import pathlib
 import shutil
@@ -27,6 +28,8 @@ from auface_jax.json_files import read_object
 PyTree = Any
 
 FORMAT_VERSION = 1
+# What the weights of Stage I are called where a run keeps what it was built on.
+STAGE1_WEIGHTS = "stage1_weights"
 
 
 class CheckpointError(ValueError):
@@ -111,6 +114,8 @@ class Checkpoints:
                 step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())
             )["meta"]
         for name, value in {**meta, "format_version": FORMAT_VERSION}.items():
+            if name == STAGE1_WEIGHTS and name not in saved_meta:
+                continue  # written before these were kept
             if saved_meta.get(name) != value:
                 raise CheckpointError(
                     f"{self._folder}/{step} was written with {name}={saved_meta.get(name)!r}, this "
@@ -234,3 +239,47 @@ def load_export(workdir: pathlib.Path) -> PyTree:
     structure = checkpointer.metadata(path).item_metadata.tree
     as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), structure)
     return checkpointer.restore(path, restore_args=as_numpy)
+
+
+def weights_fingerprint(weights: PyTree) -> str:
+    """Hex sha256 of all leaves with their paths."""
+    leaves = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): np.ascontiguousarray(leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(weights)
+    }
+    digest = hashlib.sha256()
+    for path, leaf in sorted(leaves.items()):
+        digest.update(f"{path} {leaf.dtype} {leaf.shape} ".encode() + leaf.tobytes())
+    return digest.hexdigest()
+
+
+def required_run(run: pathlib.Path, name: str) -> pathlib.Path:
+    """Where a run is that the finished `run` was built on.
+
+    A config names it relative to where `run` was trained. This may be another folder, in which
+    another run may have that name: so the one beside `run` is looked at as well, and the weights
+    decide, where `run` has their fingerprint.
+
+    Args:
+      name: of the other one in the config's `requires`: "stage1", for example.
+
+    Raises:
+      CheckpointError: neither is a finished run, or none has the weights that `run` was built on.
+    """
+    named = pathlib.Path(load_config(run).requires[name].run)
+    places = dict.fromkeys((named, run.with_name(named.name)))
+    wanted, found = load_meta(run).get(f"{name}_weights"), {}
+    for place in filter(has_export, places):
+        found[place] = wanted and weights_fingerprint(load_export(place))
+        if found[place] == wanted:
+            return place
+    if not found:
+        raise CheckpointError(
+            f"{run} was built on the run {named}, and neither that nor {run.with_name(named.name)} "
+            "is a finished run here; put it beside the other"
+        )
+    others = ", ".join(f"{place} has {which[:12]}" for place, which in found.items())
+    raise CheckpointError(
+        f"{run} was built on a run {named.name} with the weights {wanted[:12]}; {others}. Put the "
+        "former one beside it, or train it again on the other"
+    )

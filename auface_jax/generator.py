@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -40,6 +40,10 @@ from auface_jax.synthesis import (
 PyTree = Any
 Image = UInt8[np.ndarray, "S S 3"]
 
+BATCH_SIZE = 16  # pictures that one program draws, unless its caller says otherwise
+# JAX takes a seed's lower 32 bits alone: larger ones would repeat the pictures of smaller ones.
+LARGEST_SEED = 2**32 - 1
+
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
@@ -50,11 +54,15 @@ class Request:
     Attributes:
       reference: uint8 [S, S, 3], of the run's image size, framed as its training faces.
       text: what the face does.
-      seed: of the picture; it depends on nothing else, and not on which others are asked for.
+      seed: of the picture, 0 to `LARGEST_SEED`; it depends on nothing else, and not on which
+        others are asked for.
       labels: int8 [A], the units that the text describes; only a run that was trained on labels in
         place of texts needs them, and it reads nothing else.
       change: bool [N], the positions of the reference's tokens to draw anew (`editing.token_mask`),
         keeping the rest of the reference; None draws all.
+
+    Raises:
+      ValueError: a seed out of range.
     """
 
     reference: Image
@@ -62,6 +70,10 @@ class Request:
     seed: int = 0
     labels: Int8[np.ndarray, " A"] | None = None
     change: Bool[np.ndarray, " N"] | None = None
+
+    def __post_init__(self):
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise ValueError(f"seed {self.seed}: give a whole number from 0 to {LARGEST_SEED}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +101,8 @@ class Generator:
         """Loads `run`, a finished Stage II run, and the Stage I run that it names.
 
         Raises:
-          checkpoints.CheckpointError: not finished, not of Stage II, or of another text tokenizer.
+          checkpoints.CheckpointError: not finished, not of Stage II, or of another text tokenizer;
+            or Stage I is not there, or is not the one that it was trained on.
         """
         run = pathlib.Path(run)
         config = checkpoints.load_config(run)
@@ -106,10 +119,7 @@ class Generator:
                 f"config, {config.data.tokenizer or 'the embedded default'!r}, is now "
                 f"{tokenizer.fingerprint[:12]}; use the version of this package that trained it"
             )
-        stage1_run = pathlib.Path(config.requires.stage1.run)
-        if not stage1_run.exists():  # a relative path, and this is another folder
-            stage1_run = run.with_name(stage1_run.name)
-        vqgan, stage1 = load_vqgan(stage1_run)
+        vqgan, stage1 = load_vqgan(checkpoints.required_run(run, "stage1"))
         encoders, frozen, fingerprints = load_encoders(config, tokenizer.vocab_size)
         for name, found in fingerprints.items():
             if found != meta[name]:
@@ -142,46 +152,35 @@ class Generator:
           decode: fields of `DecodeOptions` that replace those of the run's config.
 
         Raises:
-          ValueError: a reference of another size, a bad option, or no labels where they are read.
+          ValueError: a reference of another size, a bad option or seed, or no labels where they
+            are read.
         """
-        request = Request(reference, text, seed, labels, change)
-        records = self._records([request] * num)
-        draw = functools.partial(generate_batch, self.networks, self._options(decode))
-        made = np.asarray(draw(self.weights, records, _keys([seed] * num, range(num))))
-        return np.stack([self._kept(request, image) for image in made])
+        requests = [Request(reference, text, seed, labels, change)] * num
+        return self._in_order(num, self._batches(requests, range(num), BATCH_SIZE, decode))
 
     def draw(
-        self, requests: Sequence[Request], *, batch_size: int = 16, **decode: float
+        self, requests: Sequence[Request], *, batch_size: int = BATCH_SIZE, **decode: float
     ) -> UInt8[np.ndarray, "M S S 3"]:
         """A picture for each request, the one that `__call__` draws first for it.
+
+        Raises:
+          ValueError: see `__call__`.
+        """
+        drawn = self.draw_batches(requests, batch_size=batch_size, **decode)
+        return self._in_order(len(requests), drawn)
+
+    def draw_batches(
+        self, requests: Sequence[Request], *, batch_size: int = BATCH_SIZE, **decode: float
+    ) -> Iterator[tuple[list[int], UInt8[np.ndarray, "B S S 3"]]]:
+        """The pictures of `draw` as they come: which of the requests, by place, and theirs.
 
         Requests whose texts have one bucket of tokens share batches, so that none is padded
         because of another.
 
         Raises:
-          ValueError: see `__call__`.
+          ValueError: see `__call__`; before the first picture.
         """
-        draw = functools.partial(generate_batch, self.networks, self._options(decode))
-        self.encode([request.text for request in requests])  # says in one line which are cut
-        groups: dict[tuple, list[int]] = collections.defaultdict(list)
-        for place, request in enumerate(requests):
-            length = self._records([request])["text_tokens"].shape[1]
-            groups[length, request.change is None, request.labels is None].append(place)
-        size = self.vqgan.image_size
-        made = np.zeros((len(requests), size, size, 3), np.uint8)
-        for places in groups.values():
-            asked = [requests[place] for place in places]
-            keys = _keys([request.seed for request in asked], [0] * len(asked))
-            made[places] = map_batches(
-                draw, self.weights, self._records(asked), keys, batch_size=batch_size
-            )
-        return (
-            np.stack(
-                [self._kept(request, image) for request, image in zip(requests, made, strict=True)]
-            )
-            if len(made)
-            else made
-        )
+        return self._batches(requests, [0] * len(requests), batch_size, decode)
 
     def frames(self, request: Request, **decode: float) -> UInt8[np.ndarray, "steps S S 3"]:
         """The picture as it appears, after each iteration; what is still open is paled."""
@@ -273,6 +272,43 @@ class Generator:
 
     def _options(self, decode: dict[str, Any]) -> DecodeOptions:
         return DecodeOptions(**{**self.config.decode, **decode})
+
+    def _batches(
+        self,
+        requests: Sequence[Request],
+        numbers: Sequence[int],
+        batch_size: int,
+        decode: dict[str, Any],
+    ) -> Iterator[tuple[list[int], UInt8[np.ndarray, "B S S 3"]]]:
+        """See `draw_batches`; `numbers` says which of its seed's pictures each request is for."""
+        draw = functools.partial(generate_batch, self.networks, self._options(decode))
+        self.encode([request.text for request in requests])  # says in one line which are cut
+        groups: dict[tuple, list[int]] = collections.defaultdict(list)
+        for place, request in enumerate(requests):
+            length = self._records([request])["text_tokens"].shape[1]
+            groups[length, request.change is None, request.labels is None].append(place)
+        for group in groups.values():
+            # Few sizes, so that few programs are compiled, and under twice the rows asked for.
+            rows = min(batch_size, 1 << (len(group) - 1).bit_length())
+            for start in range(0, len(group), rows):
+                places = group[start : start + rows]
+                asked = [requests[place] for place in places]
+                keys = _keys(
+                    [request.seed for request in asked], [numbers[place] for place in places]
+                )
+                made = map_batches(draw, self.weights, self._records(asked), keys, batch_size=rows)
+                kept = [self._kept(*pair) for pair in zip(asked, made, strict=True)]
+                yield places, np.stack(kept)
+
+    def _in_order(
+        self, count: int, drawn: Iterator[tuple[list[int], UInt8[np.ndarray, "B S S 3"]]]
+    ) -> UInt8[np.ndarray, "M S S 3"]:
+        """All `count` pictures of `_batches`, each in its place."""
+        size = self.vqgan.image_size
+        images = np.zeros((count, size, size, 3), np.uint8)
+        for places, made in drawn:
+            images[places] = made
+        return images
 
     def _is_cut(self, text: str) -> bool:
         before = self.tokenizer.truncated

@@ -171,10 +171,8 @@ def loss_recognizers(run: str | pathlib.Path) -> dict[str, str]:
         for name, fingerprint in checkpoints.load_meta(run).items()
         if name.endswith(OF_LOSS)
     }
-    for required in checkpoints.load_config(run).requires.values():
-        path = pathlib.Path(required.run)
-        # A run may be named relative to where it was trained, and this may be another folder.
-        found |= loss_recognizers(path if path.exists() else run.with_name(path.name))
+    for name in checkpoints.load_config(run).requires:
+        found |= loss_recognizers(checkpoints.required_run(run, name))
     return found
 
 

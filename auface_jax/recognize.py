@@ -14,7 +14,6 @@ import argparse
 import csv
 import dataclasses
 import functools
-import hashlib
 import itertools
 import pathlib
 import sys
@@ -25,7 +24,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import flatten_dict
 from jaxtyping import Array, Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
@@ -134,7 +132,7 @@ def load_recognizer(
             "generator must not be judged by what it was trained to please. Use a run of "
             f"configs/{config_name}.py"
         )
-    fingerprint = weights_fingerprint(variables)
+    fingerprint = checkpoints.weights_fingerprint(variables)
     for name, of_loss in pleased.items():
         if fingerprint == of_loss:
             raise checkpoints.CheckpointError(
@@ -143,15 +141,6 @@ def load_recognizer(
                 "that was trained apart (configs/au_image.py)"
             )
     return Recognizer(str(path), module, jax.device_put(variables), size, crop, found, fingerprint)
-
-
-def weights_fingerprint(variables: PyTree) -> str:
-    """Hex sha256 of all leaves with their paths."""
-    digest = hashlib.sha256()
-    for path, leaf in sorted(flatten_dict(variables, sep="/").items()):
-        leaf = np.ascontiguousarray(leaf)
-        digest.update(f"{path} {leaf.dtype} {leaf.shape} ".encode() + leaf.tobytes())
-    return digest.hexdigest()
 
 
 def find_run(run: str, task: str = "au_image") -> str:

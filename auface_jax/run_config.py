@@ -24,37 +24,55 @@ def load_config_file(path: pathlib.Path, preset: str) -> Config:
     return module.get_config(preset)
 
 
+# What a run may go on with otherwise than it began: where it is computed, what becomes of steps and
+# records that are wrong, and how often it tells. None of it changes a step that is right.
+MAY_CHANGE = frozenset(
+    {
+        *("data.workers", "data.skip_corrupt", "guard.action", "guard.grad_norm", "guard.patience"),
+        *("log_every", "checkpoint_every", "keep_checkpoints", "sample_every", "eval_images"),
+    }
+)
+
+
 def write_config(config: Config, workdir: pathlib.Path) -> None:
     """Writes `config.json`, or checks that the run in `workdir` has this very config.
 
-    `mesh` and `data.workers` may differ: they say where a run is computed, and a run may go on
-    elsewhere. So may a leaf that older runs do not have, as long as it is off: 0, empty, False.
-
     Raises:
-      CheckpointError: it has another one; every difference is listed.
+      CheckpointError: see `check_same_config`.
+    """
+    check_same_config(config, workdir)
+    path = workdir / "config.json"
+    if not path.exists() and jax.process_index() == 0:
+        workdir.mkdir(parents=True, exist_ok=True)
+        # In one step: another process may be about to read it.
+        write_object(path, json.loads(config.to_json_best_effort()))
+
+
+def check_same_config(config: Config, workdir: pathlib.Path) -> None:
+    """Raises a CheckpointError where the run in `workdir` has another config: every difference.
+
+    `mesh` may differ, and `MAY_CHANGE`. So may a leaf that older runs do not have, as long as it is
+    off: 0, empty, False.
     """
     path = workdir / "config.json"
-    ours = json.loads(config.to_json_best_effort())
-    if path.exists():
-        theirs = read_object(path, CheckpointError)
-        flat_ours, flat_theirs = flatten(ours), flatten(theirs)
-        changed = [
-            f"  {key}: {flat_theirs.get(key, 'absent')} there, {flat_ours.get(key, 'absent')} now"
-            for key in sorted(flat_ours.keys() | flat_theirs.keys())
-            if not key.startswith("mesh.")
-            and key != "data.workers"
-            and (key in flat_theirs or flat_ours[key])
-            and flat_ours.get(key) != flat_theirs.get(key)
-        ]
-        if changed:
-            raise CheckpointError(
-                f"{workdir} is a run of another config:\n"
-                + "\n".join(changed)
-                + "\ntrain with that config, or choose another --workdir"
-            )
-    elif jax.process_index() == 0:
-        workdir.mkdir(parents=True, exist_ok=True)
-        write_object(path, ours)  # in one step: another process may be about to read it
+    if not path.exists():
+        return
+    ours = flatten(json.loads(config.to_json_best_effort()))
+    theirs = flatten(read_object(path, CheckpointError))
+    changed = [
+        f"  {key}: {theirs.get(key, 'absent')} there, {ours.get(key, 'absent')} now"
+        for key in sorted(ours.keys() | theirs.keys())
+        if not key.startswith("mesh.")
+        and key not in MAY_CHANGE
+        and (key in theirs or ours[key])
+        and ours.get(key) != theirs.get(key)
+    ]
+    if changed:
+        raise CheckpointError(
+            f"{workdir} is a run of another config:\n"
+            + "\n".join(changed)
+            + "\ntrain with that config, or choose another --workdir"
+        )
 
 
 def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:

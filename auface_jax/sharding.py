@@ -150,10 +150,22 @@ def to_process(tree: PyTree) -> PyTree:
 
 
 def check_batch_size(batch_size: int, mesh: Mesh, rules: Rules = ROWS_ONLY) -> None:
-    """Raises a ValueError unless every part of the mesh that rows are split over gets as many."""
+    """Raises a ValueError unless every part of the mesh that rows are split over gets as many, and
+    every part of the rows is one process's: each reads rows of its own."""
     parts = math.prod(mesh.shape[axis] for axis in rules["batch"])
     if batch_size % parts:
         raise ValueError(
             f"batch_size={batch_size} does not divide over {parts} devices; "
             f"use a multiple of {parts}"
+        )
+    readers: dict[int, set[int]] = {}  # first row of a part -> processes whose devices have it
+    for device, (rows,) in batch_sharding(mesh, rules).devices_indices_map((parts,)).items():
+        readers.setdefault(rows.start or 0, set()).add(device.process_index)
+    if max(map(len, readers.values())) > 1:
+        apart = [axis for axis in mesh.axis_names if axis not in rules["batch"]]
+        asked = ", ".join(f"mesh.{axis}={mesh.shape[axis]}" for axis in apart)
+        raise ValueError(
+            f"{asked}: devices of several processes would share rows, and each process reads rows "
+            f"of its own. A process has {jax.local_device_count()} devices: choose a divisor of "
+            "that, or start one process a machine"
         )

@@ -30,7 +30,7 @@ from auface_jax.interrupts import Interrupted, StopSignal
 from auface_jax.log import Heartbeat, MetricsLog, Progress, read_lines, say, table
 from auface_jax.prerequisites import complete, suffix, train_requirements
 from auface_jax.profiling import Profile
-from auface_jax.run_config import build_data, write_config
+from auface_jax.run_config import build_data, check_same_config, write_config
 from auface_jax.state import parameter_count, update_ratio
 from auface_jax.tasks import make_task
 
@@ -63,9 +63,13 @@ def train(
     """
     say(f"run: {workdir}  task: {config.task}  preset: {config.preset}")
     check_config(config)
+    guard = Guard(config.guard)
     write_config(config, workdir)
     if checkpoints.has_export(workdir):
-        say(f"{workdir} is finished; nothing to train (remove it to train it again)")
+        again = f"remove {workdir / 'export'} to go back to a checkpoint, the folder to begin anew"
+        if resume_from is not None:
+            raise checkpoints.CheckpointError(f"{workdir} is finished; {again}")
+        say(f"{workdir} is finished; nothing to train ({again})")
         return final_figures(workdir)
 
     # --- Data: shards of records, built when absent -----------------------------------------------
@@ -114,11 +118,13 @@ def train(
     init_rng, step_rng = jax.random.split(rng)
     examples = model_inputs(read("train", limit=task.init_examples))
     with sharding.placed(mesh, rules), contextlib.closing(iterator):
-        guard = Guard(config.guard)
+        # What is read from disk is read before anything is traced, and what is computed once is
+        # computed by each process for itself.
+        with jax.set_mesh(sharding.process_mesh(mesh)):
+            frozen = task.load_frozen()
         init = guard.watched(task.init)
         abstract_state = jax.eval_shape(init, init_rng, examples)
         shardings = sharding.state_shardings(abstract_state, mesh, rules)
-        frozen = task.load_frozen()
         frozen_shardings = sharding.state_shardings(jax.eval_shape(lambda: frozen), mesh, rules)
         frozen = jax.device_put(frozen, frozen_shardings)
         say(
@@ -277,7 +283,11 @@ def main(argv: list[str]) -> None:
     complete(config, config_path.stem, workdir)
     try:
         with distributed.together():
+            # What nothing could come of shall be told before data are built and other runs trained.
+            check_config(config)
+            Guard(config.guard)
             build_data(config.data)
+            check_same_config(config, workdir)
             train_requirements(config, config_path.parent, train)
             train(
                 config,

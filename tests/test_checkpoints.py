@@ -232,3 +232,32 @@ def test_an_export_of_another_format_is_refused(exported):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 0}))
     with pytest.raises(CheckpointError, match="has format 0, this version reads 1"):
         checkpoints.load_export(exported)
+
+
+def test_a_run_finds_what_it_was_built_on_by_the_weights(tmp_path, monkeypatch):
+    """A run of the same name in the folder where the command is given may be another one."""
+    monkeypatch.chdir(tmp_path)
+
+    def finished(folder, value):
+        weights = {"kernel": np.full((2, 3), value, np.float32)}
+        config = ml_collections.ConfigDict({"task": "vqgan", "requires": {}})
+        checkpoints.save_export(folder, weights, config, {})
+        return checkpoints.weights_fingerprint(weights)
+
+    def built_on(**meta):
+        config = {"task": "maskgit", "requires": {"stage1": {"run": "runs/one"}}}
+        checkpoints.save_export(
+            tmp_path / "moved" / "two", {"w": np.ones(1)}, ml_collections.ConfigDict(config), meta
+        )
+        return checkpoints.required_run(tmp_path / "moved" / "two", "stage1")
+
+    with pytest.raises(CheckpointError, match="neither that nor .*moved/one is a finished run"):
+        built_on()
+    beside = finished(tmp_path / "moved" / "one", 1.0)
+    assert built_on() == tmp_path / "moved" / "one"
+    here = finished(tmp_path / "runs" / "one", 2.0)
+    assert built_on().samefile("runs/one")  # as runs are found that do not know its weights
+    assert built_on(stage1_weights=here).samefile("runs/one")
+    assert built_on(stage1_weights=beside) == tmp_path / "moved" / "one"
+    with pytest.raises(CheckpointError, match=f"weights 0000.* runs/one has {here[:12]}, .*moved"):
+        built_on(stage1_weights="0" * 64)

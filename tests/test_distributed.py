@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 import tiny
+from evaluation_runs import write_runs
 
 from auface_jax import checkpoints, distributed, train
 from auface_jax.log import read_lines
@@ -37,6 +38,33 @@ with distributed.together():
 """
 
 
+# Each prints what it is told of a mesh on which the two would share rows, then trains two steps of
+# Stage II on features of the references that are kept.
+STAGE2 = """
+import pathlib, sys
+import tiny
+from auface_jax import distributed, presets, sharding, train
+from auface_jax.tasks import Evaluation
+from auface_jax.tasks.maskgit import MaskGITTask
+
+distributed.join()
+data, runs, workdir = sys.argv[1:]
+config = tiny.stage2_config(data=data)
+try:
+    config.mesh.tensor = 2
+    sharding.check_batch_size(4, sharding.make_mesh(config.mesh), config.mesh.rules)
+except ValueError as error:
+    print(error, flush=True)
+config.mesh.tensor = 1
+config.num_steps, config.cache_references = 2, True
+config.augment.update({"shift": 0, "tint": 0.0})
+config.requires.stage1.run = runs + "/stage1"
+MaskGITTask.evaluate = lambda *_: Evaluation({}, {}, {})
+with distributed.together():
+    train.train(config, pathlib.Path(workdir))
+"""
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return str(tiny.build_data(tmp_path_factory.mktemp("distributed") / "data"))
@@ -50,11 +78,11 @@ def whole(data, tmp_path_factory):
     return workdir
 
 
-def run_two(data, workdir, *, dies=""):
-    """The same run by two processes with a device each; `dies` is lost at step 5."""
+def run_two(*arguments, program=PROGRAM):
+    """A program in two processes with a device each."""
     flags = [f for f in os.environ["XLA_FLAGS"].split() if "device_count" not in f]
     return subprocess.run(
-        [ROOT / "launch" / "local.sh", "2", sys.executable, "-c", PROGRAM, data, workdir, dies],
+        [ROOT / "launch" / "local.sh", "2", sys.executable, "-c", program, *arguments],
         env=tiny.command_environment() | {"XLA_FLAGS": " ".join(flags), "GRACE": "200"},
         capture_output=True,
         text=True,
@@ -65,7 +93,7 @@ def run_two(data, workdir, *, dies=""):
 def halved(data, tmp_path_factory):
     """A run of two processes that lost the second one."""
     workdir = tmp_path_factory.mktemp("runs") / "two"
-    return workdir, run_two(data, workdir, dies="1")
+    return workdir, run_two(data, workdir, "1")
 
 
 def assert_same_figures(workdir, whole):
@@ -109,7 +137,7 @@ def test_one_process_goes_on_where_two_were(halved, whole, data, tmp_path):
 
 def test_two_processes_go_on_and_one_of_them_writes(halved, whole, data):
     workdir, _ = halved
-    done = run_two(data, workdir)
+    done = run_two(data, workdir, "nobody")
     assert done.returncode == 0, done.stderr[-3000:]
     assert_same_figures(workdir, whole)
     said = [line for line in done.stdout.splitlines() if "[Gloo]" not in line]
@@ -118,6 +146,17 @@ def test_two_processes_go_on_and_one_of_them_writes(halved, whole, data):
     pictures = sorted(path.name for path in (workdir / "samples").iterdir())
     last = ("", "_codebooks", "_errors", "_levels")
     assert pictures == ["step_000004.png", *(f"step_000006{kind}.png" for kind in last)]
+
+
+def test_stage_two_keeps_features_of_references_and_shares_no_rows(data, tmp_path):
+    write_runs(tmp_path / "runs", data, ("stage1",))
+    done = run_two(data, tmp_path / "runs", tmp_path / "run", program=STAGE2)
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = "mesh.tensor=2: devices of several processes would share rows"
+    assert [line.removeprefix("[1] ")[: len(told)] for line in done.stdout.splitlines()].count(
+        told
+    ) == 2
+    assert checkpoints.has_export(tmp_path / "run")
 
 
 # --- Who belongs to a run ------------------------------------------------------------------------

@@ -136,12 +136,18 @@ def test_a_run_of_another_config_is_refused_with_every_difference(whole, data):
     config.seed = 5
     config.optimizer.learning_rate = 0.25
     config.mesh.fsdp = 2  # a run may go on elsewhere
+    config.guard.action, config.eval_images = "skip", 3  # and otherwise where it went wrong
     with pytest.raises(checkpoints.CheckpointError) as refused:
         train.train(config, whole[0])
     message = str(refused.value)
     assert "  seed: 0 there, 5 now\n" in message
     assert "  optimizer.learning_rate: 0.0015 there, 0.25 now\n" in message
     assert message.count(" there, ") == 2 and "another --workdir" in message
+
+
+def test_a_finished_run_goes_back_to_no_checkpoint(whole, data):
+    with pytest.raises(checkpoints.CheckpointError, match="is finished; remove .*export to go bac"):
+        train.train(tiny.stage1_config(data=data), whole[0], resume_from=2)
 
 
 def test_a_loss_that_is_not_finite_names_its_step_and_parts(data, tmp_path):
@@ -168,6 +174,15 @@ def test_a_misspelt_option_names_the_nearest(tmp_path):
     assert done.returncode != 0
     assert "learning_rat" in done.stderr and re.search(r"learning_rate\b", done.stderr)
     assert not (tmp_path / "r").exists()
+
+
+def test_what_nothing_can_come_of_is_told_before_data_are_built(tmp_path):
+    workdir, data = f"--workdir={tmp_path / 'run'}", f"--config.data.dir={tmp_path / 'data'}"
+    done = run_command(
+        tiny.CONFIGS / "stage2.py:quickstart", workdir, data, "--config.batch_size=0"
+    )
+    assert done.returncode == 1 and "batch_size=0: expected 1 or more" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 # --- Presets -------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from auface_jax import checkpoints, pictures
 from auface_jax.evaluation.drawing import batch_size
 from auface_jax.metrics.features import Features, extract
 from auface_jax.pretrained import convert
-from auface_jax.recognize import load_recognizer, recognizer_input, weights_fingerprint
+from auface_jax.recognize import load_recognizer, recognizer_input
 from auface_jax.tasks.au_image import THRESHOLD
 from auface_jax.tasks.au_probe import AUProbe, AUProbeTask
 
@@ -103,7 +103,7 @@ def load_scorer(path: str | Path, *, pleased: Mapping[str, str]) -> Scorer:
     if task == "au_probe":
         probe = AUProbeTask(checkpoints.load_config(path), num_steps=1).probe
         variables = checkpoints.load_export(path)
-        fingerprint = weights_fingerprint(variables)
+        fingerprint = checkpoints.weights_fingerprint(variables)
         function = functools.partial(_read_probe, probe)
         return Scorer(str(path), "au_probe", fingerprint, function, variables)
     if published or task == "au_image":

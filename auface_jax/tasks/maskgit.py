@@ -18,7 +18,7 @@ import optax
 from jaxtyping import Array, Bool
 from PIL import Image
 
-from auface_jax import losses, masking, pictures
+from auface_jax import checkpoints, losses, masking, pictures
 from auface_jax.batching import map_batches
 from auface_jax.data.batches import References, SkippedRecords
 from auface_jax.data.tokenizer import Tokenizer, load_tokenizer
@@ -34,6 +34,7 @@ from auface_jax.held_out import (
 from auface_jax.log import say
 from auface_jax.models.vq_auface import VQAUFace
 from auface_jax.models.vqgan import VQGAN
+from auface_jax.references import as_cropped
 from auface_jax.sharding import gathered
 from auface_jax.state import TrainState, apply_gradients, optimizer
 from auface_jax.synthesis import (
@@ -101,8 +102,9 @@ class MaskGITTask:
         return optimizer(self.config.optimizer, self.num_steps)
 
     def built_on(self) -> dict[str, str]:
-        """Fingerprints of the pre-trained encoders."""
-        return self.loaded_encoders[2]
+        """Fingerprints of Stage I and of the pre-trained encoders."""
+        stage1 = checkpoints.weights_fingerprint(self.stage1[1])
+        return {checkpoints.STAGE1_WEIGHTS: stage1} | self.loaded_encoders[2]
 
     def _check_levels_at_once(self) -> None:
         at_once = self.config.get("levels_at_once", 0)
@@ -125,6 +127,12 @@ class MaskGITTask:
             be had; or see `load_encoders`.
         """
         self._check_levels_at_once()
+        if self.encoders.appearance is not None and as_cropped(pathlib.Path(self.config.data.dir)):
+            say(
+                f"{self.config.data.dir} was built from pictures as they were cropped, and ArcFace "
+                "looks for eyes, nose and mouth where aligned faces have them: build it with "
+                "--align landmarks or detector"
+            )
         frozen = {"stage1": self.stage1[1], "encoders": self.loaded_encoders[1]}
         if not self.config.get("cache_references", False):
             return frozen
