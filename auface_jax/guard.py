@@ -1,7 +1,8 @@
 """What to do about a step that went wrong: a loss that is not finite, or a gradient far too large.
 
 guard.action      "stop" ends the run with an error, "skip" leaves the update out and counts it
-guard.grad_norm   gradients longer than this count as wrong; 0 lets every length pass
+guard.grad_norm   gradients longer than this count as wrong; 0 lets every length pass. Of Stage I
+                  the generator's is measured; the discriminator's has to be finite
 guard.spike       so do those so many times as long as they were on the average of the last hundred
                   steps or so; 0 lets all pass
 guard.patience    so many steps skipped in a row end the run all the same
@@ -15,6 +16,8 @@ import ml_collections
 import numpy as np
 
 ACTIONS = ("stop", "skip")
+# The length of the gradient at what is trained, and at Stage I's discriminator.
+GRADIENTS = ("grad_norm", "grad_norm_discriminator")
 # Of the running mean of the gradients' lengths, and how many steps it takes before it is believed.
 SPIKE_DECAY, SPIKE_WARMUP = 0.99, 20
 
@@ -71,7 +74,7 @@ class Guard:
             state = state.replace(variables=own)
             after, metrics = step_fn(state, frozen, batch, rng)
             norm = metrics["grad_norm"]
-            right = jnp.isfinite(metrics["loss"]) & jnp.isfinite(norm)
+            right = jnp.isfinite(jnp.stack([metrics[name] for name in _finite(metrics)])).all()
             if self._config.grad_norm:
                 right &= norm <= self._config.grad_norm
             if mean is not None:
@@ -106,15 +109,20 @@ class Guard:
             message has the step and every part.
         """
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-        finite, limit = np.isfinite(values["loss"]), self._config.grad_norm
+        limit = self._config.grad_norm
         parts = ", ".join(f"{name}={value:.4g}" for name, value in values.items())
         advice = (
-            f"({parts}); nothing was saved after the last checkpoint. Lower "
-            "optimizer.learning_rate or look at the data near this step"
+            f"({parts}); nothing was saved after the last checkpoint. Go on from it without such "
+            "steps (--config.guard.action=skip), look at the data near this step, or begin anew "
+            "with a lower optimizer.learning_rate"
         )
         if self._config.action == "stop":
-            if not finite:
-                raise FloatingPointError(f"the loss is {values['loss']} at step {step} {advice}")
+            for name in _finite(values):
+                if not np.isfinite(values[name]):
+                    what = "loss" if name == "loss" else f"gradient's length ({name})"
+                    raise FloatingPointError(
+                        f"the {what} is {values[name]} at step {step} {advice}"
+                    )
             if limit and values.get("grad_norm", 0.0) > limit:
                 raise FloatingPointError(
                     f"the gradient is longer than guard.grad_norm={limit:g} at step {step} {advice}"
@@ -141,3 +149,9 @@ class Guard:
             return {}
         skipped, self._skipped = self._skipped, 0
         return {"skipped_steps": float(skipped)}
+
+
+def _finite(metrics: dict) -> list[str]:
+    """What of a step's metrics must be finite: the loss, and the length of each network's gradient,
+    which is that of NaNs where the loss still is not."""
+    return ["loss", *(name for name in metrics if name in GRADIENTS)]

@@ -11,21 +11,14 @@ from auface_jax.facs import AU_NUMBERS
 Records = dict[str, Any]  # arrays and lists of one length, as `data.pipeline.load_split` gives them
 
 
-def different_partners(groups: np.ndarray) -> np.ndarray:
-    """For each row the index of a row of another group: a seeded draw.
-
-    Raises:
-      ValueError: all rows are of one group.
-    """
+def different_partners(groups: np.ndarray) -> np.ndarray | None:
+    """For each row the index of a row of another group, a seeded draw; None if there is but one."""
     rng = np.random.default_rng(0)
     partners = np.empty(len(groups), int)
     for row, group in enumerate(groups):
         others = np.flatnonzero(groups != group)
         if not len(others):
-            raise ValueError(
-                f"all {len(groups)} held-out records share one label row or one person, so no text "
-                "or reference can be swapped; build the data with more people or frames"
-            )
+            return None
         partners[row] = rng.choice(others)
     return partners
 

@@ -57,8 +57,9 @@ class MetricsLog:
             from clu import metric_writers
         except ImportError as error:
             say(
-                f"no TensorBoard events ({error}): pip install 'auface-jax[tensorboard]' to have "
-                "them; metrics.jsonl is written all the same"
+                f"no TensorBoard events ({error}): .venv/bin/python -m pip install -c "
+                "constraints.txt -e '.[tensorboard]' to have them; metrics.jsonl is written all "
+                "the same"
             )
         else:
             self._writer = metric_writers.create_default_writer(
@@ -66,12 +67,17 @@ class MetricsLog:
             )
 
     def scalars(self, step: int, values: Mapping[str, float], **notes: str) -> None:
-        """One report: a line of `metrics.jsonl`, `notes` in it, and TensorBoard scalars."""
+        """One report: a line of `metrics.jsonl`, `notes` in it, and TensorBoard scalars.
+
+        The line has the finite values alone.
+        """
         if not self._active:
             return
         values = {name: float(value) for name, value in values.items()}
+        # JSON knows neither infinity nor what is undefined, such as F1 of a unit that nobody shows.
+        finite = {name: value for name, value in values.items() if math.isfinite(value)}
         with self._path.open("a") as file:
-            file.write(json.dumps({"step": step, **values, **notes}) + "\n")
+            file.write(json.dumps({"step": step, **finite, **notes}, allow_nan=False) + "\n")
         if self._writer:
             self._writer.write_scalars(step, values)
 

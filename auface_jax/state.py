@@ -51,14 +51,18 @@ def learning_rate(config: ml_collections.ConfigDict, num_steps: int) -> optax.Sc
     )
 
 
-# Layers that see pixels or make them: Muon is for what lies between (Jordan et al. 2024).
+# Stage I's layers that see pixels or make them: Muon is for what lies between (Jordan et al. 2024).
 OUTER_LAYERS = frozenset({"conv_in", "conv_out", "skip"})
+# Where the parameters of several layers are stacked, see `models.maskgit.MaskGIT.scan`.
+LOOP = "blocks"
 
 
 def optimizer(
     config: ml_collections.ConfigDict, num_steps: int, schedule: optax.Schedule | None = None
 ) -> optax.GradientTransformation:
     """Adam(W) with the schedule above, or another, and a bound on the global gradient norm.
+
+    `config.clip_norm` is the bound; 0 sets none.
 
     With `config.muon` > 0 the kernels of hidden layers are updated by Muon (Jordan et al. 2024), at
     `muon` times the rate and with updates as large as Adam's (Liu et al. 2025), everything else by
@@ -79,7 +83,8 @@ def optimizer(
         )
     else:
         update = optax.adamw(rate, **adam)
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), update)
+    clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
+    return optax.chain(clip, update)
 
 
 def muon_dimensions(params: PyTree) -> PyTree:
@@ -89,7 +94,9 @@ def muon_dimensions(params: PyTree) -> PyTree:
         names = {getattr(key, "key", None) for key in path}
         if "kernel" not in names or names & OUTER_LAYERS or leaf.ndim < 2:
             return None
-        return optax.contrib.MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
+        # Layers of a loop lie in one array: each has a matrix of its own.
+        first = 1 if LOOP in names else 0
+        return optax.contrib.MuonDimensionNumbers(tuple(range(first, leaf.ndim - 1)), leaf.ndim - 1)
 
     return jax.tree_util.tree_map_with_path(of_leaf, params)
 

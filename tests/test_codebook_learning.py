@@ -41,6 +41,21 @@ def test_a_shared_codebook_starts_with_a_part_of_every_level():
     assert errors[2] < errors[1] < errors[0] < 0.7 * np.square(z).mean()
 
 
+def test_a_code_that_nothing_takes_stays_where_it_is_for_ever():
+    codebooks, z = books(levels=1), jnp.ones((4, C))
+    ids = jnp.zeros((4, 1), jnp.int32)
+
+    def step(_, codebooks):
+        return codebook_learning.update(
+            codebooks, z, ids, jax.random.key(0), decay=0.5, restart_below=0.0
+        )
+
+    after = jax.lax.fori_loop(0, 200, step, codebooks)
+    assert float(after.counts[0, 1:].max()) < 1e-38
+    np.testing.assert_allclose(after.codes[0, 1:], codebooks.codes[0, 1:], rtol=1e-4)
+    np.testing.assert_allclose(after.codes[0, 0], 1.0, rtol=1e-5)
+
+
 def test_a_cell_counts_once():
     codebooks, z = books(codes=32), vectors(2 * 16).reshape(2, 4, 4, C)
     scales, decay = (2, 4, 4), 0.9

@@ -83,6 +83,22 @@ def test_a_gradient_too_long_stops_the_run_that_is_to_stop():
         watch.check(3, {"loss": np.inf, "grad_norm": 1.0})
 
 
+@pytest.mark.parametrize("name", ["grad_norm", "grad_norm_discriminator"])
+def test_a_gradient_that_is_not_finite_is_wrong_whatever_the_loss(name):
+    fine = {"loss": 1.0, "grad_norm": 1.0, "grad_norm_discriminator": 1.0}
+    guard("stop").check(1, fine)
+    with pytest.raises(FloatingPointError, match=rf"length \({name}\) is nan at step 2 .*=skip"):
+        guard("stop").check(2, fine | {name: np.nan})
+
+    def of_two(state, frozen, batch, rng):
+        after = jax.tree.map(lambda leaf: leaf + 1, state)
+        return after, {metric: jnp.float32(value) for metric, value in batch.items()}
+
+    after, metrics = guard().guarded(of_two)(state(), {}, fine | {name: np.inf}, None)
+    assert metrics["skipped"] == 1 and after.params.tolist() == state().params.tolist()
+    assert guard().guarded(of_two)(state(), {}, fine, None)[1]["skipped"] == 0
+
+
 def test_a_guard_that_makes_no_sense_is_refused():
     with pytest.raises(ValueError, match="guard.action='ignore' is not one of stop, skip"):
         guard("ignore")

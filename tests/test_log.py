@@ -33,6 +33,14 @@ def test_reports_are_read_back_exactly(tmp_path):
     assert next(iter(json.loads(lines[0]))) == "step"
 
 
+def test_what_json_has_no_word_for_is_left_out(tmp_path):
+    log = MetricsLog(tmp_path, resume_step=0)
+    log.scalars(1, {"loss": 0.5, "grad_norm_limit": float("inf"), "eval/f1": float("nan")})
+    log.close()
+    line = (tmp_path / "metrics.jsonl").read_text()
+    assert json.loads(line, parse_constant=pytest.fail) == {"step": 1, "loss": 0.5}
+
+
 def test_a_torn_last_line_is_no_report(run):
     assert steps(run) == [1, 2, 3, 4, 5]
 

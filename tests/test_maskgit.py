@@ -211,8 +211,7 @@ def test_partners_are_of_another_group():
     partners = different_partners(groups)
     assert (groups[partners] != groups).all()
     np.testing.assert_array_equal(partners, different_partners(groups))
-    with pytest.raises(ValueError, match="all 3 held-out records"):
-        different_partners(np.zeros(3, int))
+    assert different_partners(np.zeros(3, int)) is None
 
 
 def test_a_field_carries_the_text_to_its_own_places_and_nowhere_else():

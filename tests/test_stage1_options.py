@@ -35,6 +35,19 @@ def initial_state(task):
     return tiny.awake(tiny.stage1_state(), task)
 
 
+def test_a_sample_passes_the_encoder_in_parts_no_larger_than_a_steps():
+    image, seen = np.arange(20.0).reshape(10, 2), []
+
+    def function(rows):
+        seen.append(rows.shape)
+        return 2 * rows
+
+    found = task_of(accumulate=4)._in_parts(function, image)  # parts of two rows
+    np.testing.assert_array_equal(found, 2 * image)
+    text = str(jax.make_jaxpr(lambda x: task_of(accumulate=4)._in_parts(jnp.sin, x))(image))
+    assert "10,2" not in text.split("scan")[1].split("sin")[1].split("\n")[0] and seen
+
+
 def step_of(task):
     """What a step descends on, its new codebooks and its metrics."""
     with pytest.MonkeyPatch.context() as patched:

@@ -88,6 +88,32 @@ def test_muon_moves_a_matrix_in_every_direction_alike():
     assert spread(updates_of(gradient, muon=1.0)) < 0.5 * spread(gradient)
 
 
+def test_muon_moves_layers_of_a_loop_as_if_they_lay_apart():
+    """Whatever the lengths of their gradients: the stacked kernels are no one matrix."""
+    gradients = jax.random.normal(jax.random.key(0), (3, 8, 16))
+    gradients *= jnp.array([1.0, 0.1, 0.01])[:, None, None]
+    config = ml_collections.ConfigDict(CONFIG | {"warmup": 1, "clip_norm": 0.0, "muon": 1.0})
+    tx = optimizer(config, 100)
+
+    def update_of(gradient):
+        return tx.update(gradient, tx.init(gradient), jax.tree.map(jnp.zeros_like, gradient))[0]
+
+    together = update_of({"blocks": {"mlp": {"kernel": gradients}}})["blocks"]["mlp"]["kernel"]
+    apart = {f"blocks_{n}": {"kernel": gradient} for n, gradient in enumerate(gradients)}
+    for one, alone in zip(together, update_of(apart).values(), strict=True):
+        np.testing.assert_allclose(one, alone["kernel"], rtol=1e-4, atol=1e-6)
+
+
+def test_without_a_bound_gradients_pass_as_they_are():
+    gradient = {"w": jnp.array([30.0, -40.0])}
+    options = CONFIG | {"warmup": 1, "decay": 0.0, "clip_norm": 0.0}
+    found = optimizer(ml_collections.ConfigDict(options), 100)
+    adam = optax.adamw(0.5, 0.9, 0.99, weight_decay=0.0)
+    for tx in (found, adam):
+        update, _ = tx.update(gradient, tx.init(gradient), gradient)
+        np.testing.assert_allclose(update["w"], [-0.5, 0.5], rtol=1e-5)
+
+
 def test_muon_leaves_the_other_parameters_to_adam():
     keys = jax.random.split(jax.random.key(0), 5)
     leaves, tree = jax.tree.flatten(PARAMS)

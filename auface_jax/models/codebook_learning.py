@@ -11,6 +11,9 @@ from jaxtyping import Array, Float, Int
 
 from auface_jax.models.quantizer import Codebooks, from_cells, nearest, to_cells
 
+# Of what was last taken so long ago, count and sum are about to underflow: their ratio is no mean.
+LEAST_COUNT = 1e-20
+
 
 def update(
     codebooks: Codebooks,
@@ -33,7 +36,7 @@ def update(
       rng: key for the restarts.
       decay: of the moving averages, in (0, 1).
       restart_below: a code is restarted when its running count falls under this share of the mean
-        count of its codebook's codes.
+        count of its codebook's codes; 0 restarts none.
       scales: as in `quantize`; a cell counts as one vector.
     """
     levels, (books, num_codes, width) = ids.shape[-1], codebooks.codes.shape
@@ -87,7 +90,10 @@ def update(
             picks = jnp.where(turn == level, drawn, picks)
         new = moved(codebooks.counts[0], codebooks.sums[0], *means, picks)
         counts, sums = (x[None] for x in new)
-    return Codebooks(codes=sums / counts[..., None], counts=counts, sums=sums)
+    # A code that nothing takes and that is not restarted stays where it is.
+    counted = counts[..., None] > LEAST_COUNT
+    codes = jnp.where(counted, sums / counts[..., None], codebooks.codes)
+    return Codebooks(codes=codes, counts=counts, sums=sums)
 
 
 def init_kmeans(

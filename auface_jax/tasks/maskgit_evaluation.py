@@ -12,6 +12,7 @@ from auface_jax import checkpoints, masking
 from auface_jax.batching import map_batches
 from auface_jax.facs import AU_NUMBERS
 from auface_jax.held_out import different_partners
+from auface_jax.log import say
 from auface_jax.metrics.units import f1_scores
 from auface_jax.synthesis import Networks, tokenize_batch
 from auface_jax.tasks.au_probe import AUProbeTask
@@ -30,7 +31,8 @@ def cross_entropies(
     """Masked cross-entropy in nats a token, no label smoothing, mean over `MASK_RATIOS`.
 
     Every variant sees the same masks. `shuffled_text` gives each record the text of one with
-    another label row, `shuffled_reference` the reference of another person.
+    another label row, `shuffled_reference` the reference of another person; where all records have
+    one row, or are of one person, that variant is missing.
 
     Args:
       weights: {"params", "stage1", "encoders"}.
@@ -43,16 +45,19 @@ def cross_entropies(
     other_text = different_partners(np.unique(test["labels"], axis=0, return_inverse=True)[1])
     other_person = different_partners(np.unique(test["subjects"], return_inverse=True)[1])
     no, yes = np.zeros(total, bool), np.ones(total, bool)
-    text = {name: test[name] for name in TOLD}
-    shuffled_text = {name: value[other_text] for name, value in text.items()}
-    shuffled_reference = test["reference"][other_person]
-    variants = {
-        "ce": (text, test["reference"], no, no),
-        "ce_shuffled_text": (shuffled_text, test["reference"], no, no),
-        "ce_no_text": (text, test["reference"], yes, no),
-        "ce_no_reference": (text, test["reference"], no, yes),
-        "ce_shuffled_reference": (text, shuffled_reference, no, no),
-    }
+    text, reference = {name: test[name] for name in TOLD}, test["reference"]
+    variants = {"ce": (text, reference, no, no)}
+    if other_text is None:
+        say("all held-out records have one label row: ce_shuffled_text is not measured")
+    else:
+        shuffled_text = {name: value[other_text] for name, value in text.items()}
+        variants["ce_shuffled_text"] = (shuffled_text, reference, no, no)
+    variants["ce_no_text"] = (text, reference, yes, no)
+    variants["ce_no_reference"] = (text, reference, no, yes)
+    if other_person is None:
+        say("all held-out records are of one person: ce_shuffled_reference is not measured")
+    else:
+        variants["ce_shuffled_reference"] = (text, reference[other_person], no, no)
     masks = [
         masking.random_mask(
             jax.random.key(number),

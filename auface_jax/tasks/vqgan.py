@@ -6,6 +6,7 @@ network not loaded.
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -95,7 +96,7 @@ class VQGANTask:
             mean = {"mean": mean}
             encoder |= {"mean_patches": mean, "skip": {"kernel": basis}}
             decoder |= {"mean_patches": mean, "skip": {"kernel": basis.T}}
-        z = vqgan.encoder.apply({"params": encoder}, image)
+        z = self._in_parts(lambda rows: vqgan.encoder.apply({"params": encoder}, rows), image)
         codebooks = codebook_learning.init_kmeans(
             kmeans_key,
             z,
@@ -116,6 +117,17 @@ class VQGANTask:
             ema_params=generator,
             variables=variables,
         )
+
+    @property
+    def rows_at_once(self) -> int:
+        """How many images pass the networks together: what fits in memory in a step."""
+        return self.config.batch_size // self.config.accumulate
+
+    def _in_parts(self, function: Callable[[Array], Array], image: Array) -> Array:
+        """`function` of all rows, of no more at once than a step has where it is `accumulate`d."""
+        if self.config.accumulate == 1:
+            return function(image)
+        return jax.lax.map(lambda row: function(row[None])[0], image, batch_size=self.rows_at_once)
 
     @functools.cached_property
     def loss_networks(self) -> dict[str, LossNetwork]:
@@ -236,6 +248,8 @@ class VQGANTask:
                 metrics["loss/recon"], state.step, **opening
             )
         metrics["grad_norm"] = optax.tree.norm(grads["generator"])
+        if "discriminator" in grads:
+            metrics["grad_norm_discriminator"] = optax.tree.norm(grads["discriminator"])
         state = state.replace(
             step=state.step + 1,
             params=params,
@@ -270,7 +284,7 @@ class VQGANTask:
                 "l1": jnp.abs(image - reconstruction).mean((1, 2, 3)),
             }
 
-        out = map_batches(reconstruct, weights, image, batch_size=self.config.batch_size)
+        out = map_batches(reconstruct, weights, image, batch_size=self.rows_at_once)
         usage, perplexity = codebook_learning.usage_and_perplexity(
             jnp.asarray(out["codes"]), vqgan.codes
         )
@@ -292,7 +306,7 @@ class VQGANTask:
     ) -> dict[str, Image.Image]:
         vqgan = self.vqgan
         previews = functools.partial(level_previews, vqgan)
-        levels = map_batches(previews, weights, image, batch_size=self.config.batch_size)
+        levels = map_batches(previews, weights, image, batch_size=self.rows_at_once)
         real = pictures.to_float(image)
         psnr = [pictures.psnr(real, pictures.to_float(one)) for one in levels.swapaxes(0, 1)]
         usage, perplexity = codebook_learning.usage_and_perplexity(jnp.asarray(codes), vqgan.codes)
