@@ -124,8 +124,8 @@ def _video(path: Path) -> Iterator[tuple[UInt8[np.ndarray, "H W 3"], bool]]:
         import av
     except ImportError as error:
         raise FrameError(
-            f"{path}: videos need PyAV (pip install -c constraints.txt -e '.[video]'), or save its "
-            "frames as pictures"
+            f"{path}: videos need PyAV (.venv/bin/python -m pip install -c constraints.txt -e "
+            "'.[video]'), or save its frames as pictures"
         ) from error
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):

@@ -5,9 +5,9 @@
 
 Without `--topology` the step is compiled for eight simulated devices of this machine, whose XLA may
 choose other exchanges than a GPU's. With it, for that TPU, by the compiler that comes with
-`pip install 'jax[tpu]'` and needs no TPU. Weights are not needed either: shapes are enough, those
-of the published encoders and of the runs that a config builds on. Batches are `--rows` for each
-device, in one part (`accumulate=1`).
+`.venv/bin/python -m pip install 'jax[tpu]'` and needs no TPU. Weights are not needed either: shapes
+are enough, those of the published encoders and of the runs that a config builds on. Batches are
+`--rows` for each device, in one part (`accumulate=1`).
 
 Prints kinds of collectives with their number and bytes (of results on a device, and sent by it),
 FLOPs of matrix products and convolutions, bytes of the state, and memory that XLA allots. XLA

@@ -177,7 +177,7 @@ def _torch_tensors(path: Path):
     except ImportError as error:
         raise ImportError(
             f"{path} is a torch checkpoint, and torch is not installed: "
-            "pip install -c constraints.txt -e '.[convert]'"
+            ".venv/bin/python -m pip install -c constraints.txt -e '.[convert]'"
         ) from error
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
