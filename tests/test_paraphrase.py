@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from auface_jax import facs
 from auface_jax.facs import sayings, synonyms
-from auface_jax.facs.lexicon import clauses, found_regions, statements, unstated_pulls
+from auface_jax.facs.lexicon import (
+    clauses,
+    found_directions,
+    found_regions,
+    statements,
+    unstated_pulls,
+)
 from auface_jax.facs.other_words import STYLES, load_other_words
 from auface_jax.facs.paraphrase import (
     drop_clauses,
@@ -127,6 +133,16 @@ def test_words_are_exchanged_within_their_row():
         assert other[0].isupper() and other.endswith(".")
         assert re.search(r"\b(eye)?lids\b", other)
         assert not {"brow", "up.", "rise"} & set(words(other))
+
+
+def test_exchanged_words_tell_of_no_other_movement():
+    rng = np.random.default_rng(0)
+    neutral = facs.load_dictionary(None).neutral
+    for text in [text for _, text in TEXTS] + list(neutral):
+        for _ in range(4):
+            added = found_directions(exchange_words(text, rng, rate=1.0)) - found_directions(text)
+            # Lips that are compressed are pressed together.
+            assert added <= {"inward"} and (not added or "pressed" in found_directions(text)), text
 
 
 def test_rows_of_equal_words_have_no_word_twice():
