@@ -9,6 +9,7 @@ report.md, report.json, records.csv and plots. What the figures mean: docs/evalu
 """
 
 import argparse
+import hashlib
 import sys
 import time
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from auface_jax import facs
+from auface_jax import checkpoints, facs
 from auface_jax.decode_arguments import add_decode_arguments, decode_arguments
 from auface_jax.evaluation import measures, prompts, report
 from auface_jax.evaluation.drawing import draw
@@ -26,7 +27,7 @@ from auface_jax.evaluation.plots import write_plots
 from auface_jax.evaluation.population import SPLITS, load_population, same_data
 from auface_jax.evaluation.scorer import load_scorer
 from auface_jax.evaluation.views import Viewer
-from auface_jax.generator import Generator
+from auface_jax.generator import LARGEST_SEED, Generator
 from auface_jax.log import say
 from auface_jax.loss_networks import loss_recognizers
 from auface_jax.metrics.lpips import load_lpips
@@ -51,7 +52,6 @@ def main(arguments: list[str] | None = None) -> None:
         evaluate(options)
     except prompts.PicturesError as error:
         path = Path(options.out) / report.FAULTS
-        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(error.listing)
         sys.exit(f"error: {error}\nall of them: {path}")
     except (ValueError, OSError) as error:
@@ -90,7 +90,11 @@ def evaluate(options: argparse.Namespace) -> None:
     judge = load_scorer(options.scorer, pleased=pleased)
     inception = convert.load(options.inception, "inception") if options.inception else None
     perceptual = load_lpips(*options.lpips) if options.lpips else None
-    reader = load_text_reader(Path(options.text_reader)) if options.text_reader else None
+    reader = reads = None
+    if options.text_reader:
+        reader = load_text_reader(Path(options.text_reader))
+        fingerprint = checkpoints.weights_fingerprint(reader.weights)
+        reads = {"name": options.text_reader, "fingerprint": fingerprint}
     folder = None if options.no_cache else cache_folder()
     viewer = Viewer(judge, inception, folder)
     wanted, left_out = measures.choose(
@@ -102,12 +106,13 @@ def evaluate(options: argparse.Namespace) -> None:
         population=population,
         truth=truth,
         scorer={"name": judge.name, "kind": judge.kind, "fingerprint": judge.fingerprint},
-        text_reader=options.text_reader or None,
+        text_reader=reads,
         seed=options.seed,
         features=viewer.features_name,
         notes=notes + left_out,
     )
     beside = report.read_beside(options.beside, findings)
+    report.make_folder(out)  # nothing that can be known before is wrong: now the long work
 
     if generator:
         made = draw(generator, population, seed=options.seed)
@@ -142,11 +147,21 @@ def export_prompts(arguments: list[str]) -> None:
     parser.add_argument(
         "--degrees", action="store_true", help="degree words in the texts, where intensities exist"
     )
+    parser.add_argument(
+        "--dictionary",
+        metavar="FILE",
+        help="of the texts: the run's data.dictionary, to compare with a run that has one "
+        "(default: the project's own)",
+    )
     parser.add_argument("--out", required=True, help="the folder to write")
     options = parser.parse_args(arguments)
     try:
         population = load_population(
-            options.data, options.split, limit=options.limit, degrees=options.degrees
+            options.data,
+            options.split,
+            limit=options.limit,
+            degrees=options.degrees,
+            dictionary=facs.load_dictionary(options.dictionary) if options.dictionary else None,
         )
         out = prompts.export_prompts(population, options.out)
     except (ValueError, OSError) as error:
@@ -195,7 +210,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--name", default="", help="of the system, in tables")
     add("--beside", nargs="+", default=[], metavar="FOLDER", help="earlier reports, in one table")
-    add("--seed", type=int, default=0, help="of pictures, shuffles, intervals (default 0)")
+    add("--seed", type=int, default=0, help="of pictures, shuffled texts, intervals (default 0)")
     add("--no-cache", action="store_true", help="read real pictures anew and keep nothing")
     add("--out", required=True, help="the folder to write")
     add_decode_arguments(parser)
@@ -223,8 +238,8 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
             for name in given
             if given[name] is not None
         ]
-    if options.seed < 0:
-        faults.append(f"--seed {options.seed}: at least 0")
+    if not 0 <= options.seed <= LARGEST_SEED:
+        faults.append(f"--seed {options.seed}: give a whole number from 0 to {LARGEST_SEED}")
     if (Path(options.out) / report.JSON).exists():
         faults.append(f"{options.out} holds a report already; name another folder or remove it")
     options.metrics = [name for name in options.metrics.split(",") if name]
@@ -240,7 +255,7 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
 
 def _twins(made: UInt8[np.ndarray, "M S S 3"]) -> list[str]:
     """A note where pictures of several records are the same to the last pixel."""
-    different = len(np.unique(made.reshape(len(made), -1), axis=0))
+    different = len({hashlib.sha256(picture.tobytes()).digest() for picture in made})
     if different == len(made):
         return []
     return [f"Of the {len(made):,} pictures only {different:,} differ from each other."]

@@ -151,8 +151,19 @@ def test_kid_repeats_with_its_seed_and_fits_subsets_to_the_smaller_set():
     assert first == distances.kid(one, other, subsets=7, seed=3)
     assert first.value != distances.kid(one, other, subsets=7, seed=4).value
     assert first.spread > 0 and (first.count, first.reference_count) == (30, 12)
-    whole = distances.kid(one, features(3, count=30), subsets=3)
-    assert whole.spread == pytest.approx(0, abs=1e-12)
+
+
+def test_one_subset_or_split_tells_no_spread():
+    one, other = features(1, count=30), features(2, count=30)
+    whole = distances.kid(one, other, subsets=3)  # subsets would all be the whole
+    assert whole.spread is None and "±" not in str(whole)
+    everything = (side.values.astype(np.float64) for side in (one, other))
+    assert whole.value == pytest.approx(distances.polynomial_mmd(*everything))
+    assert distances.kid(one, features(2, count=12), subsets=1).spread is None
+    assert "±" in str(distances.kid(one, features(2, count=12), subsets=2))
+    classes = with_logits(np.random.default_rng(0).normal(size=(20, 4)))
+    assert distances.inception_score(classes, splits=1).spread is None
+    assert distances.inception_score(classes, splits=2).spread > 0
 
 
 def with_logits(logits):

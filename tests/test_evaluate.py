@@ -9,14 +9,16 @@ import pytest
 import tiny
 from PIL import Image
 
-from auface_jax import evaluate
-from auface_jax.evaluation import measures, scorer, views
+from auface_jax import checkpoints, evaluate
+from auface_jax.evaluation import drawing, measures, scorer, views
 from auface_jax.evaluation.drawing import draw
 from auface_jax.evaluation.population import load_population
+from auface_jax.evaluation.report import ReportError, read_beside
 from auface_jax.generator import Generator
 from auface_jax.loss_networks import loss_recognizers
 from auface_jax.metrics.features import Features
 from auface_jax.recognize import load_recognizer
+from auface_jax.tasks.au_text import load_text_reader
 
 
 @pytest.fixture(scope="module")
@@ -207,6 +209,8 @@ def test_texts_as_a_reader_reads_them_stand_beside_the_labels(first, runs, tmp_p
         *("--run", runs["stage2"], "--scorer", runs["au_probe"]),
         *("--text-reader", runs["au_text"], "--metrics", "aaad,fid", "--limit", "5"),
     )
+    reader = load_text_reader(runs["au_text"])
+    assert report["compares_with"]["text_reader"] == checkpoints.weights_fingerprint(reader.weights)
     row = report["table"][0]
     assert {"AAAD (labels)", "AAAD (text reader)", "FID(au_probe)"} <= row.keys()
     assert "AU-F1" not in row and "KID(au_probe)" not in row
@@ -223,6 +227,27 @@ def test_a_picture_does_not_depend_on_the_others(runs, data):
     np.testing.assert_array_equal(whole[rows], part)
     np.testing.assert_array_equal(draw(generator, every, np.array(rows[:2]), seed=3), part[:2])
     assert (draw(generator, few, seed=4) != part).any()
+
+
+def test_a_picture_does_not_depend_on_the_bucket_of_its_text(runs, data, monkeypatch):
+    generator = Generator.from_run(runs["stage2"])
+    population = load_population(data)
+    generator.config.data.buckets = (128,)
+    tokens = generator.encode(population.texts)[1].sum(1)
+    cut = int(np.median(tokens))
+    whole = draw(generator, population, seed=3)
+    lengths = []
+    monkeypatch.setattr(
+        drawing,
+        "generate_batch",
+        lambda networks, options, weights, records, keys, made=drawing.generate_batch: (
+            lengths.append(records["text_tokens"].shape[1])
+            or made(networks, options, weights, records, keys)
+        ),
+    )
+    generator.config.data.buckets = (cut, 128)
+    np.testing.assert_array_equal(draw(generator, population, seed=3), whole)
+    assert set(lengths) == {cut, 128}
 
 
 # --- Who may judge -------------------------------------------------------------------------------
@@ -278,7 +303,11 @@ def test_a_scorer_that_reads_no_units_is_refused(runs, tmp_path, capsys):
         (("--metrics", "lpips"), "lpips: it needs the weights of a backbone"),
         (("--split", "unseen"), "invalid choice: 'unseen'"),
         (("--limit", "1"), "limit is 1"),
-        (("--seed", "-1"), "--seed -1: at least 0"),
+        (("--seed", "-1"), "--seed -1: give a whole number from 0 to 4294967295"),
+        (
+            ("--seed", str(2**32 + 3)),
+            "--seed 4294967299: give a whole number from 0 to",
+        ),  # drawn as 3
         (("--prompts", "x", "--resize"), "--prompts goes with --images, not with --run; --resize"),
         (("--images", "x"), "not allowed with"),
         (("--data", "nowhere"), "nowhere holds no data set"),
@@ -288,6 +317,25 @@ def test_a_scorer_that_reads_no_units_is_refused(runs, tmp_path, capsys):
 def test_bad_requests_are_refused_with_the_bad_value(runs, tmp_path, capsys, arguments, message):
     command = ("--run", runs["stage2"], "--scorer", runs["au_image"], "--out", tmp_path / "out")
     assert message in refused(capsys, *command, *arguments)
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_drawing(
+    runs, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(evaluate, "draw", lambda *_, **__: pytest.fail("drawn"))
+    command = ("--run", runs["stage2"], "--scorer", runs["au_image"], "--out")
+    file = tmp_path / "file"
+    file.write_text("")
+    message = refused(capsys, *command, file)
+    assert f"--out {file} cannot be written (File exists); name a folder" in message
+    assert "cannot be written (Not a directory)" in refused(capsys, *command, file / "out")
+
+
+def test_equal_pictures_are_counted_at_any_size():
+    made = np.zeros((40, 256, 256, 3), np.uint8)
+    made[7:9] = 1
+    assert evaluate._twins(made) == ["Of the 40 pictures only 2 differ from each other."]
+    assert evaluate._twins(np.arange(48, dtype=np.uint8).reshape(4, 2, 2, 3)) == []
 
 
 def test_options_of_prompts_are_settled_when_they_are_exported(first, runs, tmp_path, capsys):
@@ -315,6 +363,47 @@ def test_reports_of_other_records_or_scorers_do_not_share_a_table(first, runs, t
     assert "its population and calibration differ" in message
 
 
+def test_reports_of_other_text_readers_or_scales_do_not_share_a_column(first, data, tmp_path):
+    population = load_population(data)
+
+    def findings(reader=None):
+        return evaluate.Findings(
+            name="system",
+            about={},
+            population=population,
+            truth=population,
+            scorer=first[0]["scorer"],
+            text_reader=reader and dict(zip(("name", "fingerprint"), reader, strict=True)),
+            seed=0,
+        )
+
+    def stored(name, reader, *, earlier=False, **fields):
+        found = findings(reader).as_json() | {"aaad": first[0]["aaad"]} | fields
+        if earlier:
+            del found["compares_with"]["text_reader"], found["compares_with"]["calibration_seed"]
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "report.json").write_text(json.dumps(found))
+        return tmp_path / name
+
+    one, other = ("runs/one", "1" * 64), ("runs/other", "2" * 64)
+    of_one, of_other = stored("one", one), stored("other", other)
+    moved, without = stored("moved", ("elsewhere/one", one[1])), stored("without", None)
+    earlier = stored("earlier", one, earlier=True)
+    assert len(read_beside([of_one, moved, without], findings(one))) == 3
+    assert len(read_beside([of_one, earlier], findings())) == 2
+    for folders, ours in (([of_other], one), ([earlier], other), ([of_one, of_other], None)):
+        with pytest.raises(ReportError, match="its text reader differ") as raised:
+            read_beside(folders, findings(ours))
+        assert "runs/one" in str(raised.value) and "runs/other" in str(raised.value)
+
+    drawn = stored("drawn", None, earlier=True, seed=3)
+    with pytest.raises(ReportError, match=r"seed of C_min differ .*3 there, 0 here"):
+        read_beside([drawn], findings())
+    no_scale = stored("no scale", None, earlier=True, seed=3, aaad={})
+    assert len(read_beside([no_scale], findings())) == 1
+    assert len(read_beside([stored("drawn anew", None, seed=3)], findings())) == 1
+
+
 def test_with_inceptions_weights_figures_have_their_plain_names(runs, data, tmp_path, monkeypatch):
     def features(network, batches, *, batch_size):
         images = np.concatenate(list(batches)).astype(np.float64)
@@ -326,8 +415,14 @@ def test_with_inceptions_weights_figures_have_their_plain_names(runs, data, tmp_
     network = evaluate.convert.Pretrained("inception", None, {}, "f" * 64)
     population = load_population(data)
     viewer = views.Viewer(judge, network, tmp_path)
+    monkeypatch.setattr(measures, "SPLITS", len(population))
     wanted, notes = measures.choose([], population, viewer, None, drawn=False)
     assert "is" in wanted and "identity" in wanted and not any("No IS" in note for note in notes)
+    few = load_population(data, limit=5)
+    wanted, notes = measures.choose([], few, viewer, None, drawn=False)
+    assert "is" not in wanted and any("No IS: its 9 splits need" in note for note in notes)
+    with pytest.raises(ValueError, match="is: its 9 splits need as many pictures, these are 5"):
+        measures.choose(["is"], few, viewer, None, drawn=False)
     seen = measures.look(viewer, population, population, population.image[::-1])
     again = viewer.real(population)  # from the cache, classes and all
     np.testing.assert_array_equal(again.features.logits, seen.real.features.logits)

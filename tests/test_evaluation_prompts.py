@@ -1,8 +1,11 @@
 """Prompts for an outside system: what is written, and pictures that come back whole or not."""
 
 import csv
+import dataclasses
+import json
 import shutil
 import tempfile
+import tracemalloc
 from pathlib import Path
 
 import evaluation_runs
@@ -12,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from auface_jax import evaluate
 from auface_jax.data.shards import DatasetError
 from auface_jax.evaluation import prompts
 from auface_jax.evaluation.population import load_population
-from auface_jax.facs import AU_NUMBERS
+from auface_jax.facs import AU_NUMBERS, load_dictionary
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +71,36 @@ def test_the_same_records_come_back_from_the_prompts(population, data, tmp_path)
     few = load_population(data, "unseen-novel", limit=3)
     out = prompts.export_prompts(few, tmp_path / "few")
     assert prompts.load_prompts(out).names == few.names and len(few) == 3
+
+
+def test_texts_of_another_dictionary_come_back_too(population, data, tmp_path):
+    own = dataclasses.asdict(load_dictionary())
+    other = {
+        name: [text + " Indeed." for text in texts] for name, texts in own["constructs"].items()
+    }
+    words = tmp_path / "words.json"
+    words.write_text(json.dumps({"schema_version": 1, **own, "constructs": other}))
+    out = tmp_path / "prompts"
+    command = ["--data", str(data), "--dictionary", str(words), "--out", str(out)]
+    evaluate.main(["export-prompts", *command])
+    words.unlink()  # the folder has what it takes
+    asked = prompts.load_prompts(out)
+    assert asked.texts != population.texts
+    assert any("Indeed." in text for text in asked.texts)
+    assert (out / "texts" / "00000.txt").read_text() == asked.texts[0] + "\n"
+    assert asked.seen_test().fingerprint == asked.fingerprint
+    (out / "dictionary.json").write_text(json.dumps({"schema_version": 1, **own}))
+    with pytest.raises(prompts.PromptsError, match="has other texts now"):
+        prompts.load_prompts(out)
+
+
+def test_prompts_of_earlier_versions_are_of_the_own_dictionary(population, tmp_path):
+    out = prompts.export_prompts(population, tmp_path / "prompts")
+    assert not (out / "dictionary.json").exists()
+    about = json.loads((out / "prompts.json").read_text())
+    del about["dictionary"]
+    (out / "prompts.json").write_text(json.dumps(about))
+    assert prompts.load_prompts(out).fingerprint == population.fingerprint
 
 
 def test_pictures_come_back_to_the_last_pixel(population, tmp_path):
@@ -127,6 +161,16 @@ def test_another_size_is_taken_on_request_where_it_is_one(population, tmp_path):
     with pytest.raises(prompts.PicturesError) as raised:
         prompts.read_pictures(population, folder, resize=True)
     assert [line[:5] for line in raised.value.faults["of another size"]] == ["00002", "00003"]
+
+
+def test_large_pictures_are_reduced_one_by_one(population, tmp_path):
+    large = population.image.repeat(32, axis=1).repeat(32, axis=2)
+    folder = save(tmp_path / "made", large)
+    tracemalloc.start()
+    prompts.read_pictures(population, folder, resize=True)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 4 * large[0].nbytes < len(large) * large[0].nbytes / 2
 
 
 def test_long_lists_are_shortened_in_the_message_alone(population, tmp_path):

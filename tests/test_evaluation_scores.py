@@ -1,6 +1,7 @@
 """Figures of an evaluation, from readings that are known."""
 
 import dataclasses
+import errno
 
 import numpy as np
 import pytest
@@ -64,6 +65,20 @@ def test_without_real_pictures_the_floors_are_of_the_truth(labels, answers):
     assert found.agreements[SYSTEM].pairs == 30
     assert found.agreements["mean vector"].pairs == COUNT
     assert found.calibration == calibrate(answers[REAL].probabilities, labels, seed=0)
+
+
+def test_another_draw_is_held_against_the_same_scale(labels, answers):
+    def of_seed(seed):
+        sides = (answers[SYSTEM], answers[REFERENCE], answers[REAL], labels, answers[REAL], labels)
+        return scores.align_scores(*sides, seed=seed)
+
+    one, other = of_seed(0), of_seed(7)
+    assert one.calibration == other.calibration
+    for answer in (SYSTEM, REAL, "mean vector", REFERENCE):
+        assert one.agreements[answer].aaad == other.agreements[answer].aaad
+    for answer, quantity in (("shuffled texts", "aaad"), (SYSTEM, "aaad_low")):
+        drawn = [getattr(found.agreements[answer], quantity) for found in (one, other)]
+        assert drawn[0] != drawn[1]
 
 
 def test_what_is_read_for_what(labels, answers):
@@ -218,3 +233,23 @@ def test_a_damaged_file_is_read_anew(tmp_path, damage):
     (found,) = kept(lambda: (np.arange(4),), "x", folder=tmp_path)
     np.testing.assert_array_equal(found, np.arange(4))
     (found,) = kept(lambda: pytest.fail("computed again"), "x", folder=tmp_path)
+
+
+def test_where_nothing_can_be_kept_it_is_said_once_and_computed_all_the_same(
+    tmp_path, capsys, monkeypatch
+):
+    (tmp_path / "file").write_text("")
+    for name in ("x", "y"):
+        (found,) = kept(lambda: (np.arange(4),), name, folder=tmp_path / "file" / "readings")
+        np.testing.assert_array_equal(found, np.arange(4))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 and "cannot be written (Not a directory)" in lines[0]
+
+    def torn(path, **arrays):
+        path.write_bytes(b"the beginning")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", torn)
+    kept(lambda: (np.arange(4),), "x", folder=tmp_path / "full")
+    assert "(No space left on device)" in capsys.readouterr().out
+    assert list((tmp_path / "full").iterdir()) == []

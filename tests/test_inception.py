@@ -18,7 +18,7 @@ def picture(height, width, seed=0):
 
 
 @pytest.mark.parametrize("size", [(64, 64), (512, 400), (299, 299)], ids=str)
-def test_clean_resizing_is_pillows_bicubic_in_float(size):
+def test_clean_resizing_is_pillows_bicubic_in_float_clipped_as_in_clean_fid(size):
     image = picture(*size)
     expected = np.stack(
         [
@@ -30,7 +30,9 @@ def test_clean_resizing_is_pillows_bicubic_in_float(size):
         axis=-1,
     )
     ours = inception.resize(jnp.asarray(image))[0]
-    assert np.abs(np.asarray(ours) - expected).max() < 2e-3  # of 255
+    assert np.abs(np.asarray(ours) - expected.clip(0, 255)).max() < 2e-3  # of 255
+    if size == (64, 64):  # so much does a cubic overshoot
+        assert expected.min() < -20 and expected.max() > 275
 
 
 def test_clean_resizing_removes_what_299_pixels_cannot_show_and_the_others_alias():

@@ -34,7 +34,8 @@ def draw(
     """A picture for each record, or for `rows` of them.
 
     A picture depends on the seed and on its record's place in the split, not on which others are
-    drawn.
+    drawn. Records whose texts have one bucket of tokens share batches, so that one long text does
+    not make all others as long.
 
     Raises:
       ValueError: the run draws pictures of another size than the data set's.
@@ -59,7 +60,15 @@ def draw(
     options = DecodeOptions(**generator.config.decode)
     function = functools.partial(_draw, generator.networks, options)
     step = batch_size()
-    return extract(function, generator.weights, _batches(records, step, title), batch_size=step)
+    buckets = np.array(generator.config.data.buckets)
+    lengths = buckets[np.searchsorted(buckets, mask.sum(1))]
+    made = np.zeros((len(rows), size, size, 3), np.uint8)
+    with tqdm.tqdm(total=len(rows), desc=title, unit="picture", mininterval=5) as bar:
+        for length in np.unique(lengths):
+            alike = np.flatnonzero(lengths == length)
+            batches = _batches(records, alike, length, step, bar)
+            made[alike] = extract(function, generator.weights, batches, batch_size=step)
+    return made
 
 
 def _draw(networks, options, weights, batch: dict[str, Array]) -> UInt8[Array, "B S S 3"]:
@@ -67,10 +76,14 @@ def _draw(networks, options, weights, batch: dict[str, Array]) -> UInt8[Array, "
     return generate_batch(networks, options, weights, records, batch["keys"])
 
 
-def _batches(records: dict[str, np.ndarray], step: int, title: str) -> Iterator[dict]:
-    total = len(records["keys"])
-    with tqdm.tqdm(total=total, desc=title, unit="picture", mininterval=5) as bar:
-        for start in range(0, total, step):
-            batch = {name: value[start : start + step] for name, value in records.items()}
-            yield batch
-            bar.update(len(batch["keys"]))
+def _batches(
+    records: dict[str, np.ndarray], rows: np.ndarray, length: int, step: int, bar: tqdm.tqdm
+) -> Iterator[dict[str, np.ndarray]]:
+    """The rows, `step` at a time, with their texts cut to `length` tokens."""
+    for start in range(0, len(rows), step):
+        some = rows[start : start + step]
+        batch = {name: value[some] for name, value in records.items()}
+        for name in ("text_tokens", "text_mask"):
+            batch[name] = batch[name][:, :length]
+        yield batch
+        bar.update(len(some))

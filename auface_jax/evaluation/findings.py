@@ -9,6 +9,7 @@ import numpy as np
 
 from auface_jax.evaluation.population import Population
 from auface_jax.evaluation.scores import (
+    CALIBRATION_SEED,
     FLOORS,
     REAL,
     SYSTEM,
@@ -32,8 +33,8 @@ class Findings:
       population: what was asked for.
       truth: the seen test set that C_min and C_max are of.
       scorer: name, kind and fingerprint.
-      text_reader: the run that read the texts, or None.
-      seed: of pictures, shuffles and intervals.
+      text_reader: name and fingerprint of the run that read the texts, or None.
+      seed: of pictures, shuffled texts and intervals.
       alignments: side of the text -> AAAD.
       distances: answer -> FID, KID, IS, LPIPS.
       distance_population: of the real pictures for these.
@@ -45,7 +46,7 @@ class Findings:
     population: Population
     truth: Population
     scorer: dict[str, str]
-    text_reader: str | None
+    text_reader: dict[str, str] | None
     seed: int
     alignments: dict[str, Alignment] = dataclasses.field(default_factory=dict)
     units: UnitReport | None = None
@@ -59,7 +60,7 @@ class Findings:
 
     def as_json(self) -> dict[str, Any]:
         """Every figure as JSON; NaN is null."""
-        p = self.population
+        p, reader = self.population, self.text_reader or {"name": None, "fingerprint": None}
         report = {
             "format_version": FORMAT_VERSION,
             "system": {"name": self.name, **self.about},
@@ -76,12 +77,14 @@ class Findings:
                 "distances": self.distance_population,
             },
             "scorer": self.scorer,
-            "text_reader": self.text_reader,
+            "text_reader": reader["name"],
             "seed": self.seed,
             "compares_with": {
                 "population": p.fingerprint,
                 "calibration": self.truth.fingerprint,
                 "scorer": self.scorer["fingerprint"],
+                "text_reader": reader["fingerprint"],
+                "calibration_seed": CALIBRATION_SEED,
             },
             "table": table_rows(self),
             "aaad": {

@@ -2,10 +2,11 @@
 
 They depend on the records and on the network that read them, and on nothing of the system that is
 judged. A file is named for both fingerprints, so that a data set or a network that changed is read
-anew; a damaged file is too.
+anew; a damaged file is too. Where none can be written, an evaluation goes on without.
 """
 
 import contextlib
+import functools
 import hashlib
 import os
 import zipfile
@@ -15,7 +16,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
-FORMAT_VERSION = 1  # raised when another thing is read, or read otherwise
+from auface_jax.log import say
+
+FORMAT_VERSION = 2  # raised when another thing is read, or read otherwise
 Arrays = tuple[np.ndarray, ...]
 
 
@@ -44,8 +47,24 @@ def kept(compute: Callable[[], Arrays], *what: str, folder: Path | None) -> Arra
         with np.load(path, allow_pickle=False) as stored:
             return tuple(stored[name] for name in sorted(stored.files))
     arrays = compute()
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.stem}.{os.getpid()}.npz")
-    np.savez(temporary, **{f"{number:02d}": array for number, array in enumerate(arrays)})
-    temporary.rename(path)
+    try:
+        _write(path, arrays)
+    except OSError as error:
+        _say_not_kept(folder, error.strerror or str(error))
     return arrays
+
+
+def _write(path: Path, arrays: Arrays) -> None:
+    """Writes the file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.stem}.{os.getpid()}.npz")
+    try:
+        np.savez(temporary, **{f"{number:02d}": array for number, array in enumerate(arrays)})
+        temporary.rename(path)
+    finally:  # a full disk has a part of it
+        temporary.unlink(missing_ok=True)
+
+
+@functools.cache  # a line for all readings of an evaluation
+def _say_not_kept(folder: Path, why: str) -> None:
+    say(f"readings of real pictures are not kept, {folder} cannot be written ({why})")

@@ -5,6 +5,7 @@
     labels.csv            name, AU1 … AU24: 1 present, 0 absent, -1 not coded
     texts/NAME.txt        the description, UTF-8
     references/….png      the face to begin with, one a person
+    dictionary.json       where the texts are not of the project's own dictionary: theirs
 
 The outside system writes a picture NAME.png a line of the manifest (or .jpg, .webp, .bmp …) into
 a folder of its own. Scoring wants them all and nothing else: a mean over those that happened to
@@ -13,6 +14,7 @@ come out is a figure about another population.
 
 import collections
 import csv
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -24,12 +26,13 @@ from PIL import Image
 from auface_jax.data.images import central_square, read_rgb
 from auface_jax.data.samples import SourceError
 from auface_jax.evaluation.population import Population, load_population
-from auface_jax.facs import AU_NUMBERS
+from auface_jax.facs import AU_NUMBERS, Dictionary, load_dictionary
+from auface_jax.facs.descriptions import SCHEMA_VERSION
 from auface_jax.frames import PICTURES
 from auface_jax.pictures import save_png
 
 FORMAT_VERSION = 1
-_DESCRIPTION, _MANIFEST = "prompts.json", "manifest.csv"
+_DESCRIPTION, _MANIFEST, _DICTIONARY = "prompts.json", "manifest.csv", "dictionary.json"
 _SHOWN = 20  # faults of a kind that a message lists; all of them are in `PicturesError.faults`
 
 
@@ -94,6 +97,8 @@ def export_prompts(population: Population, out: str | Path) -> Path:
     header = ("name", "image", "text", "reference", "subject", "record")
     _write_csv(out / _MANIFEST, header, rows)
     _write_csv(out / "labels.csv", ("name", *(f"AU{n}" for n in AU_NUMBERS)), labels)
+    if population.dictionary is not None:
+        _write_dictionary(out / _DICTIONARY, population.dictionary)
     description = {
         "format_version": FORMAT_VERSION,
         "data": str(population.data),
@@ -101,6 +106,7 @@ def export_prompts(population: Population, out: str | Path) -> Path:
         "split": population.split,
         "limit": population.limit,
         "degrees": population.degrees,
+        "dictionary": None if population.dictionary is None else _DICTIONARY,
         "size": population.size,
         "pictures": len(population),
         "population": population.fingerprint,
@@ -119,6 +125,7 @@ def load_prompts(prompts: str | Path, data: str | Path | None = None) -> Populat
 
     Raises:
       PromptsError: not such a folder, its manifest was changed, or the data set is another.
+      DictionaryError, FileNotFoundError: its dictionary was damaged or taken away.
     """
     prompts = Path(prompts)
     path = prompts / _DESCRIPTION
@@ -137,8 +144,13 @@ def load_prompts(prompts: str | Path, data: str | Path | None = None) -> Populat
         raise PromptsError(
             f"{manifest} is not as it was written; export the prompts again, or bring it back"
         )
+    dictionary = about.get("dictionary")  # folders of earlier versions have none
     population = load_population(
-        data or about["data"], about["split"], limit=about["limit"], degrees=about["degrees"]
+        data or about["data"],
+        about["split"],
+        limit=about["limit"],
+        degrees=about["degrees"],
+        dictionary=load_dictionary(prompts / dictionary) if dictionary else None,
     )
     if population.fingerprint != about["population"]:
         raise PromptsError(
@@ -176,8 +188,9 @@ def read_pictures(
     for stem in files:
         if stem not in known:
             faults["not asked for"] += [path.name for path in files[stem]]
-    images, sizes = {}, {}
-    for name, record in zip(names, population.names, strict=True):
+    size, sizes = population.size, {}
+    made = np.zeros((len(names), size, size, 3), np.uint8)
+    for place, (name, record) in enumerate(zip(names, population.names, strict=True)):
         found = files.get(name, [])
         if not found:
             faults["missing"].append(f"{name}.png ({record})")
@@ -185,16 +198,19 @@ def read_pictures(
             faults["there more than once"].append(" and ".join(path.name for path in found))
         else:
             try:
-                images[name] = read_rgb(found[0])
-                sizes[name] = images[name].shape[1::-1]
+                image = read_rgb(found[0])
             except SourceError as error:
                 faults["unreadable"].append(str(error))
-    _check_sizes(sizes, population.size, resize, faults)
+                continue
+            sizes[name] = image.shape[1::-1]
+            if resize:  # at once: thousands of large pictures do not fit in memory
+                image = central_square(image, size)
+            if image.shape == made.shape[1:]:
+                made[place] = image
+    _check_sizes(sizes, size, resize, faults)
     if faults:
         raise PicturesError(folder, dict(faults), len(names))
-    if resize:
-        images = {name: central_square(image, population.size) for name, image in images.items()}
-    return np.stack([images[name] for name in names])
+    return made
 
 
 def _check_sizes(
@@ -217,6 +233,12 @@ def _check_sizes(
 def _write_csv(path: Path, header: tuple, rows: list[tuple]) -> None:
     with open(path, "w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([header, *rows])
+
+
+def _write_dictionary(path: Path, dictionary: Dictionary) -> None:
+    """Writes what `facs.load_dictionary` reads."""
+    content = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(dictionary)}
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _digest(path: Path) -> str:

@@ -2,11 +2,12 @@
 
 The first table of report.md has the form of the paper's (FID, KID, IS, LPIPS, AAAD), a row a system
 or floor; figures on real BP4D are of another population and are not in it. Systems that were
-evaluated before on the very same records, by the same scorer, can stand beside the new one.
+evaluated before on the very same records, by the same readers, can stand beside the new one.
 """
 
 import csv
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,7 +23,24 @@ _FEW_PEOPLE = 5  # shown of either end; report.json has them all
 
 
 class ReportError(ValueError):
-    """An earlier report that cannot stand beside this one."""
+    """A report that cannot be written, or an earlier one that cannot stand beside it."""
+
+
+def make_folder(out: Path) -> None:
+    """Makes the folder of a report, so that what hinders it is known before anything is drawn.
+
+    Raises:
+      ReportError: it is a file, or nothing can be written there.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise ReportError(
+            f"--out {out} cannot be written ({error.strerror or error}); name a folder, new or "
+            "there, in which you may write"
+        ) from error
 
 
 def write_report(
@@ -60,23 +78,62 @@ def read_beside(folders: Sequence[str | Path], findings: Findings) -> list[dict]
     """Earlier reports, each from the folder that it was written to.
 
     Raises:
-      ReportError: not a report, or of other records or by another scorer; says of which.
+      ReportError: not a report, or of other records, by another scorer or text reader, or with
+        another C_min; says in what they differ.
     """
-    ours, reports = findings.as_json()["compares_with"], []
+    ours, reports = findings.as_json(), []
     for folder in map(Path, folders):
         try:
             report = json.loads((folder / JSON).read_text())
-            theirs = report["compares_with"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            differing = _differing(ours, report)
+            for other in (ours, *reports):  # none is to meet another's reader in one column
+                differing |= _other_reader(other, report)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ReportError(f"{folder} holds no report of an evaluation ({error})") from error
-        if differing := [name for name in ours if ours[name] != theirs.get(name)]:
+        if differing:
+            told = "; ".join(f"{name} {sides}" for name, sides in differing.items())
             raise ReportError(
                 f"{folder} cannot stand in one table with this evaluation, its "
-                f"{' and '.join(differing)} differ: figures compare on the same records of the "
-                "same data set, read by the same scorer"
+                f"{' and '.join(differing)} differ ({told}): figures compare on the same records "
+                "of the same data set, read by the same scorer and text reader, and AAAD with the "
+                "same C_min; evaluate that system again, as this one"
             )
         reports.append(report)
     return reports
+
+
+def _differing(ours: Mapping, theirs: Mapping) -> dict[str, str]:
+    """What a report must have in common with this one and has not: its name -> both sides.
+
+    Reports of earlier versions took C_min from their own seed, and do not say so.
+    """
+    told, asked = theirs["compares_with"], ours["compares_with"]
+    found = {
+        name: f"{told[name][:12]} there, {asked[name][:12]} here"
+        for name in ("population", "calibration", "scorer")
+        if told[name] != asked[name]
+    }
+    seed = told.get("calibration_seed", theirs["seed"])
+    if theirs["aaad"] and seed != asked["calibration_seed"]:
+        found["seed of C_min"] = f"{seed} there, {asked['calibration_seed']} here"
+    return found
+
+
+def _other_reader(one: Mapping, other: Mapping) -> dict[str, str]:
+    """Whether two reports have figures of different text readers; as `_differing`.
+
+    Reports of earlier versions say which run it was and not which weights.
+    """
+    runs = [report["text_reader"] for report in (one, other)]
+    weights = [report["compares_with"].get("text_reader") for report in (one, other)]
+    known = weights if all(weights) else runs
+    if not all(runs) or known[0] == known[1]:
+        return {}
+    named = (
+        f"{run} ({f'weights {of[:12]}' if of else 'weights not told'})"
+        for run, of in zip(runs, weights, strict=True)
+    )
+    return {"text reader": " and ".join(named)}
 
 
 def markdown(report: Mapping, *, beside: Sequence[Mapping] = (), plots: Sequence[str] = ()) -> str:

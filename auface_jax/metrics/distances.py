@@ -17,6 +17,7 @@ from auface_jax.metrics.features import INCEPTION, Features
 
 # FID is biased, the more so the fewer the images; below this the bias is often the larger part.
 FEW_IMAGES = 10_000
+SPLITS = 10  # of the images, over which the Inception score is the mean
 
 
 class FewImagesWarning(UserWarning):
@@ -34,7 +35,7 @@ class Score:
       count: generated images.
       reference_count: real images; None where the figure needs none.
       spread: standard deviation, over KID's subsets, the Inception score's splits, LPIPS' pairs;
-        None for FID.
+        None for FID, and where there is one subset or split and so nothing to tell it from.
     """
 
     metric: str
@@ -165,6 +166,8 @@ def kid(
 ) -> Score:
     """Kernel Inception distance (Bińkowski et al. 2018): mean and deviation over random subsets.
 
+    Sets of one size that is no more than a subset's make one subset: it has no deviation.
+
     Args:
       subset_size: rows of a subset, at most; never more than the smaller set has.
 
@@ -188,11 +191,11 @@ def kid(
         float(np.mean(values)),
         generated.count,
         real.count,
-        float(np.std(values)),
+        _spread(values),
     )
 
 
-def inception_score(generated: Features, *, splits: int = 10, seed: int | None = 0) -> Score:
+def inception_score(generated: Features, *, splits: int = SPLITS, seed: int | None = 0) -> Score:
     """Inception score (Salimans et al. 2016): exp of the mean KL between each image's classes and
     those of its split.
 
@@ -222,8 +225,13 @@ def inception_score(generated: Features, *, splits: int = 10, seed: int | None =
         divergence = (np.exp(log_p) * (log_p - log_mean)).sum(1)
         scores.append(np.exp(divergence.mean()))
     return Score(
-        "IS", generated.name, float(np.mean(scores)), generated.count, None, float(np.std(scores))
+        "IS", generated.name, float(np.mean(scores)), generated.count, None, _spread(scores)
     )
+
+
+def _spread(values: list[float]) -> float | None:
+    """Their standard deviation; that of a single value would be 0 and tell nothing."""
+    return float(np.std(values)) if len(values) > 1 else None
 
 
 def _check_pair(generated: Features, real: Features) -> None:

@@ -27,7 +27,8 @@ from auface_jax.pretrained.tables import (
 IMAGE_SIZE = 299
 CLASSES = 1008
 # How images become 299 x 299:
-#   clean        bicubic with antialiasing, as Parmar et al. (2022) argue and Pillow does it
+#   clean        bicubic with antialiasing, as Parmar et al. (2022) argue and Pillow does it, and
+#                clipped, as their package clean-fid does since February 2022
 #   pytorch-fid  bilinear without antialiasing, half-pixel centres
 #   tensorflow1  bilinear without antialiasing, corners of pixels: the first FID, and torch-fidelity
 # Figures of one way compare only with figures of the same.
@@ -35,10 +36,10 @@ RESIZINGS = ("clean", "pytorch-fid", "tensorflow1")
 
 
 def resize(image: Num[Array, "B H W C"], how: str = "clean") -> Float[Array, "B 299 299 C"]:
-    """Images to the size that the network takes, float32 in the range that they come in.
+    """Images to the size that the network takes, float32 in [0, 255]; nothing is rounded.
 
     Args:
-      image: uint8 or float; nothing is rounded or clipped after.
+      image: uint8, or float in [0, 255].
       how: one of `RESIZINGS`.
 
     Raises:
@@ -46,13 +47,15 @@ def resize(image: Num[Array, "B H W C"], how: str = "clean") -> Float[Array, "B 
     """
     _check_resizing(how)
     rows, columns = (_weights(length, how) for length in image.shape[1:3])
-    return jnp.einsum(
+    resized = jnp.einsum(
         "ih,bhwc,jw->bijc",
         rows,
         image.astype(jnp.float32),
         columns,
         precision=jax.lax.Precision.HIGHEST,
     )
+    # A cubic overshoots at edges. The linear ways cannot leave the range.
+    return jnp.clip(resized, 0.0, 255.0) if how == "clean" else resized
 
 
 def normalize(image: Float[Array, "B H W 3"], how: str = "clean") -> Float[Array, "B H W 3"]:
