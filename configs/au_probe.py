@@ -2,8 +2,8 @@
 
     python -m auface_jax.train --config configs/au_probe.py[:PRESET]
 
-Trained on real pictures of the training people alone. `paper` has none: there a published
-recogniser judges.
+Trained on real pictures of the training people alone. Its figures accompany training; a trained
+model is judged by a recogniser (`auface_jax.evaluate`).
 """
 
 from ml_collections import ConfigDict
