@@ -28,8 +28,6 @@ from auface_jax.json_files import read_object
 PyTree = Any
 
 FORMAT_VERSION = 1
-# What the weights of Stage I are called where a run keeps what it was built on.
-STAGE1_WEIGHTS = "stage1_weights"
 
 
 class CheckpointError(ValueError):
@@ -114,7 +112,7 @@ class Checkpoints:
                 step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())
             )["meta"]
         for name, value in {**meta, "format_version": FORMAT_VERSION}.items():
-            if name == STAGE1_WEIGHTS and name not in saved_meta:
+            if name == weights_key("stage1") and name not in saved_meta:
                 continue  # written before these were kept
             if saved_meta.get(name) != value:
                 raise CheckpointError(
@@ -253,6 +251,11 @@ def weights_fingerprint(weights: PyTree) -> str:
     return digest.hexdigest()
 
 
+def weights_key(name: str) -> str:
+    """How a run's meta calls the fingerprint of the run that its config's `requires` names so."""
+    return f"{name}_weights"
+
+
 def required_run(run: pathlib.Path, name: str) -> pathlib.Path:
     """Where a run is that the finished `run` was built on.
 
@@ -267,16 +270,16 @@ def required_run(run: pathlib.Path, name: str) -> pathlib.Path:
       CheckpointError: neither is a finished run, or none has the weights that `run` was built on.
     """
     named = pathlib.Path(load_config(run).requires[name].run)
-    places = dict.fromkeys((named, run.with_name(named.name)))
-    wanted, found = load_meta(run).get(f"{name}_weights"), {}
-    for place in filter(has_export, places):
+    beside = run.resolve().with_name(named.name)
+    wanted, found = load_meta(run).get(weights_key(name)), {}
+    for place in filter(has_export, (named, beside)):
         found[place] = wanted and weights_fingerprint(load_export(place))
         if found[place] == wanted:
             return place
     if not found:
         raise CheckpointError(
-            f"{run} was built on the run {named}, and neither that nor {run.with_name(named.name)} "
-            "is a finished run here; put it beside the other"
+            f"{run} was built on the run {named}, and neither that nor {beside} is a finished run "
+            "here; put it beside the other"
         )
     others = ", ".join(f"{place} has {which[:12]}" for place, which in found.items())
     raise CheckpointError(

@@ -4,6 +4,7 @@ import math
 
 import ml_collections
 
+from auface_jax.guard import Guard
 from auface_jax.run_config import flatten
 
 # By the leaf's whole name or its last part: whole numbers of at least one, ...
@@ -39,6 +40,10 @@ def check_config(config: ml_collections.ConfigDict) -> None:
             if expected := _expected(name, number):
                 faults.append(f"  {name}={value!r}: expected {expected}")
                 break
+    try:
+        Guard(config.guard)
+    except ValueError as error:
+        faults.append(f"  {error}")
     if faults:
         raise ConfigError("the config cannot be trained with:\n" + "\n".join(faults))
 

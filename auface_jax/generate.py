@@ -23,6 +23,7 @@ from PIL import Image
 
 from auface_jax import editing, facs, pictures
 from auface_jax.decode_arguments import add_decode_arguments, decode_arguments
+from auface_jax.frames import PICTURES, VIDEOS
 from auface_jax.generator import LARGEST_SEED, Generator, Request
 from auface_jax.jobs import existing_files, read_jobs, text_of_units
 from auface_jax.references import find_reference
@@ -123,7 +124,7 @@ def run_description(
         maps = generator.attention(reference, request.text)
         pictures.save_png(attention_sheet(reference, maps), options.explain, **about)
         print(options.explain)
-    if out.suffix.lower() == ".gif":
+    if _ending(out) == ".gif":
         frames = animation(generator, options, request, decode)
         pictures.save_gif(frames, out, **about)
         print(f"{out}: {len(frames)} frames")
@@ -137,7 +138,7 @@ def run_description(
         seed=options.seed,
         **decode,
     )
-    if out.suffix.lower() == ".png":
+    if _ending(out) == ".png":
         columns = [reference[None], *made[:, None]]
         titles = [name, *(f"{i}" for i in range(options.num))]
         scale = max(1, 128 // generator.vqgan.image_size)
@@ -152,6 +153,12 @@ def run_description(
     print(f"{out}: {options.num} pictures")
 
 
+def _ending(name: str | pathlib.Path) -> str:
+    """Of a picture's or a video's name, in small letters; "" of any other, which is a folder's."""
+    ending = pathlib.Path(name).suffix.lower()
+    return ending if ending in (*PICTURES, *VIDEOS) else ""
+
+
 def _picture_name(number: int) -> str:
     return f"{number:04d}.png"
 
@@ -159,7 +166,7 @@ def _picture_name(number: int) -> str:
 def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """Refuses options that do not go together, and fills in defaults that depend on others."""
     options.out = options.out or ("" if options.jobs is not None else "faces.png")
-    faults, ending = [], pathlib.Path(options.out).suffix
+    faults, ending = [], _ending(options.out)
     if options.jobs is not None:
         faults += [
             f"{name} {value} has no effect with --jobs: {_INSTEAD_IN_JOBS[name]}"
@@ -170,12 +177,12 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
             faults.append("--jobs writes to a folder: name it by --out")
         elif ending:
             faults.append(f"--jobs writes to a folder; --out {options.out} has an ending")
-    elif ending.lower() not in ("", ".png", ".gif"):
+    elif ending not in ("", ".png", ".gif"):
         faults.append(
             f"--out {options.out} ends in {ending}: name a .png, a .gif, or a folder, which is a "
-            "name without an ending"
+            "name without such an ending"
         )
-    elif ending.lower() == ".gif":
+    elif ending == ".gif":
         if options.num is not None:
             faults.append(
                 f"--num {options.num} has no effect on a GIF, which is of one picture: leave it "
@@ -189,7 +196,7 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         faults.append(f"--num {options.num}: at least 1")
     if options.seed is not None and not 0 <= options.seed <= LARGEST_SEED:
         faults.append(f"--seed {options.seed}: a whole number from 0 to {LARGEST_SEED}")
-    if options.explain is not None and pathlib.Path(options.explain).suffix.lower() != ".png":
+    if options.explain is not None and _ending(options.explain) != ".png":
         faults.append(f"--explain {options.explain}: the name of a PNG ends in .png")
     options.num = 4 if options.num is None else options.num
     options.seed = options.seed or 0
@@ -205,8 +212,8 @@ def _place_faults(options: argparse.Namespace) -> list[str]:
         if place is None:
             continue
         there = next(path for path in (place, *place.absolute().parents) if os.path.exists(path))
-        if there == place and place.is_dir() == bool(place.suffix):
-            found = "folder" if place.suffix else "file (a name without an ending is a folder's)"
+        if there == place and place.is_dir() == bool(_ending(place)):
+            found = "folder" if _ending(place) else "file (a name without an ending is a folder's)"
             faults.append(f"{flag} {place} is a {found}; name another")
         elif there != place and not there.is_dir():
             faults.append(f"{flag} {place} cannot be made: {there} is no folder; name another")
@@ -215,7 +222,9 @@ def _place_faults(options: argparse.Namespace) -> list[str]:
     if options.jobs is not None:
         return faults  # of their pictures `read_jobs` tells
     read = existing_files(filter(None, (options.reference, options.change)))
-    made = [out] if out.suffix else [out / _picture_name(i) for i in range(options.num)]
+    made = [out] if _ending(out) else [out / _picture_name(i) for i in range(options.num)]
+    if explain is not None and explain.resolve() in (path.resolve() for path in made):
+        faults.append(f"--explain and --out are both {explain}; name two")
     for path in filter(None, (*made, explain)):
         if existing_files([path]) & read:
             faults.append(f"{path} is read by this command and would be lost; name another place")

@@ -111,12 +111,13 @@ class Guard:
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         limit = self._config.grad_norm
         parts = ", ".join(f"{name}={value:.4g}" for name, value in values.items())
+        stops = self._config.action == "stop"
+        on = "without such steps (--config.guard.action=skip)" if stops else "with more patience"
         advice = (
-            f"({parts}); nothing was saved after the last checkpoint. Go on from it without such "
-            "steps (--config.guard.action=skip), look at the data near this step, or begin anew "
-            "with a lower optimizer.learning_rate"
+            f"({parts}); nothing was saved after the last checkpoint. Go on from it {on}, look at "
+            "the data near this step, or begin anew with a lower optimizer.learning_rate"
         )
-        if self._config.action == "stop":
+        if stops:
             for name in _finite(values):
                 if not np.isfinite(values[name]):
                     what = "loss" if name == "loss" else f"gradient's length ({name})"
@@ -152,6 +153,6 @@ class Guard:
 
 
 def _finite(metrics: dict) -> list[str]:
-    """What of a step's metrics must be finite: the loss, and the length of each network's gradient,
-    which is that of NaNs where the loss still is not."""
+    """What of a step's metrics must be finite: the loss, and the lengths of gradients, since these
+    can be wrong where the loss still is not."""
     return ["loss", *(name for name in metrics if name in GRADIENTS)]

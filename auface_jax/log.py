@@ -46,7 +46,7 @@ class MetricsLog:
         kept = [line for line in read_lines(self._path) if line["step"] <= resume_step]
         # A run that is not finished has no held-out figures yet; a kill may have left their line.
         kept = [line for line in kept if not any(name.startswith("eval/") for name in line)]
-        text = "".join(json.dumps(line) + "\n" for line in kept)
+        text = "".join(_as_line(line) for line in kept)
         temporary = self._path.with_suffix(".tmp")
         temporary.write_text(text)
         temporary.rename(self._path)
@@ -69,15 +69,13 @@ class MetricsLog:
     def scalars(self, step: int, values: Mapping[str, float], **notes: str) -> None:
         """One report: a line of `metrics.jsonl`, `notes` in it, and TensorBoard scalars.
 
-        The line has the finite values alone.
+        What is not finite is null in the line.
         """
         if not self._active:
             return
         values = {name: float(value) for name, value in values.items()}
-        # JSON knows neither infinity nor what is undefined, such as F1 of a unit that nobody shows.
-        finite = {name: value for name, value in values.items() if math.isfinite(value)}
         with self._path.open("a") as file:
-            file.write(json.dumps({"step": step, **finite, **notes}, allow_nan=False) + "\n")
+            file.write(_as_line({"step": step, **values, **notes}))
         if self._writer:
             self._writer.write_scalars(step, values)
 
@@ -93,8 +91,18 @@ class MetricsLog:
             self._writer.close()
 
 
+def _as_line(report: Mapping) -> str:
+    """JSON knows neither infinity nor what is undefined, such as F1 of a unit that nobody shows."""
+    told = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in report.items()
+    }
+    return json.dumps(told, allow_nan=False) + "\n"
+
+
 def read_lines(path: pathlib.Path) -> list[dict]:
-    """The reports of a `metrics.jsonl`, without a torn last line; [] when there is no file."""
+    """The reports of a `metrics.jsonl`, null as NaN, without a torn last line; [] when there is no
+    file."""
     if not path.exists():
         return []
     reports = []
@@ -104,7 +112,7 @@ def read_lines(path: pathlib.Path) -> list[dict]:
         except (ValueError, RecursionError):
             report = None
         if isinstance(report, dict) and isinstance(report.get("step"), int):
-            reports.append(report)
+            reports.append({k: math.nan if v is None else v for k, v in report.items()})
         elif number < len(lines):
             raise ValueError(f"{path}:{number} is not a JSON report: {line[:80]!r}")
     return reports

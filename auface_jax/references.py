@@ -1,7 +1,6 @@
 """Pictures to draw people from: files of a user's own, or people of the run's data set."""
 
 import pathlib
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -10,7 +9,7 @@ from auface_jax.data import pipeline
 from auface_jax.data.align import AlignmentError, align
 from auface_jax.data.detector import NoDetectorError
 from auface_jax.data.images import central_square, read_rgb
-from auface_jax.data.shards import read_info
+from auface_jax.data.shards import as_cropped, build_options
 from auface_jax.generator import Generator
 from auface_jax.log import say
 
@@ -47,15 +46,6 @@ def find_reference(
     return pipeline.load_reference(data_dir, person), person
 
 
-def as_cropped(data_dir: pathlib.Path) -> bool:
-    """Whether the data set in `data_dir` was built from pictures as they were cropped."""
-    return _build_options(data_dir).get("align") == "off"
-
-
-def _build_options(data_dir: pathlib.Path) -> dict[str, Any]:
-    return read_info(data_dir)["options"] if (data_dir / "dataset.json").exists() else {}
-
-
 def frame_photograph(
     path: str,
     data_dir: pathlib.Path,
@@ -79,7 +69,7 @@ def frame_photograph(
         )
         return central_square(image, size)
     try:
-        margin = _build_options(data_dir).get("margin", 0.0)
+        margin = build_options(data_dir).get("margin", 0.0)
         return align(image, size=size, margin=margin)[0]
     except (AlignmentError, NoDetectorError) as error:
         raise ValueError(

@@ -32,6 +32,8 @@ MAY_CHANGE = frozenset(
         *("log_every", "checkpoint_every", "keep_checkpoints", "sample_every", "eval_images"),
     }
 )
+# Which splits a set has beside those that training reads.
+UNSEEN_OPTIONS = ("held_out_rows", "novel_rows")
 
 
 def write_config(config: Config, workdir: pathlib.Path) -> None:
@@ -51,19 +53,23 @@ def write_config(config: Config, workdir: pathlib.Path) -> None:
 def check_same_config(config: Config, workdir: pathlib.Path) -> None:
     """Raises a CheckpointError where the run in `workdir` has another config: every difference.
 
-    `mesh` may differ, and `MAY_CHANGE`. So may a leaf that older runs do not have, as long as it is
-    off: 0, empty, False.
+    `mesh` may differ, and `MAY_CHANGE`; of a set that training cannot build also which splits it
+    has, which older configs had by preset. So may a leaf that older runs do not have, as long as it
+    is off: 0, empty, False.
     """
     path = workdir / "config.json"
     if not path.exists():
         return
     ours = flatten(json.loads(config.to_json_best_effort()))
     theirs = flatten(read_object(path, CheckpointError))
+    may_change = set(MAY_CHANGE)
+    if config.data.source not in BUILDABLE:
+        may_change |= {f"data.{name}" for name in UNSEEN_OPTIONS}
     changed = [
         f"  {key}: {theirs.get(key, 'absent')} there, {ours.get(key, 'absent')} now"
         for key in sorted(ours.keys() | theirs.keys())
         if not key.startswith("mesh.")
-        and key not in MAY_CHANGE
+        and key not in may_change
         and (key in theirs or ours[key])
         and ours.get(key) != theirs.get(key)
     ]
@@ -86,31 +92,26 @@ def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def build_data(data: Config) -> None:
-    """Builds the records that `data` describes, when they are absent.
+# Sources that training builds itself.
+BUILDABLE = ("builtin", "folder", "ict")
 
-    How a set was built that training cannot build itself is written into `data`: nothing else
-    would know its margin, and the run's config shall not tell of splits that the set lacks.
+
+def build_data(data: Config) -> None:
+    """Builds the records that `data` describes, when they are absent; see also `as_built`.
 
     Raises:
       FileNotFoundError: the set is absent, and training cannot build it.
       ValueError: the set was built with other options; see `build`.
     """
-    buildable = ("builtin", "folder", "ict")
-    if data.source not in buildable:
+    if data.source not in BUILDABLE:
         if not pathlib.Path(data.dir).exists():
             raise FileNotFoundError(
                 f"no data set at data.dir={data.dir}, and the source {data.source!r} is not one "
-                f"that training can build itself ({', '.join(buildable)}); build it there first "
+                f"that training can build itself ({', '.join(BUILDABLE)}); build it there first "
                 f"(python -m auface_jax.data.build --source {data.source} --out {data.dir} ...), "
                 "or take another preset"
             )
-        built = read_info(data.dir)["options"]
-        for name in ("margin", "held_out_rows", "novel_rows"):
-            value = built.get(name, 0)
-            if value != data[name]:
-                say(f"data.{name} is {value}, as {data.dir} was built, not {data[name]}")
-                data[name] = type(data[name])(value)
+        as_built(data)
         return
     options = {"source": data.source, "size": data.size, "seed": data.seed}
     if data.source in ("builtin", "ict"):
@@ -120,3 +121,17 @@ def build_data(data: Config) -> None:
         options |= {name: data[name] for name in names}
     options |= {"held_out_rows": data.held_out_rows, "novel_rows": data.novel_rows}
     build.build_if_absent(options, data.dir)
+
+
+def as_built(data: Config) -> None:
+    """Writes into `data` how a set was built that training cannot build itself.
+
+    Nothing else would know its margin, and the config of a run is not to tell of splits that its
+    set lacks.
+    """
+    built = read_info(data.dir)["options"]
+    for name in ("margin", *UNSEEN_OPTIONS):
+        value = built.get(name, 0)
+        if value != data[name]:
+            say(f"data.{name} is {value}, as {data.dir} was built, not {data[name]}")
+            data[name] = type(data[name])(value)

@@ -149,15 +149,27 @@ def to_process(tree: PyTree) -> PyTree:
     return multihost_utils.process_allgather(tree, tiled=True)
 
 
+def from_first_process(tree: PyTree) -> PyTree:
+    """The first process's values of a tree of host arrays; all processes must call it together."""
+    return multihost_utils.broadcast_one_to_all(tree) if jax.process_count() > 1 else tree
+
+
 def check_batch_size(batch_size: int, mesh: Mesh, rules: Rules = ROWS_ONLY) -> None:
-    """Raises a ValueError unless every part of the mesh that rows are split over gets as many, and
-    every part of the rows is one process's: each reads rows of its own."""
+    """Raises a ValueError unless every part of the mesh that rows are split over gets as many."""
     parts = math.prod(mesh.shape[axis] for axis in rules["batch"])
     if batch_size % parts:
         raise ValueError(
             f"batch_size={batch_size} does not divide over {parts} devices; "
             f"use a multiple of {parts}"
         )
+
+
+def check_readers(mesh: Mesh, rules: Rules = ROWS_ONLY) -> None:
+    """Raises a ValueError unless all devices that share rows are one process's: each reads its own.
+
+    Which devices share rows is JAX's choice, by how a machine's chips are connected.
+    """
+    parts = math.prod(mesh.shape[axis] for axis in rules["batch"])
     readers: dict[int, set[int]] = {}  # first row of a part -> processes whose devices have it
     for device, (rows,) in batch_sharding(mesh, rules).devices_indices_map((parts,)).items():
         readers.setdefault(rows.start or 0, set()).add(device.process_index)
@@ -166,6 +178,6 @@ def check_batch_size(batch_size: int, mesh: Mesh, rules: Rules = ROWS_ONLY) -> N
         asked = ", ".join(f"mesh.{axis}={mesh.shape[axis]}" for axis in apart)
         raise ValueError(
             f"{asked}: devices of several processes would share rows, and each process reads rows "
-            f"of its own. A process has {jax.local_device_count()} devices: choose a divisor of "
-            "that, or start one process a machine"
+            f"of its own. A process has {jax.local_device_count()} devices: choose a smaller "
+            "divisor of that, 1 at the least, or start fewer processes a machine"
         )

@@ -63,7 +63,6 @@ def train(
     """
     say(f"run: {workdir}  task: {config.task}  preset: {config.preset}")
     check_config(config)
-    guard = Guard(config.guard)
     write_config(config, workdir)
     if checkpoints.has_export(workdir):
         again = f"remove {workdir / 'export'} to go back to a checkpoint, the folder to begin anew"
@@ -114,6 +113,7 @@ def train(
     task = make_task(config, config.num_steps)
     mesh, rules = sharding.make_mesh(config.mesh), config.mesh.rules
     sharding.check_batch_size(config.batch_size, mesh, rules)
+    sharding.check_readers(mesh, rules)
     rng = jax.random.key(config.seed)
     init_rng, step_rng = jax.random.split(rng)
     examples = model_inputs(read("train", limit=task.init_examples))
@@ -122,6 +122,7 @@ def train(
         # computed by each process for itself.
         with jax.set_mesh(sharding.process_mesh(mesh)):
             frozen = task.load_frozen()
+        guard = Guard(config.guard)
         init = guard.watched(task.init)
         abstract_state = jax.eval_shape(init, init_rng, examples)
         shardings = sharding.state_shardings(abstract_state, mesh, rules)
@@ -285,7 +286,6 @@ def main(argv: list[str]) -> None:
         with distributed.together():
             # What nothing could come of shall be told before data are built and other runs trained.
             check_config(config)
-            Guard(config.guard)
             build_data(config.data)
             check_same_config(config, workdir)
             train_requirements(config, config_path.parent, train)

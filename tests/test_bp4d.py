@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
+from ml_collections import ConfigDict
 from PIL import Image
 
 from auface_jax import cross_validate, facs, presets
+from auface_jax.checkpoints import CheckpointError
 from auface_jax.data.align import TEMPLATE, anchor_points
 from auface_jax.data.bp4d import NO_PICTURE, NOT_CODED, BP4DFaces
 from auface_jax.data.build import build
@@ -16,7 +18,7 @@ from auface_jax.data.photographs import UNKNOWN_CODE
 from auface_jax.data.records import SPLITS
 from auface_jax.data.samples import SourceError
 from auface_jax.data.shards import DatasetError, ShardReader
-from auface_jax.run_config import build_data
+from auface_jax.run_config import build_data, check_same_config, write_config
 
 CODED = (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 17, 18, 23, 24)  # more than our twelve
 SCORED = (6, 10, 12, 14, 17)
@@ -152,6 +154,14 @@ def test_how_a_set_was_built_is_written_into_the_config_that_reads_it(bp4d, tmp_
     assert "held_out_rows" not in said
     build_data(data)
     assert not capsys.readouterr().out
+    config = ConfigDict({"data": data})
+    with config.unlocked():
+        write_config(config, tmp_path / "run")
+        data.update({"held_out_rows": 0.5})  # as an older run, which wrote its preset's
+        check_same_config(config, tmp_path / "run")
+        data.update({"margin": 0.1})
+    with pytest.raises(CheckpointError, match="data.margin: 0.2 there, 0.1 now"):
+        check_same_config(config, tmp_path / "run")
 
 
 def test_one_unknown_code_drops_one_frame(bp4d):

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -145,7 +146,25 @@ def test_a_build_that_failed_goes_on_and_one_of_something_else_starts_anew(
     shutil.rmtree(out)
     assert build_folder(table, out, shard_records=4) == whole
     assert_same_sets(out, tmp_path / "whole")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["faces", "set", "whole"]
+    assert sorted(p.name for p in tmp_path.glob("[!.]*")) == ["faces", "set", "whole"]
+    assert {p.suffix for p in tmp_path.glob(".*")} == {".lock"}
+
+
+def test_a_build_waits_for_another_of_the_same_set(tmp_path):
+    began, entered = threading.Event(), threading.Event()
+
+    def other():
+        began.set()
+        with partial_module.partial_folder(tmp_path / "set", {"seed": 0}):
+            entered.set()
+
+    thread = threading.Thread(target=other)
+    with partial_module.partial_folder(tmp_path / "set", {"seed": 0}) as partial:
+        thread.start()
+        assert began.wait(60) and not entered.wait(0.2)
+        (partial / "shard.writing").touch()  # which the other would take for a killed build's
+    assert entered.wait(60)
+    thread.join()
 
 
 def test_a_killed_build_goes_on_with_no_record_lost_or_made_twice(tmp_path):

@@ -366,8 +366,9 @@ def test_reports_of_other_records_or_scorers_do_not_share_a_table(first, runs, t
 def test_reports_of_other_text_readers_or_scales_do_not_share_a_column(first, data, tmp_path):
     population = load_population(data)
 
-    def findings(reader=None):
+    def findings(reader=None, features="au"):
         return evaluate.Findings(
+            features=features,
             name="system",
             about={},
             population=population,
@@ -380,7 +381,8 @@ def test_reports_of_other_text_readers_or_scales_do_not_share_a_column(first, da
     def stored(name, reader, *, earlier=False, **fields):
         found = findings(reader).as_json() | {"aaad": first[0]["aaad"]} | fields
         if earlier:
-            del found["compares_with"]["text_reader"], found["compares_with"]["calibration_seed"]
+            for what in ("text_reader", "calibration_seed", "resizing"):
+                del found["compares_with"][what]
         (tmp_path / name).mkdir()
         (tmp_path / name / "report.json").write_text(json.dumps(found))
         return tmp_path / name
@@ -403,6 +405,13 @@ def test_reports_of_other_text_readers_or_scales_do_not_share_a_column(first, da
     assert len(read_beside([no_scale], findings())) == 1
     assert len(read_beside([stored("drawn anew", None, seed=3)], findings())) == 1
 
+    of_inception = {"system": [{"name": "FID", "value": 1.0}]}
+    not_clipped = stored("not clipped", None, earlier=True, distances=of_inception)
+    with pytest.raises(ReportError, match=r"clean, not clipped there, clean, clipped here"):
+        read_beside([not_clipped], findings(features="inception"))
+    assert len(read_beside([not_clipped], findings())) == 1
+    assert len(read_beside([earlier], findings(features="inception"))) == 1
+
 
 def test_with_inceptions_weights_figures_have_their_plain_names(runs, data, tmp_path, monkeypatch):
     def features(network, batches, *, batch_size):
@@ -415,7 +424,7 @@ def test_with_inceptions_weights_figures_have_their_plain_names(runs, data, tmp_
     network = evaluate.convert.Pretrained("inception", None, {}, "f" * 64)
     population = load_population(data)
     viewer = views.Viewer(judge, network, tmp_path)
-    monkeypatch.setattr(measures, "SPLITS", len(population))
+    monkeypatch.setattr(measures, "IS_SPLITS", len(population))
     wanted, notes = measures.choose([], population, viewer, None, drawn=False)
     assert "is" in wanted and "identity" in wanted and not any("No IS" in note for note in notes)
     few = load_population(data, limit=5)

@@ -104,7 +104,9 @@ def test_pictures_that_are_read_are_not_written_over(tmp_path, monkeypatch, caps
     reference = ("--aus", "6", "--reference", "me.png")
     for more in (("--out", "made"), ("--out", "me.png"), ("--explain", "./made/../me.png")):
         assert "is read by this command and would be lost" in refused(capsys, *reference, *more)
-    for more in (("--out", "made", "--num", "2"), ("--out", "other.png")):
+    twice = ("--explain", "other.png", "--out", "./other.png")
+    assert "--explain and --out are both other.png" in refused(capsys, "--aus", "6", *twice)
+    for more in (("--out", "made", "--num", "2"), ("--out", "other.png"), ("--out", "at-0.5")):
         assert "runs/none does not exist" in refused(capsys, *reference, *more)
     assert (tmp_path / "made" / "0002.png").read_text() == "a face"
 

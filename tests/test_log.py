@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import math
 
 import pytest
 
@@ -33,12 +34,17 @@ def test_reports_are_read_back_exactly(tmp_path):
     assert next(iter(json.loads(lines[0]))) == "step"
 
 
-def test_what_json_has_no_word_for_is_left_out(tmp_path):
+def test_what_json_has_no_word_for_is_null_there_and_no_number_here(tmp_path):
     log = MetricsLog(tmp_path, resume_step=0)
-    log.scalars(1, {"loss": 0.5, "grad_norm_limit": float("inf"), "eval/f1": float("nan")})
+    log.scalars(1, {"loss": 0.5, "grad_norm_limit": float("inf"), "f1": float("nan")})
+    log.scalars(2, {"loss": 0.25})
     log.close()
+    MetricsLog(tmp_path, resume_step=1).close()  # as a run that goes on reads and writes it again
     line = (tmp_path / "metrics.jsonl").read_text()
-    assert json.loads(line, parse_constant=pytest.fail) == {"step": 1, "loss": 0.5}
+    wanted = {"step": 1, "loss": 0.5, "grad_norm_limit": None, "f1": None}
+    assert json.loads(line, parse_constant=pytest.fail) == wanted
+    [read] = read_lines(tmp_path / "metrics.jsonl")
+    assert read["loss"] == 0.5 and math.isnan(read["f1"]) and math.isnan(read["grad_norm_limit"])
 
 
 def test_a_torn_last_line_is_no_report(run):

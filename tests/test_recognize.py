@@ -1,9 +1,11 @@
 """Recognition from files: frames, the table, annotated pictures, roles, and errors that help."""
 
+import contextlib
 import csv
 import io
 import struct
 import sys
+import types
 from pathlib import Path
 
 import jax
@@ -180,6 +182,18 @@ def test_videos_are_read_or_say_what_they_need(tmp_path):
     found = list(frames.read_frames(path, 16))
     assert [frame.number for frame in found] == [0, 1, 2]
     np.testing.assert_allclose([f.image.mean() for f in found], [0, 120, 240], atol=6)
+
+
+@pytest.mark.parametrize("rotation", [0, 90, 180, -90, -180])
+def test_frames_are_turned_as_their_video_says(tmp_path, monkeypatch, rotation):
+    pixels = tiny.images(1)[0]
+    frame = types.SimpleNamespace(rotation=rotation, to_ndarray=lambda format: pixels)
+    container = types.SimpleNamespace(decode=lambda video: [frame])
+    opened = types.SimpleNamespace(open=lambda path: contextlib.nullcontext(container))
+    monkeypatch.setitem(sys.modules, "av", opened)
+    [found] = frames.read_frames(tmp_path / "a.mp4", 16)
+    counter_clockwise = Image.fromarray(pixels).rotate(rotation)
+    np.testing.assert_array_equal(found.image, counter_clockwise)
 
 
 def test_a_video_of_a_telephone_is_turned_upright(tmp_path):

@@ -9,12 +9,13 @@ import numpy as np
 import optax
 import pytest
 import tiny
+from flax import linen as nn
 from test_lpips import untrained
 
 from auface_jax import checkpoints, losses, pictures
 from auface_jax.loss_networks import load_lpips_loss
 from auface_jax.metrics import lpips
-from auface_jax.models.vqgan import VQGAN
+from auface_jax.models.vqgan import VQGAN, Encoder
 from auface_jax.pretrained import convert
 from auface_jax.tasks import vqgan as vqgan_task
 from auface_jax.tasks.vqgan import VQGANTask
@@ -35,17 +36,27 @@ def initial_state(task):
     return tiny.awake(tiny.stage1_state(), task)
 
 
-def test_a_sample_passes_the_encoder_in_parts_no_larger_than_a_steps():
-    image, seen = np.arange(20.0).reshape(10, 2), []
+def test_no_more_rows_pass_the_networks_at_once_than_in_a_step(monkeypatch):
+    task, seen = task_of(accumulate=4), set()  # parts of two rows
 
-    def function(rows):
-        seen.append(rows.shape)
-        return 2 * rows
+    def note(call, arguments, options, context):
+        if isinstance(context.module, Encoder) and context.method_name == "__call__":
+            seen.add(len(arguments[0]))
+        return call(*arguments, **options)
 
-    found = task_of(accumulate=4)._in_parts(function, image)  # parts of two rows
-    np.testing.assert_array_equal(found, 2 * image)
-    text = str(jax.make_jaxpr(lambda x: task_of(accumulate=4)._in_parts(jnp.sin, x))(image))
-    assert "10,2" not in text.split("scan")[1].split("sin")[1].split("\n")[0] and seen
+    with nn.intercept_methods(note):
+        jax.eval_shape(task.init, jax.random.key(0), BATCH)
+    assert seen and max(seen) <= 2
+    image = np.arange(20.0).reshape(10, 2)
+    np.testing.assert_array_equal(task._in_parts(lambda rows: 2 * rows, image), 2 * image)
+
+    def refuse(*arguments, batch_size):
+        raise RuntimeError(f"{batch_size} rows")
+
+    monkeypatch.setattr(vqgan_task, "map_batches", refuse)
+    for evaluate in (task.evaluate, lambda *_: task._plots({}, BATCH["image"], None)):
+        with pytest.raises(RuntimeError, match="^2 rows"):
+            evaluate(tiny.stage1_state(), {}, {"test": BATCH})
 
 
 def step_of(task):

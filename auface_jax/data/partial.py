@@ -9,7 +9,6 @@ import contextlib
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator
@@ -52,23 +51,15 @@ def _alone(out: Path) -> Iterator[None]:
 
     The lock ends with its holder, however that comes to an end.
     """
-    path = out.with_name(f".{out.name}.lock")  # a file: NFS has no locks on folders
-    while True:
-        file = path.open("w")
+    # A file, since NFS has no locks on folders. It stays: whoever waits for it must wait for the
+    # same one as everybody else.
+    with out.with_name(f".{out.name}.lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             print(f"another process is building {out}, waiting for it", flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                break
-        file.close()  # whoever held it has removed it: the lock is on a file that nobody else finds
-    try:
         yield
-    finally:
-        path.unlink()
-        file.close()
 
 
 def remove(partial: Path) -> None:

@@ -209,3 +209,13 @@ def check_shard(path: Path, records: int) -> None:
         raise DatasetError(
             f"{path} has {found} records, {INFO_NAME} says {records}: build the data set again"
         )
+
+
+def build_options(directory: str | Path) -> dict:
+    """What a data set was built with; nothing is known of one that is not here."""
+    return read_info(directory)["options"] if (Path(directory) / INFO_NAME).exists() else {}
+
+
+def as_cropped(directory: str | Path) -> bool:
+    """Whether a data set was built from pictures as they were cropped."""
+    return build_options(directory).get("align") == "off"

@@ -19,7 +19,9 @@ from auface_jax.evaluation.scores import (
 )
 from auface_jax.facs import AU_NUMBERS
 from auface_jax.metrics.distances import Score
+from auface_jax.metrics.features import INCEPTION
 
+CLEAN = "clean, clipped"  # how pictures come to the size of FID's network
 FORMAT_VERSION = 1
 
 
@@ -85,6 +87,7 @@ class Findings:
                 "scorer": self.scorer["fingerprint"],
                 "text_reader": reader["fingerprint"],
                 "calibration_seed": CALIBRATION_SEED,
+                "resizing": CLEAN if self.features == INCEPTION else None,
             },
             "table": table_rows(self),
             "aaad": {

@@ -25,7 +25,7 @@ from auface_jax.evaluation.scores import (
 from auface_jax.evaluation.views import View, Viewer
 from auface_jax.generator import Generator
 from auface_jax.metrics import lpips
-from auface_jax.metrics.distances import SPLITS, Score
+from auface_jax.metrics.distances import IS_SPLITS, Score
 from auface_jax.tasks.au_text import TextReader
 
 METRICS = ("aaad", "units", "fid", "kid", "is", "lpips", "identity", "diversity")
@@ -55,8 +55,8 @@ def choose(
     lacking = {}
     if viewer.inception is None:
         lacking["is"] = "it needs FID's Inception weights (--inception), and no others give one"
-    elif len(population) < SPLITS:
-        lacking["is"] = f"its {SPLITS} splits need as many pictures, these are {len(population)}"
+    elif len(population) < IS_SPLITS:
+        lacking["is"] = f"its {IS_SPLITS} splits need as many pictures, these are {len(population)}"
     if perceptual is None:
         lacking["lpips"] = "it needs the weights of a backbone and of its heads (--lpips)"
     elif population.image is None:

@@ -105,7 +105,8 @@ def read_beside(folders: Sequence[str | Path], findings: Findings) -> list[dict]
 def _differing(ours: Mapping, theirs: Mapping) -> dict[str, str]:
     """What a report must have in common with this one and has not: its name -> both sides.
 
-    Reports of earlier versions took C_min from their own seed, and do not say so.
+    Reports of earlier versions took C_min from their own seed and did not clip what they resized
+    for Inception, and do not say so.
     """
     told, asked = theirs["compares_with"], ours["compares_with"]
     found = {
@@ -116,6 +117,10 @@ def _differing(ours: Mapping, theirs: Mapping) -> dict[str, str]:
     seed = told.get("calibration_seed", theirs["seed"])
     if theirs["aaad"] and seed != asked["calibration_seed"]:
         found["seed of C_min"] = f"{seed} there, {asked['calibration_seed']} here"
+    resizing = told.get("resizing", "clean, not clipped")
+    names = {score["name"] for scores in theirs["distances"].values() for score in scores}
+    if asked["resizing"] and names & {"FID", "KID", "IS"} and resizing != asked["resizing"]:
+        found["resizing for FID"] = f"{resizing} there, {asked['resizing']} here"
     return found
 
 

@@ -17,7 +17,7 @@ from auface_jax.metrics.features import INCEPTION, Features
 
 # FID is biased, the more so the fewer the images; below this the bias is often the larger part.
 FEW_IMAGES = 10_000
-SPLITS = 10  # of the images, over which the Inception score is the mean
+IS_SPLITS = 10  # of the images, over which the Inception score is the mean
 
 
 class FewImagesWarning(UserWarning):
@@ -195,7 +195,7 @@ def kid(
     )
 
 
-def inception_score(generated: Features, *, splits: int = SPLITS, seed: int | None = 0) -> Score:
+def inception_score(generated: Features, *, splits: int = IS_SPLITS, seed: int | None = 0) -> Score:
     """Inception score (Salimans et al. 2016): exp of the mean KL between each image's classes and
     those of its split.
 

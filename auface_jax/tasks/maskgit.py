@@ -21,6 +21,7 @@ from PIL import Image
 from auface_jax import checkpoints, losses, masking, pictures
 from auface_jax.batching import map_batches
 from auface_jax.data.batches import References, SkippedRecords
+from auface_jax.data.shards import as_cropped
 from auface_jax.data.tokenizer import Tokenizer, load_tokenizer
 from auface_jax.decode import DecodeOptions
 from auface_jax.encoders import Encoders, load_encoders
@@ -34,8 +35,7 @@ from auface_jax.held_out import (
 from auface_jax.log import say
 from auface_jax.models.vq_auface import VQAUFace
 from auface_jax.models.vqgan import VQGAN
-from auface_jax.references import as_cropped
-from auface_jax.sharding import gathered
+from auface_jax.sharding import from_first_process, gathered
 from auface_jax.state import TrainState, apply_gradients, optimizer
 from auface_jax.synthesis import (
     Networks,
@@ -104,7 +104,7 @@ class MaskGITTask:
     def built_on(self) -> dict[str, str]:
         """Fingerprints of Stage I and of the pre-trained encoders."""
         stage1 = checkpoints.weights_fingerprint(self.stage1[1])
-        return {checkpoints.STAGE1_WEIGHTS: stage1} | self.loaded_encoders[2]
+        return {checkpoints.weights_key("stage1"): stage1} | self.loaded_encoders[2]
 
     def _check_levels_at_once(self) -> None:
         at_once = self.config.get("levels_at_once", 0)
@@ -127,7 +127,7 @@ class MaskGITTask:
             be had; or see `load_encoders`.
         """
         self._check_levels_at_once()
-        if self.encoders.appearance is not None and as_cropped(pathlib.Path(self.config.data.dir)):
+        if self.encoders.appearance is not None and as_cropped(self.config.data.dir):
             say(
                 f"{self.config.data.dir} was built from pictures as they were cropped, and ArcFace "
                 "looks for eyes, nose and mouth where aligned faces have them: build it with "
@@ -158,7 +158,8 @@ class MaskGITTask:
         made = map_batches(
             features, jax.device_put(frozen), every, batch_size=self.config.batch_size
         )
-        return frozen | {"references": made}
+        # Processes may differ in a last bit, and so in a code; all are to train on the same.
+        return frozen | {"references": from_first_process(made)}
 
     def init(self, rng: jax.Array, batch: Batch) -> TrainState:
         """Random weights."""
