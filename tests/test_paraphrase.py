@@ -148,6 +148,7 @@ def test_exchanged_words_tell_of_no_other_movement():
 def test_rows_of_equal_words_have_no_word_twice():
     flat = [word for row in synonyms.SAME for word in row]
     assert len(flat) == len(set(flat)) and all(len(row) > 1 for row in synonyms.SAME)
+    assert set(synonyms.LOOSER) <= set(flat)
 
 
 def test_a_reworded_text_keeps_its_sentences_in_some_order():

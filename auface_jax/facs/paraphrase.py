@@ -24,7 +24,8 @@ from auface_jax.facs.processor import constructs
 
 MANNERS = ("notes", "clinic", "talk", "request")
 
-_GROUPS = {word: row for row in synonyms.SAME for word in row}
+# What may stand for a word, the word itself included.
+_GROUPS = {word: row + synonyms.LOOSER.get(word, ()) for row in synonyms.SAME for word in row}
 _WORD = re.compile(
     r"\b(" + "|".join(re.escape(w) for w in sorted(_GROUPS, key=len, reverse=True)) + r")\b",
     re.IGNORECASE,
@@ -98,7 +99,8 @@ def drop_clauses(name: str, text: str, rng: np.random.Generator, *, share: float
 
 
 def exchange_words(text: str, rng: np.random.Generator, *, rate: float) -> str:
-    """The text with each word or phrase of `synonyms.SAME` replaced with probability `rate`."""
+    """The text with each word or phrase of `synonyms.SAME` replaced with probability `rate`, by
+    another of its row or by one of `synonyms.LOOSER`."""
 
     def other(match: re.Match) -> str:
         word = match[0]

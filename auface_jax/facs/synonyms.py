@@ -325,3 +325,8 @@ SAME = (
     ("center", "middle"), ("forms", "makes", "gives"), ("become", "get", "turn"),
     ("becomes", "gets", "turns"), ("a trace", "a touch"),
 )  # fmt: skip
+# Words that may stand for another, which may not stand for them: "in" is seldom "inward".
+LOOSER = {
+    "inward": ("in",), "inwards": ("in",), "while": ("and",), "as": ("and",),
+    "firmly": ("strongly", "hard"), "tightly": ("strongly", "hard"),
+}  # fmt: skip
