@@ -119,6 +119,7 @@ def evaluate(options: argparse.Namespace) -> None:
         say(f"{len(made):,} pictures drawn, {_since(began)}")
     else:
         made = prompts.read_pictures(population, options.images, resize=options.resize)
+        (out / report.FAULTS).unlink(missing_ok=True)  # of an attempt before
         findings.notes += _twins(made)
         say(f"{len(made):,} pictures read, {_since(began)}")
     views = measures.look(viewer, population, truth, made)

@@ -23,9 +23,10 @@ from PIL import Image
 
 from auface_jax import editing, facs, pictures
 from auface_jax.decode_arguments import add_decode_arguments, decode_arguments
-from auface_jax.frames import PICTURES, VIDEOS
+from auface_jax.frames import VIDEOS
 from auface_jax.generator import LARGEST_SEED, Generator, Request
 from auface_jax.jobs import existing_files, read_jobs, text_of_units
+from auface_jax.log import say
 from auface_jax.references import find_reference
 
 _ALONE = "give the text or the units of that line to a command of its own, without --jobs"
@@ -120,12 +121,19 @@ def run_description(
     about = {"synthetic": "true", "text": request.text, "seed": options.seed}
     about |= {"run": options.run, "reference": name, "software": "auface_jax"}
     print(f"text: {request.text}")
+    if options.change:
+        about["change"] = options.change
+    other = None
+    if options.to_aus is not None or options.to_text is not None:
+        other = make_request(generator, options, reference, options.to_text, options.to_aus)
+        about["to_text"] = other.text
+        print(f"to: {other.text}")
     if options.explain:
         maps = generator.attention(reference, request.text)
         pictures.save_png(attention_sheet(reference, maps), options.explain, **about)
         print(options.explain)
     if _ending(out) == ".gif":
-        frames = animation(generator, options, request, decode)
+        frames = animation(generator, request, other, decode)
         pictures.save_gif(frames, out, **about)
         print(f"{out}: {len(frames)} frames")
         return
@@ -142,8 +150,8 @@ def run_description(
         columns = [reference[None], *made[:, None]]
         titles = [name, *(f"{i}" for i in range(options.num))]
         scale = max(1, 128 // generator.vqgan.image_size)
-        text = request.text
-        caption = textwrap.fill(text, 34) if len(text) < 400 else ""
+        # Longer texts in wider lines, so that they do not become a column.
+        caption = textwrap.fill(request.text, max(34, round((2.5 * len(request.text)) ** 0.5)))
         pictures.save_png(pictures.sheet(columns, titles, [caption], scale=scale), out, **about)
         print(out)
         return
@@ -156,7 +164,8 @@ def run_description(
 def _ending(name: str | pathlib.Path) -> str:
     """Of a picture's or a video's name, in small letters; "" of any other, which is a folder's."""
     ending = pathlib.Path(name).suffix.lower()
-    return ending if ending in (*PICTURES, *VIDEOS) else ""
+    known = (*Image.registered_extensions(), *VIDEOS, ".heic", ".svg")
+    return ending if ending in known else ""
 
 
 def _picture_name(number: int) -> str:
@@ -242,6 +251,8 @@ def make_request(
     labels = None
     if text is None:
         text, labels = text_of_units(units, options.seed, run_dictionary(generator))
+        if facs.parse_scores(units)[1] is not None and not generator.config.data.get("degrees"):
+            say(f"{units}: this run was trained without words of degree (data.degrees)")
     change = None
     if options.change:
         size, margin = generator.vqgan.image_size, generator.config.data.get("margin", 0.0)
@@ -260,13 +271,12 @@ def run_dictionary(generator: Generator) -> facs.Dictionary:
 
 
 def animation(
-    generator: Generator, options: argparse.Namespace, request: Request, decode: dict[str, Any]
+    generator: Generator, request: Request, other: Request | None, decode: dict[str, Any]
 ) -> UInt8[np.ndarray, "F S S 3"]:
     """From one description to the other and back, or the picture as it appears."""
-    if options.to_aus is None and options.to_text is None:
+    if other is None:
         frames = generator.frames(request, **decode)
         return np.concatenate([frames, np.repeat(frames[-1:], 6, axis=0)])
-    other = make_request(generator, options, request.reference, options.to_text, options.to_aus)
     frames = generator.morph(request, other, **decode)
     return np.concatenate([frames, frames[::-1]])
 

@@ -291,12 +291,13 @@ def main(arguments: list[str] | None = None) -> None:
             return
         files = frames.find_files(options.images)
         recognizer = load_recognizer(find_run(options.run))
+        out.parent.mkdir(parents=True, exist_ok=True)
+        file = out.open("w", newline="", encoding="utf-8")
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    out.parent.mkdir(parents=True, exist_ok=True)
     faults, rows = [], 0
     stems = dict(zip(files, frames.unique_stems(files), strict=True))
-    with out.open("w", newline="") as file:
+    with file:
         table = csv.writer(file)
         table.writerow(["path", "frame", *(f"AU{number}" for number in AU_NUMBERS)])
         for frame, found in recognize(recognizer, files, every=options.every, faults=faults):

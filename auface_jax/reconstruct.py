@@ -18,6 +18,7 @@ from PIL import Image
 
 from auface_jax import checkpoints, frames, pictures
 from auface_jax.batching import map_batches
+from auface_jax.data import detector
 from auface_jax.data.shards import as_cropped
 from auface_jax.log import say
 from auface_jax.loss_networks import loss_recognizers
@@ -46,10 +47,15 @@ def read_faces(
     Args:
       aligned: they are framed so already: the middle is taken as it is.
       faults: gets a line for every file that cannot be read or has no face.
+
+    Raises:
+      ValueError: faces are to be looked for, and what does is not installed.
     """
     if not aligned and as_cropped(data_dir):
         say(f"{data_dir} was built from pictures as they were cropped: the middle of each is taken")
         aligned = True
+    if not aligned:
+        detector.version()  # said once where there is none, and not of each picture
     read, faces = [], []
     for path in files:
         try:
@@ -149,11 +155,12 @@ def main(arguments: list[str] | None = None) -> None:
         if options.recognizer:
             pleased = loss_recognizers(run)
             judge = load_recognizer(options.recognizer, role="score", pleased=pleased)
+        out.mkdir(parents=True, exist_ok=True)  # what cannot be written is known before the work
+        read, images = read_faces(
+            files, data_dir, vqgan.image_size, aligned=options.aligned, faults=faults
+        )
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    read, images = read_faces(
-        files, data_dir, vqgan.image_size, aligned=options.aligned, faults=faults
-    )
     if read:
         levels = map_batches(
             lambda fixed, rows: level_previews(vqgan, fixed, rows),

@@ -41,7 +41,7 @@ def find_reference(
     if person not in people:
         raise FileNotFoundError(
             f"--reference {reference!r} is neither an image file nor one of the {len(people)} "
-            f"people of {data_dir} ({people[0]} … {people[-1]})"
+            f"people of {data_dir} ({min(people)} … {max(people)})"
         )
     return pipeline.load_reference(data_dir, person), person
 

@@ -87,6 +87,12 @@ def test_scores_are_read_as_facs_writes_them(text, units, scores):
         np.testing.assert_allclose(intensities, expected)
 
 
+def test_a_unit_with_two_degrees_is_refused():
+    np.testing.assert_array_equal(facs.parse_scores("12C,12C")[1], facs.parse_scores("12C")[1])
+    with pytest.raises(ValueError, match="AU12 has two degrees; give it one"):
+        facs.parse_scores("12A,6B,12E")
+
+
 @pytest.mark.parametrize("text", ["6C,12", "6,12E"])
 def test_degrees_for_some_units_only_are_refused(text):
     with pytest.raises(ValueError, match="every unit a degree"):

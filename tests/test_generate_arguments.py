@@ -38,6 +38,7 @@ def refused(capsys, *arguments):
         ),
         (("--aus", "6", "--seed", "18446744073709551616"), "--seed 18446744073709551616: a whole"),
         (("--aus", "6", "--out", "faces.jpg"), "--out faces.jpg ends in .jpg: name a .png, a .gif"),
+        (("--aus", "6", "--out", "faces.pdf"), "--out faces.pdf ends in .pdf: name a .png, a .gif"),
         (("--aus", "6", "--explain", "why.jpg"), "--explain why.jpg: the name of a PNG ends in"),
     ],
 )

@@ -43,6 +43,32 @@ def test_a_sheet_has_its_tiles_where_they_belong():
     assert len(found) == 6
 
 
+def test_a_caption_is_whole_however_long_and_a_title_stays_in_its_column():
+    """Nothing is drawn outside of the page: the ink does not grow when there is more room."""
+    column = np.full((2, 64, 64, 3), 255, np.uint8)
+    long = "\n".join(f"line {number} of a text" for number in range(12))
+
+    def page(captions, titles=("",)):
+        return np.asarray(pictures.sheet([column], titles, captions)).min(-1)
+
+    both = page([long, long])
+    # All lines of either caption, as two sheets of their own have them.
+    assert (both < 128).sum() == 2 * (page([long, ""]) < 128).sum() > 0
+    assert both.shape[0] > 2 * 12 * 11 and page(["a", "b"]).shape[0] < 2 * 80
+    name = page(["", ""], ["a face with a very long name.jpg"])
+    ink = np.flatnonzero((name < 128).any(0))
+    assert len(ink) and ink.max() < 64
+
+
+@pytest.mark.parametrize("letters", ["äöüß", "–„“…", "αβγ", "жщю"])
+def test_letters_beyond_the_plainest_are_drawn(letters):
+    font = pictures.text_font(14)
+    missing = font.getmask("\uffff").getbbox(), bytes(font.getmask("\uffff"))
+    for letter in letters:
+        mask = font.getmask(letter)
+        assert mask.getbbox() and (mask.getbbox(), bytes(mask)) != missing
+
+
 @pytest.mark.parametrize(
     ("titles", "captions"), [(["a"], ["x", "y"]), (["a", "b"], ["x"]), ([], [])]
 )

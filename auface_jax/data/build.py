@@ -329,7 +329,7 @@ def main(arguments: list[str] | None = None) -> None:
         options[option] = options[option] or value
     try:
         info = build(**options)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(f"stopped before {given.out} was built: the same command goes on from here")

@@ -175,8 +175,10 @@ def main() -> None:
         parser.error(f"--people is {args.people}; it must be at least 1")
     if args.animate and args.out.suffix not in (".gif", ".webp"):
         parser.error(f"--out is {args.out}; an animation is a .gif or a .webp")
-    args.out.parent.mkdir(parents=True, exist_ok=True)
+    if args.out.suffix.lower() not in Image.registered_extensions():
+        parser.error(f"--out is {args.out}; name a picture file, such as {args.out}.png")
     try:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
         model = load_model(args.source, args.facekit)
         if args.animate:
             units = parse_units(args.animate)
@@ -194,9 +196,9 @@ def main() -> None:
             sheet = ladder_sheet(model, args.size, args.seed)
         else:
             sheet = combination_sheet(model, args.size, args.seed)
-    except ValueError as error:
+        sheet.save(args.out, pnginfo=synthetic())
+    except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
-    sheet.save(args.out, pnginfo=synthetic())
     print(f"{args.kind} of {args.source} faces -> {args.out}")
 
 

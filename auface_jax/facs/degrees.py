@@ -58,7 +58,7 @@ def parse_scores(text: str) -> tuple[tuple[int, ...], np.ndarray | None]:
       a degree.
 
     Raises:
-      ValueError: as `parse_units`; or some units have a degree and some have none.
+      ValueError: as `parse_units`; or some units have a degree and some have none, or two.
     """
     letters = re.findall(r"(?<=[0-9])([A-Ea-e])?(?=[\s,+]|$)", text)
     numbers = parse_units(re.sub(r"(?<=[0-9])[A-Ea-e](?=[\s,+]|$)", "", text))
@@ -68,5 +68,8 @@ def parse_scores(text: str) -> tuple[tuple[int, ...], np.ndarray | None]:
         raise ValueError(f"{text!r}: give every unit a degree, A to E, or none, as in 6C,12E")
     intensities = np.zeros(len(AU_NUMBERS), np.float32)
     for number, letter in zip(numbers, letters, strict=True):
-        intensities[AU_NUMBERS.index(number)] = (_LETTERS.index(letter.upper()) + 1) / 5
+        place, intensity = AU_NUMBERS.index(number), (_LETTERS.index(letter.upper()) + 1) / 5
+        if intensities[place] not in (0, np.float32(intensity)):
+            raise ValueError(f"{text!r}: AU{number} has two degrees; give it one")
+        intensities[place] = intensity
     return numbers, intensities

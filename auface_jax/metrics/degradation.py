@@ -167,7 +167,6 @@ def plot(falls: dict[str, Fall], path: Path) -> None:
     panels[0].set_ylabel("score")
     panels[0].set_ylim(-0.05, 1.05)
     panels[0].legend(loc="lower left", fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
 
 
@@ -191,6 +190,10 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("--data, --image-run and --text-run: give all three or none")
     if options.rows < 2 or options.seed < 0:
         parser.error(f"--rows {options.rows} --seed {options.seed}: expected 2 or more, 0 or more")
+    try:
+        Path(options.out).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--out {options.out}: {error}")
     labels = sample_labels(options.rows, options.seed)
     rates = ", ".join(f"AU{n} {r:.2f}" for n, r in zip(AU_NUMBERS, labels.mean(0), strict=True))
     print(f"{options.rows} label rows; rates {rates}")
