@@ -104,9 +104,10 @@ def _lines(path: str) -> list[tuple[int, dict[str, str | None]]]:
     except csv.Error as error:
         raise ValueError(f"{path}: not a CSV ({error}); write one line a picture") from error
     if set(columns) - set(COLUMNS) or not {"text", "aus"} & set(columns):
+        cure = "; separate them by commas, not by semicolons" if ";" in "".join(columns) else ""
         raise ValueError(
             f"{path} has the columns {', '.join(columns) or 'none'}; legal are "
-            f"{', '.join(COLUMNS)}, with text or aus among them"
+            f"{', '.join(COLUMNS)}, with text or aus among them{cure}"
         )
     return lines
 

@@ -356,6 +356,9 @@ def test_seeds_and_bytes_of_a_csv_that_cannot_be_read_are_named(tmp_path):
     path.write_bytes("text\nEin Lächeln.\n".encode("latin-1"))
     with pytest.raises(ValueError, match=r"jobs.csv: not UTF-8 .*; save it as UTF-8 text"):
         read_jobs(str(path), out=tmp_path)
+    path.write_text("reference;text\nme.png;A smile.\n")
+    with pytest.raises(ValueError, match="separate them by commas, not by semicolons"):
+        read_jobs(str(path), out=tmp_path)
     path.write_text("text\n" + "A smile. " * 20_000)
     with pytest.raises(ValueError, match=r"jobs.csv: not a CSV \(field larger than"):
         read_jobs(str(path), out=tmp_path)

@@ -70,6 +70,7 @@ def test_a_table_without_the_columns_is_refused(tmp_path):
     path = tmp_path / "labels.csv"
     for text, message in (
         ("subject,task,frame,path,AU1\n", "columns AU2, AU4, .* are missing"),
+        ("subject;task;frame;path;AU1\n", "are missing; .*; separate them by commas"),
         ("", "columns subject, task"),
         (",".join(COLUMNS) + "\n", "no line below"),
         ("\ufeff" + ",".join(COLUMNS) + "\n", "no line below"),

@@ -110,6 +110,8 @@ def _read_table(
     missing = [name for name in (*_KEYS, *codes) if name not in header]
     if missing and (uncoded_units == "refuse" or not set(missing) < set(codes)):
         cure = "; or allow --uncoded-units absent" if set(missing) < set(codes) else ""
+        if ";" in "".join(header):
+            cure = "; separate them by commas, not by semicolons"
         raise SourceError(
             f"{path}: the columns {', '.join(missing)} are missing; "
             f"its first line must name {','.join((*_KEYS, *codes))}{cure}"

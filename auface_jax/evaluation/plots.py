@@ -149,10 +149,10 @@ def cosine_histogram(alignment: Alignment, name: str, side: str) -> Figure:
         axes.hist(kept, bins, weights=weights, histtype="stepfilled", alpha=0.3, color=colour)
         axes.hist(kept, bins, weights=weights, histtype="step", color=colour, label=label)
     calibration, own = alignment.calibration, alignment.agreements[SYSTEM]
-    for value, text, style in (
-        (calibration.c_min, "C_min", "--"),
-        (own.mean_cosine, "C̄", "-"),
-        (calibration.c_max, "C_max", "--"),
+    for value, text, style, side_of_line in (
+        (calibration.c_min, "C_min", "--", "left"),
+        (own.mean_cosine, "C̄", "-", "right"),
+        (calibration.c_max, "C_max", "--", "left"),
     ):
         axes.axvline(value, color="black", linestyle=style, linewidth=1)
         axes.annotate(
@@ -161,7 +161,7 @@ def cosine_histogram(alignment: Alignment, name: str, side: str) -> Figure:
             xycoords=axes.get_xaxis_transform(),
             xytext=(0, 3),
             textcoords="offset points",
-            ha="center",
+            ha=side_of_line,  # C̄ may lie close to C_max, and C_min to the axis
             fontsize=8,
         )
     axes.set_xlim(0, 1.02)
