@@ -112,10 +112,11 @@ class Guard:
         limit = self._config.grad_norm
         parts = ", ".join(f"{name}={value:.4g}" for name, value in values.items())
         stops = self._config.action == "stop"
-        on = "without such steps (--config.guard.action=skip)" if stops else "with more patience"
+        instead = "guard.action=skip" if stops else "a larger guard.patience"
         advice = (
-            f"({parts}); nothing was saved after the last checkpoint. Go on from it {on}, look at "
-            "the data near this step, or begin anew with a lower optimizer.learning_rate"
+            f"({parts}); nothing was saved after the last checkpoint. Go on from it with "
+            f"{instead}, look at the data near this step, or begin anew with a lower "
+            "optimizer.learning_rate"
         )
         if stops:
             for name in _finite(values):
