@@ -55,7 +55,12 @@ def read_faces(
         say(f"{data_dir} was built from pictures as they were cropped: the middle of each is taken")
         aligned = True
     if not aligned:
-        detector.version()  # said once where there is none, and not of each picture
+        try:
+            detector.version()
+        except detector.NoDetectorError as error:  # said once, and not of each picture
+            raise ValueError(
+                f"{error}; or crop the pictures square as the training faces are and say --aligned"
+            ) from error
     read, faces = [], []
     for path in files:
         try:
@@ -155,10 +160,11 @@ def main(arguments: list[str] | None = None) -> None:
         if options.recognizer:
             pleased = loss_recognizers(run)
             judge = load_recognizer(options.recognizer, role="score", pleased=pleased)
-        out.mkdir(parents=True, exist_ok=True)  # what cannot be written is known before the work
         read, images = read_faces(
             files, data_dir, vqgan.image_size, aligned=options.aligned, faults=faults
         )
+        if read:
+            out.mkdir(parents=True, exist_ok=True)  # what hinders it is known before the work
     except (ValueError, OSError) as error:
         parser.error(str(error))
     if read:
