@@ -63,7 +63,7 @@ def check_same_config(config: Config, workdir: pathlib.Path) -> None:
     ours = flatten(json.loads(config.to_json_best_effort()))
     theirs = flatten(read_object(path, CheckpointError))
     may_change = set(MAY_CHANGE)
-    if config.data.source not in BUILDABLE:
+    if ours.get("data.source") not in BUILDABLE:
         may_change |= {f"data.{name}" for name in UNSEEN_OPTIONS}
     changed = [
         f"  {key}: {theirs.get(key, 'absent')} there, {ours.get(key, 'absent')} now"
