@@ -75,7 +75,7 @@ def test_too_few_people_with_usable_images_is_an_error_with_the_reasons(monkeypa
     with pytest.raises(SourceError, match="1 people with two usable images") as error:
         build_spoilt(monkeypatch, tmp_path / "set", A=4, B=0, C=1)
     assert "7 x no face" in str(error.value) and "1 x a person's only" in str(error.value)
-    assert not any(tmp_path.iterdir())
+    assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
 
 
 # --- Tables --------------------------------------------------------------------------------------
