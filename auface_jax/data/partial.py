@@ -6,7 +6,6 @@ moment loses the shards that were being written and nothing else, and repeats no
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import shutil
@@ -20,6 +19,7 @@ from auface_jax.data.pieces import Made
 from auface_jax.data.plan import Shard
 from auface_jax.data.records import REFERENCES
 from auface_jax.data.shards import WRITER_OPTIONS, DatasetError, check_shard
+from auface_jax.locks import claimed
 
 _OPTIONS = "options.json"
 _WRITING = ".writing"
@@ -47,18 +47,14 @@ def partial_folder(out: Path, options: dict) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _alone(out: Path) -> Iterator[None]:
-    """Waits until no other process builds `out`: none of any machine that sees its folder.
-
-    The lock ends with its holder, however that comes to an end.
-    """
-    # A file, since NFS has no locks on folders. It stays: whoever waits for it must wait for the
-    # same one as everybody else.
-    with out.with_name(f".{out.name}.lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"another process is building {out}, waiting for it", flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
+    """Waits until no other process builds `out`."""
+    hidden = out.with_name(f".{out.name}")
+    with claimed(hidden, wait=False) as mine:
+        if mine:
+            yield
+            return
+    print(f"another process is building {out}, waiting for it", flush=True)
+    with claimed(hidden, wait=True):
         yield
 
 

@@ -4,11 +4,11 @@ What is taken is locked, by a file beside its folder; the system lifts a lock wh
 however that ends, so that what a killed one left is taken up by another.
 """
 
-import contextlib
 import dataclasses
-import fcntl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from auface_jax.locks import claimed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,20 +30,6 @@ class Job:
     @property
     def ready(self) -> bool:
         return all(job.done() for job in self.needs)
-
-
-@contextlib.contextmanager
-def claimed(path: Path, *, wait: bool) -> Iterator[bool]:
-    """Whether `path` is this process's alone for the time of the context; sure to be with `wait`,
-    which waits for whoever has it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_name(path.name + ".lock"), "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
 
 
 def share(jobs: Sequence[Job]) -> None:
