@@ -27,12 +27,13 @@ from auface_jax.evaluation.plots import write_plots
 from auface_jax.evaluation.population import SPLITS, load_population, same_data
 from auface_jax.evaluation.scorer import load_scorer
 from auface_jax.evaluation.views import Viewer
-from auface_jax.generator import LARGEST_SEED, Generator
+from auface_jax.generator import Generator
 from auface_jax.log import say
 from auface_jax.loss_networks import loss_recognizers
 from auface_jax.metrics.lpips import load_lpips
 from auface_jax.pretrained import convert
 from auface_jax.recognize import load_recognizer
+from auface_jax.request import LARGEST_SEED
 from auface_jax.tasks.au_text import load_text_reader
 
 # Where converted weights are looked for when nothing else is said.

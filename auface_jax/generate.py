@@ -24,10 +24,11 @@ from PIL import Image
 from auface_jax import editing, facs, pictures
 from auface_jax.decode_arguments import add_decode_arguments, decode_arguments
 from auface_jax.frames import VIDEOS
-from auface_jax.generator import LARGEST_SEED, Generator, Request
+from auface_jax.generator import Generator
 from auface_jax.jobs import existing_files, read_jobs, text_of_units
 from auface_jax.log import say
 from auface_jax.references import find_reference
+from auface_jax.request import LARGEST_SEED, Request
 
 _ALONE = "give the text or the units of that line to a command of its own, without --jobs"
 # What a CSV's lines say in place of an option, or cannot say.

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import ml_collections
 import numpy as np
-from jaxtyping import Bool, Float, Int8, Int32, UInt8, UInt32
+from jaxtyping import Bool, Float, Int8, Int32, UInt8
 
 from auface_jax import checkpoints, editing, pictures
 from auface_jax.batching import map_batches
@@ -26,6 +26,7 @@ from auface_jax.encoders import Encoders, load_encoders
 from auface_jax.log import say
 from auface_jax.models.vq_auface import VQAUFace
 from auface_jax.models.vqgan import VQGAN
+from auface_jax.request import Image, Request, picture_keys
 from auface_jax.synthesis import (
     Networks,
     build_model,
@@ -38,42 +39,10 @@ from auface_jax.synthesis import (
 )
 
 PyTree = Any
-Image = UInt8[np.ndarray, "S S 3"]
 
 BATCH_SIZE = 16  # pictures that one program draws, unless its caller says otherwise
-# JAX takes a seed's lower 32 bits alone: larger ones would repeat the pictures of smaller ones.
-LARGEST_SEED = 2**32 - 1
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Request:
-    """One picture that is asked for.
-
-    Attributes:
-      reference: uint8 [S, S, 3], of the run's image size, framed as its training faces.
-      text: what the face does.
-      seed: of the picture, 0 to `LARGEST_SEED`; it depends on nothing else, and not on which
-        others are asked for.
-      labels: int8 [A], the units that the text describes; only a run that was trained on labels in
-        place of texts needs them, and it reads nothing else.
-      change: bool [N], the positions of the reference's tokens to draw anew (`editing.token_mask`),
-        keeping the rest of the reference; None draws all.
-
-    Raises:
-      ValueError: a seed out of range.
-    """
-
-    reference: Image
-    text: str
-    seed: int = 0
-    labels: Int8[np.ndarray, " A"] | None = None
-    change: Bool[np.ndarray, " N"] | None = None
-
-    def __post_init__(self):
-        if not 0 <= self.seed <= LARGEST_SEED:
-            raise ValueError(f"seed {self.seed}: give a whole number from 0 to {LARGEST_SEED}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,7 +154,7 @@ class Generator:
     def frames(self, request: Request, **decode: float) -> UInt8[np.ndarray, "steps S S 3"]:
         """The picture as it appears, after each iteration; what is still open is paled."""
         draw = functools.partial(frames_batch, self.networks, self._options(decode))
-        made = draw(self.weights, self._records([request]), _keys([request.seed], [0]))
+        made = draw(self.weights, self._records([request]), picture_keys([request.seed], [0]))
         return np.stack([self._kept(request, image) for image in np.asarray(made)[:, 0]])
 
     def morph(
@@ -197,7 +166,7 @@ class Generator:
         """
         draw = functools.partial(morph_batch, self.networks, self._options(decode))
         records = self._records([first, second])
-        keys = _keys([first.seed] * 2, [0, 0])
+        keys = picture_keys([first.seed] * 2, [0, 0])
         shares = (1 - np.cos(np.linspace(0, np.pi, frames))) / 2  # slow at both ends
         made = draw(self.weights, records, keys, shares.astype(np.float32))
         return np.stack([self._kept(first, image) for image in np.asarray(made)])
@@ -293,7 +262,7 @@ class Generator:
             for start in range(0, len(group), rows):
                 places = group[start : start + rows]
                 asked = [requests[place] for place in places]
-                keys = _keys(
+                keys = picture_keys(
                     [request.seed for request in asked], [numbers[place] for place in places]
                 )
                 made = map_batches(draw, self.weights, self._records(asked), keys, batch_size=rows)
@@ -345,12 +314,3 @@ class Generator:
         weight = editing.blend_weight(request.change, self.vqgan.image_size)
         mixed = weight * image + (1 - weight) * request.reference
         return np.round(mixed).astype(np.uint8)
-
-
-def _keys(seeds: Sequence[int], numbers: Sequence[int]) -> UInt32[np.ndarray, "B 2"]:
-    """A key for each picture: that of its number among those of its seed."""
-    of_picture = [
-        jax.random.fold_in(jax.random.key(seed), number)
-        for seed, number in zip(seeds, numbers, strict=True)
-    ]
-    return np.stack([np.asarray(jax.random.key_data(key)) for key in of_picture])

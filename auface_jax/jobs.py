@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from auface_jax import facs
-from auface_jax.generator import LARGEST_SEED
+from auface_jax.request import LARGEST_SEED
 
 COLUMNS = ("reference", "text", "aus", "seed", "out")
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from auface_jax.tasks.maskgit import augment
+from auface_jax.tasks.maskgit_batch import augment
 
 
 def pairs(rows=6, size=12):

@@ -17,7 +17,8 @@ from auface_jax.masking import LAYOUTS
 from auface_jax.models.au_attention import AUCrossAttention
 from auface_jax.models.maskgit import Context, MaskGIT
 from auface_jax.models.vq_auface import VQAUFace
-from auface_jax.tasks.maskgit import SHOWN_SETS, MaskGITTask, context_dropout
+from auface_jax.tasks.maskgit import SHOWN_SETS, MaskGITTask
+from auface_jax.tasks.maskgit_batch import context_dropout
 
 B, N, Q, K, L = 3, 16, 3, 8, 6
 VOCABULARY = 50

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
-from jaxtyping import Array, Bool
+from jaxtyping import Array
 from PIL import Image
 
 from auface_jax import checkpoints, losses, masking, pictures
@@ -46,6 +46,7 @@ from auface_jax.synthesis import (
     tokenize_batch,
 )
 from auface_jax.tasks import Evaluation
+from auface_jax.tasks.maskgit_batch import augment, context_dropout
 from auface_jax.tasks.maskgit_evaluation import TOLD, cross_entropies, unit_scores
 
 Batch = dict[str, Array]
@@ -312,42 +313,3 @@ class MaskGITTask:
 def drawing_weights(weights: PyTree, frozen: PyTree) -> PyTree:
     """What `generate_batch` takes: without the features of the training people's references."""
     return {"params": weights["params"], "stage1": frozen["stage1"], "encoders": frozen["encoders"]}
-
-
-def augment(rng: jax.Array, batch: Batch, config: ml_collections.ConfigDict) -> Batch:
-    """Shifts and tints image and reference together, each pair by its own draw.
-
-    A shift moves every token of a face, so that few people look like many. Edges are repeated.
-
-    Args:
-      config: `shift`, at most so many pixels each way; `tint`, at most this share a colour channel.
-    """
-    if not config.shift and not config.tint:
-        return batch
-    shift_key, tint_key = jax.random.split(rng)
-    rows, size = batch["image"].shape[:2]
-    reach = config.shift
-    shifts = jax.random.randint(shift_key, (rows, 2), 0, 2 * reach + 1)
-    tints = 1.0 + config.tint * jax.random.uniform(tint_key, (rows, 3), minval=-1.0)
-
-    def of_row(image, shift, tint):
-        padded = jnp.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
-        moved = jax.lax.dynamic_slice(padded, (shift[0], shift[1], 0), (size, size, 3))
-        return jnp.clip(jnp.round(moved * tint), 0, 255).astype(jnp.uint8)
-
-    moved = {name: jax.vmap(of_row)(batch[name], shifts, tints) for name in ("image", "reference")}
-    return batch | moved
-
-
-def context_dropout(
-    rng: jax.Array, rows: int, config: ml_collections.ConfigDict
-) -> tuple[Bool[Array, " B"], Bool[Array, " B"]]:
-    """Which rows lose their text and which their reference; at most one of three cases a row.
-
-    `config` has the probabilities `text`, `reference` (each alone) and `both`.
-    """
-    u = jax.random.uniform(rng, (rows,))
-    both = u < config.both
-    text = u < config.both + config.text
-    reference = u >= 1.0 - config.reference
-    return text, both | reference
