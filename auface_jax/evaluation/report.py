@@ -34,8 +34,7 @@ def make_folder(out: Path) -> None:
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
+        tempfile.TemporaryFile(dir=out).close()
     except OSError as error:
         raise ReportError(
             f"--out {out} cannot be written ({error.strerror or error}); name a folder, new or "
