@@ -24,7 +24,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
-from scipy.stats import qmc
 
 from auface_jax.masking import cosine_schedule
 from auface_jax.models.vq_auface import VQAUFace
@@ -278,6 +277,8 @@ def halton_ranks(grid: int) -> Int[np.ndarray, " N"]:
     The points of the sequence with the bases 2 and 3 fall into the grid's cells; a cell's turn is
     when it is first hit.
     """
+    from scipy.stats import qmc  # as slow to import as jax, and only this order needs it
+
     order: dict[int, None] = {}
     points = qmc.Halton(d=2, scramble=False)
     while len(order) < grid**2:
