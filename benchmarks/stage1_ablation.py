@@ -6,7 +6,7 @@
 trains the quickstart's Stage I once for every row and writes `table.md` and `table.json` to the
 folder after each. Stopped, the same command goes on: finished runs are not trained again. TEACHER
 is a recogniser for losses, SCORER one for scores; both come of `configs/au_image_loss.py` and
-`configs/au_image.py`.
+`configs/au_image.py`. `--runs RUN...` measures finished runs of Stage I in place of the rows.
 """
 
 import argparse
@@ -54,11 +54,13 @@ def picture_map(recognizer: Recognizer, variables, images):
     return lpips.unit_length(found[:, None])[:, 0]
 
 
-def figures(run: pathlib.Path, scorer: Recognizer, data_dir: str, count: int) -> dict[str, float]:
-    """Means over held-out pictures."""
+def figures(
+    run: pathlib.Path, scorer: Recognizer, teacher: Recognizer, count: int
+) -> dict[str, float]:
+    """Means over held-out pictures of the run's data set."""
     vqgan, weights = load_vqgan(run)
     records = pipeline.load_split(
-        pathlib.Path(data_dir),
+        pathlib.Path(checkpoints.load_config(run).data.dir),
         "test",
         limit=count,
         tokenizer=tokenizer.load_tokenizer(),
@@ -78,6 +80,7 @@ def figures(run: pathlib.Path, scorer: Recognizer, data_dir: str, count: int) ->
         "ssim": float(measured["ssim"].mean()),
         "feature_distance": float(distance.mean()),
         "au_agreement": float(reconstruct.agreement(scorer, images, made).mean()),
+        "au_agreement_teacher": float(reconstruct.agreement(teacher, images, made).mean()),
     }
 
 
@@ -105,6 +108,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--teacher", required=True, metavar="RUN", help="recogniser for losses")
     parser.add_argument("--scorer", required=True, metavar="RUN", help="recogniser for scores")
     parser.add_argument("--rows", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--runs", nargs="+", type=pathlib.Path, help="finished runs to measure")
     for name, weight in (("perceptual", 0.1), ("gan", 0.1), ("anatomical", 0.015)):
         parser.add_argument(f"--{name}", type=float, default=weight, help=f"weight ({weight})")
     parser.add_argument("--images", type=int, default=256, help="held-out pictures")
@@ -115,18 +119,18 @@ def main(arguments: list[str] | None = None) -> None:
         options.scorer, role="score", pleased={options.teacher: teacher.fingerprint}
     )
     rows, out = {}, pathlib.Path(options.out)
-    for name in options.rows:
-        run = train(name, options)
-        data_dir = checkpoints.load_config(run).data.dir
-        rows[name] = figures(run, scorer, data_dir, options.images)
+    out.mkdir(parents=True, exist_ok=True)
+    for name in options.runs or options.rows:
+        run = name if options.runs else train(name, options)
+        rows[str(name)] = figures(run, scorer, teacher, options.images)
         (out / "table.json").write_text(json.dumps(rows, indent=2) + "\n")
-        (out / "table.md").write_text(markdown(rows, options.steps))
-        print(json.dumps({"row": name} | rows[name]), flush=True)
+        (out / "table.md").write_text(markdown(rows))
+        print(json.dumps({"row": str(name)} | rows[str(name)]), flush=True)
 
 
-def markdown(rows: dict[str, dict[str, float]], steps: int) -> str:
+def markdown(rows: dict[str, dict[str, float]]) -> str:
     names = list(next(iter(rows.values())))
-    lines = [f"| {steps} steps | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    lines = ["| run | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for name, row in rows.items():
         lines.append(f"| {name} | " + " | ".join(f"{row[n]:.4g}" for n in names) + " |")
     return "\n".join(lines) + "\n"
