@@ -241,6 +241,12 @@ ENTRIES = {
     "draw_depth_2048_halton": lambda d: drawing(
         "draw_depth_2048_halton", "depth", 16, 8, 1, d, order="halton"
     ),
+    # As few iterations as `layouts.py` finds to draw as well; the flat layout has one for a level.
+    "draw_flat_2048_few": lambda d: drawing("draw_flat_2048_few", "flat", 16, 8, 1, d, steps=8),
+    "draw_depth_2048_few": lambda d: drawing("draw_depth_2048_few", "depth", 16, 8, 1, d, steps=3),
+    "draw_depth_2048_halton_few": lambda d: drawing(
+        "draw_depth_2048_halton_few", "depth", 16, 8, 1, d, order="halton", steps=3
+    ),
 }
 
 
@@ -271,6 +277,8 @@ def compare(results: dict[str, dict], runs: list[dict[str, dict]]) -> list[dict]
         ("train_depth_2048_by_turns", "train_flat_2048"),
         ("draw_depth_2048", "draw_flat_2048"),
         ("draw_depth_2048_halton", "draw_flat_2048"),
+        ("draw_depth_2048_few", "draw_flat_2048_few"),
+        ("draw_depth_2048_halton_few", "draw_flat_2048_few"),
     ):
         if {depth, flat} <= results.keys():
             rates = [results[name]["images_per_second"] for name in (depth, flat)]
