@@ -68,7 +68,11 @@ def test_twenty_steps_of_the_image_recogniser_s_two_stages_are_the_same():
 
 
 def test_twenty_steps_of_stage_one_are_the_same_in_float64():
-    """With every loss of the paper, the anatomical one from the sixth step on."""
+    """With every loss of the paper, the anatomical one from the sixth step on.
+
+    Not in float32: which code is nearest, and a GAN, make more of an error; of float32
+    test_sharding.py compares the first step on two devices.
+    """
     found = trained("stage1_float64", 20, EVERY_AXIS)
     reports = found["1x1x1"]["reports"]
     assert [line["loss/anatomical_gate"] for line in reports] == [0.0] * 5 + [1.0] * 15
@@ -77,14 +81,6 @@ def test_twenty_steps_of_stage_one_are_the_same_in_float64():
     assert_same(found)
     assert found["2x2x2"]["other_codes"] == [0] * 20
     assert found["2x2x2"]["bytes"] < 0.3 * found["1x1x1"]["bytes"]
-
-
-def test_stage_one_s_first_step_is_the_same():
-    """And not twenty in float32: which code is nearest, and a GAN, make more of an error."""
-    found = trained("stage1", 1, EVERY_AXIS)
-    assert_same(found)
-    # Codes differ only where two are as near, and the script says by how much.
-    assert all(margin < 1e-5 for margin in found["2x2x2"]["ties"]), found["2x2x2"]["ties"]
 
 
 def test_devices_share_the_state():
