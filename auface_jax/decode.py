@@ -25,9 +25,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from auface_jax.masking import cosine_schedule
+from auface_jax.generation.masking import cosine_schedule
 from auface_jax.models.vq_auface import VQAUFace
-from auface_jax.sampling import code_at, likeliest, likeliest_code
+from auface_jax.ops.sampling import code_at, likeliest, likeliest_code
 
 ORDERS = ("confidence", "halton")
 GUIDANCE_SCHEDULES = ("constant", "linear", "cosine")

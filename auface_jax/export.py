@@ -33,8 +33,8 @@ from auface_jax.checkpoints import CheckpointError
 from auface_jax.decode import DecodeOptions
 from auface_jax.generator import Generator
 from auface_jax.json_files import read_object
-from auface_jax.models.attention import xla_alone
 from auface_jax.models.quantizer import Codebooks
+from auface_jax.ops.attention import xla_alone
 from auface_jax.synthesis import generate_batch
 
 PLATFORMS = ("cpu", "cuda", "tpu")

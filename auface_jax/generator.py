@@ -19,13 +19,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int8, Int32, UInt8
 
 from auface_jax import checkpoints, editing, pictures
-from auface_jax.batching import map_batches
 from auface_jax.data.tokenizer import Tokenizer, load_tokenizer
 from auface_jax.decode import DecodeOptions
 from auface_jax.encoders import Encoders, load_encoders
 from auface_jax.log import say
 from auface_jax.models.vq_auface import VQAUFace
 from auface_jax.models.vqgan import VQGAN
+from auface_jax.parallel.map_batches import map_batches
 from auface_jax.request import Image, Request, picture_keys
 from auface_jax.synthesis import (
     Networks,

@@ -28,9 +28,9 @@ from jaxtyping import Array, Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from auface_jax import checkpoints, frames, pictures
-from auface_jax.batching import map_batches
 from auface_jax.facs import ACTION_UNITS, AU_NUMBERS
 from auface_jax.models.au_recognizer import AURecognizer
+from auface_jax.parallel.map_batches import map_batches
 from auface_jax.pretrained import convert, me_graphau
 from auface_jax.tasks.au_image import ROLES, THRESHOLD, build_recognizer, centre_crop
 from auface_jax.tasks.au_text import load_text_reader

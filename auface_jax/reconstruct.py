@@ -17,7 +17,6 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from auface_jax import checkpoints, frames, pictures
-from auface_jax.batching import map_batches
 from auface_jax.data import detector
 from auface_jax.data.shards import as_cropped
 from auface_jax.log import say
@@ -25,6 +24,7 @@ from auface_jax.loss_networks import loss_recognizers
 from auface_jax.metrics.lpips import load_lpips, paired_distances
 from auface_jax.metrics.ssim import ssim
 from auface_jax.models.vqgan import VQGAN
+from auface_jax.parallel.map_batches import map_batches
 from auface_jax.recognize import load_recognizer
 from auface_jax.references import frame_photograph
 from auface_jax.synthesis import level_previews, load_vqgan

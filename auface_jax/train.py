@@ -21,13 +21,14 @@ import numpy as np
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from auface_jax import checkpoints, distributed, pictures, sharding
+from auface_jax import checkpoints, pictures
 from auface_jax.config_check import check_config
 from auface_jax.data import pipeline, population, texts, tokenizer
 from auface_jax.facs import load_dictionary
 from auface_jax.guard import Guard
 from auface_jax.interrupts import Interrupted, StopSignal
 from auface_jax.log import Heartbeat, MetricsLog, Progress, read_lines, say, table
+from auface_jax.parallel import distributed, sharding
 from auface_jax.prerequisites import complete, suffix, train_requirements
 from auface_jax.profiling import Profile
 from auface_jax.run_config import build_data, check_same_config, write_config

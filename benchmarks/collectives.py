@@ -38,12 +38,13 @@ if not arguments.topology:
     flag = f" --xla_force_host_platform_device_count={arguments.devices}"
     os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + flag
 
-import abstract_tasks  # noqa: E402 - JAX reads the environment
-import jax  # noqa: E402
-from jax.experimental import mesh_utils, topologies  # noqa: E402
+import abstract_tasks - JAX reads the environment
+import jax
+from jax.experimental import mesh_utils, topologies
 
-from auface_jax import compiled, run_config, sharding  # noqa: E402
-from auface_jax.tasks import make_task  # noqa: E402
+from auface_jax import compiled, run_config
+from auface_jax.parallel import sharding
+from auface_jax.tasks import make_task
 
 REFERENCES = 300  # whose features are kept on the device
 

@@ -22,13 +22,13 @@ import warnings
 
 sys.modules["clu"] = None  # TensorBoard's writers: every attempt would import TensorFlow
 
-import jax  # noqa: E402
-import numpy as np  # noqa: E402
-from PIL import Image  # noqa: E402
+import jax
+import numpy as np
+from PIL import Image
 
-from auface_jax import facs, run_config, train  # noqa: E402
-from auface_jax.data import build  # noqa: E402
-from auface_jax.log import read_lines  # noqa: E402
+from auface_jax import facs, run_config, train
+from auface_jax.data import build
+from auface_jax.log import read_lines
 
 CONFIG = pathlib.Path(__file__).resolve().parents[1] / "configs" / "au_probe.py"
 CHECKPOINT_EVERY, KEEP = 3, 2

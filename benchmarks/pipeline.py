@@ -39,9 +39,9 @@ from PIL import Image
 
 _START = time.perf_counter()
 
-from auface_jax.data import batch_stream, build, pipeline, population, records  # noqa: E402
-from auface_jax.data.shards import ShardReader  # noqa: E402
-from auface_jax.data.tokenizer import load_tokenizer  # noqa: E402
+from auface_jax.data import batch_stream, build, pipeline, population, records
+from auface_jax.data.shards import ShardReader
+from auface_jax.data.tokenizer import load_tokenizer
 
 _IMPORT_SECONDS = time.perf_counter() - _START
 

@@ -2,7 +2,7 @@
 
     python benchmarks/products.py
 
-What `auface_jax/models/row_padding.py` and the order of the logits (`MaskGIT._logits`) rest on: one
+What `auface_jax/ops/row_padding.py` and the order of the logits (`MaskGIT._logits`) rest on: one
 line of JSON a product, with the shape that a step of Stage II has and, beside it, that of the form
 which the package takes.
 """

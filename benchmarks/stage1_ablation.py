@@ -20,9 +20,9 @@ import jax
 import numpy as np
 
 from auface_jax import checkpoints, pictures, reconstruct
-from auface_jax.batching import map_batches
 from auface_jax.data import pipeline, tokenizer
 from auface_jax.metrics import lpips
+from auface_jax.parallel.map_batches import map_batches
 from auface_jax.recognize import Recognizer, load_recognizer, recognizer_input
 from auface_jax.synthesis import level_previews, load_vqgan
 

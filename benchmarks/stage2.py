@@ -24,10 +24,11 @@ import optax
 import side_by_side
 from flax.core import FrozenDict
 
-from auface_jax import losses, masking
 from auface_jax.decode import DecodeOptions, decode, everything_masked, most_decided
+from auface_jax.generation import masking
 from auface_jax.models.vq_auface import VQAUFace
 from auface_jax.models.vqgan import VQGAN
+from auface_jax.training.losses import masked_tokens
 
 WIDTH, DEPTH, HEADS, HIDDEN = 512, 4, 8, 1365  # of the gated feed-forward
 TEXT, CODES, STEPS = 128, 8_192, 18
@@ -148,9 +149,9 @@ def training(name, layout, grid, levels, rows, dtype, *, at_once=0, **transforme
                 codes, masked, context, None if everywhere else places, method="logits_at"
             )
             if everywhere:
-                return losses.masked_cross_entropy(logits, targets, masked)[0]
+                return masked_tokens.masked_cross_entropy(logits, targets, masked)[0]
             used = jnp.broadcast_to(hidden, targets.shape)
-            return losses.masked_cross_entropy(logits, targets, used)[0]
+            return masked_tokens.masked_cross_entropy(logits, targets, used)[0]
 
         gradient = jax.grad(loss)(params)
         updates, state = adam.update(gradient, state)

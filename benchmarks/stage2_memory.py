@@ -15,7 +15,7 @@ import jax
 from jax.sharding import AbstractMesh
 from ml_collections import ConfigDict
 
-from auface_jax import sharding
+from auface_jax.parallel import sharding
 
 CARD = 24  # GiB, of each of the paper's eight
 PEOPLE = 181  # of BP4D and BP4D+, a reference each

@@ -21,8 +21,8 @@ import tempfile
 flags = [f for f in os.environ.get("XLA_FLAGS", "").split() if "device_count" not in f]
 os.environ["XLA_FLAGS"] = " ".join([*flags, "--xla_force_host_platform_device_count=8"])
 
-import jax  # noqa: E402 - reads the flags
-import jax.numpy as jnp  # noqa: E402
+import jax - reads the flags
+import jax.numpy as jnp
 
 FLOAT64 = sys.argv[1].endswith("_float64")
 if FLOAT64:
@@ -30,15 +30,17 @@ if FLOAT64:
     jax.config.update("jax_enable_x64", True)
     jnp.float32 = jnp.float64
 
-import numpy as np  # noqa: E402
-import tiny  # noqa: E402
-from jax.sharding import AxisType  # noqa: E402
+import numpy as np
+import tiny
+from jax.sharding import AxisType
 
-from auface_jax import checkpoints, compiled, losses, pictures, sharding  # noqa: E402
-from auface_jax.loss_networks import LossNetwork, unit_nodes  # noqa: E402
-from auface_jax.models import codebook_learning  # noqa: E402
-from auface_jax.tasks import make_task  # noqa: E402
-from auface_jax.tasks.au_image import build_recognizer  # noqa: E402
+from auface_jax import checkpoints, compiled, pictures
+from auface_jax.loss_networks import LossNetwork, unit_nodes
+from auface_jax.models import codebook_learning
+from auface_jax.parallel import sharding
+from auface_jax.tasks import make_task
+from auface_jax.tasks.au_image import build_recognizer
+from auface_jax.training.losses import units
 
 ROWS = 8
 VOCABULARY = 2400
@@ -188,7 +190,7 @@ def main() -> None:
         tiny.records(20, vocab_size=VOCABULARY),
     )
     if name == "au_image":  # whose own are of the labels of a data set
-        frozen = {"unit_weights": losses.unit_weights(examples["labels"])}
+        frozen = {"unit_weights": units.unit_weights(examples["labels"])}
     else:
         frozen = task.load_frozen()
     start = jax.device_get(jax.jit(task.init)(jax.random.key(3), examples))

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from auface_jax.models import attention as module
-from auface_jax.models.attention import attention, xla_alone
-from auface_jax.models.row_padding import row_padding
+from auface_jax.ops import attention as module
+from auface_jax.ops.attention import attention, xla_alone
+from auface_jax.ops.row_padding import row_padding
 
 
 def arrays(queries=8, keys=6, *, dtype=jnp.float32, width=16):

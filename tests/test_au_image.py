@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 import tiny
 
-from auface_jax import checkpoints, losses, sharding, train
+from auface_jax import checkpoints, train
 from auface_jax.cross_validate import BP4D_FOLDS, read_folds, table
 from auface_jax.data import pipeline, population
 from auface_jax.data.shards import DatasetError, ShardReader, read_info
 from auface_jax.data.tokenizer import load_tokenizer
 from auface_jax.models.au_recognizer import make_recognizer
+from auface_jax.parallel import sharding
 from auface_jax.tasks import make_task
 from auface_jax.tasks.au_image import AUImageTask, augment, build_recognizer, centre_crop
+from auface_jax.training.losses import units
 
 FROZEN = {"unit_weights": np.ones(12, np.float32)}
 
@@ -39,7 +41,7 @@ def test_weighted_asymmetric_loss_by_hand():
     weights = jnp.array([1.0, 2.0, 0.5])
     terms = [np.log(0.9), 2 * 0.2 * np.log(0.8)]
     terms += [0.4 * np.log(0.6), 2 * np.log(0.6), 0.5 * np.log(0.5)]
-    loss, gradient = jax.value_and_grad(losses.weighted_asymmetric)(p, labels, weights)
+    loss, gradient = jax.value_and_grad(units.weighted_asymmetric)(p, labels, weights)
     assert loss == pytest.approx(-np.sum(terms) / 5, rel=1e-6)
     # The factor p of an absent unit is a constant: d/dp [-p log(1 - p)] counts the log alone.
     assert gradient[0, 1] == pytest.approx(2 * 0.2 / 0.8 / 5, rel=1e-6)
@@ -49,23 +51,23 @@ def test_weighted_asymmetric_loss_by_hand():
 def test_sure_and_wrong_answers_stay_finite():
     p = jnp.array([[0.0, 1.0]])
     labels = jnp.array([[1, 0]], jnp.int8)
-    loss, gradient = jax.value_and_grad(losses.weighted_asymmetric)(p, labels, jnp.ones(2))
+    loss, gradient = jax.value_and_grad(units.weighted_asymmetric)(p, labels, jnp.ones(2))
     assert np.isfinite(loss) and loss > 10 and np.isfinite(gradient).all()
 
 
 def test_unit_weights_are_inverse_rates_of_mean_one():
     labels = np.array([[1, 1, -1, 0], [1, 0, -1, 0], [1, 0, -1, -1], [1, 1, -1, -1]], np.int8)
     # Rates 1, 1/2, none coded, and one in two for the one that never occurs.
-    np.testing.assert_allclose(losses.unit_weights(labels), np.array([1, 2, 0, 2]) * 3 / 5)
+    np.testing.assert_allclose(units.unit_weights(labels), np.array([1, 2, 0, 2]) * 3 / 5)
 
 
 def test_edges_are_told_the_presence_of_both_units():
     labels = jnp.array([[1, 0, -1]], jnp.int8)
     logits = jnp.zeros((1, 3, 3, 4))
-    gradient = jax.grad(losses.edge_cross_entropy)(logits, labels)
+    gradient = jax.grad(units.edge_cross_entropy)(logits, labels)
     told = np.where(gradient.min(-1) < 0, gradient.argmin(-1), -1)
     np.testing.assert_array_equal(told[0], [[3, 2, -1], [1, 0, -1], [-1, -1, -1]])
-    assert losses.edge_cross_entropy(logits, labels) == pytest.approx(np.log(4))
+    assert units.edge_cross_entropy(logits, labels) == pytest.approx(np.log(4))
 
 
 # --- Training ------------------------------------------------------------------------------------

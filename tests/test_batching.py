@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from auface_jax.batching import map_batches
+from auface_jax.parallel.map_batches import map_batches
 
 
 @pytest.mark.parametrize("rows", [1, 3, 4, 8, 9])

@@ -12,7 +12,7 @@ import tiny
 from flax.core import FrozenDict
 
 from auface_jax.decode import DecodeOptions, decode, everything_masked
-from auface_jax.masking import LAYOUTS
+from auface_jax.models.token_layout import LAYOUTS
 from auface_jax.models.vq_auface import VQAUFace
 
 B, N, Q, K, L = 3, 16, 2, 8, 4

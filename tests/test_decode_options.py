@@ -18,7 +18,7 @@ from auface_jax.decode import (
     level_shares,
 )
 from auface_jax.decode_arguments import add_decode_arguments, decode_arguments
-from auface_jax.masking import LAYOUTS
+from auface_jax.models.token_layout import LAYOUTS
 
 VARIANTS = [
     {"order": "halton"},

@@ -12,8 +12,9 @@ import pytest
 import tiny
 from evaluation_runs import write_runs
 
-from auface_jax import checkpoints, distributed, train
+from auface_jax import checkpoints, train
 from auface_jax.log import read_lines
+from auface_jax.parallel import distributed
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -11,14 +11,15 @@ import pytest
 import tiny
 from test_recognize import write_run
 
-from auface_jax import checkpoints, losses, pictures, train
+from auface_jax import checkpoints, pictures, train
 from auface_jax.gate import WORST, Gate
 from auface_jax.loss_networks import load_anatomical, load_perceptual
-from auface_jax.models import quantizer
+from auface_jax.models import commitment, quantizer
 from auface_jax.pretrained import convert, vgg
 from auface_jax.recognize import load_recognizer
 from auface_jax.tasks import vqgan as vqgan_task
 from auface_jax.tasks.vqgan import VQGANTask
+from auface_jax.training.losses import reconstruction
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def config_of(teacher, *, data="", perceptual=0.5, anatomical=2.0, **gate):
 # --- The losses ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("loss", [losses.perceptual, losses.anatomical])
+@pytest.mark.parametrize("loss", [reconstruction.perceptual, reconstruction.anatomical])
 def test_losses_of_features_are_mean_squares(loss):
     one, other = np.random.default_rng(0).normal(size=(2, 3, 12, 5)).astype(np.float32)
     assert loss(one, other) == pytest.approx(np.mean((one - other) ** 2), rel=1e-5)
@@ -178,7 +179,7 @@ def wanted_of(teacher):
         return (
             c.recon * jnp.abs(image - made).mean()
             + c.l2 * jnp.square(image - made).mean()
-            + c.gradient * losses.image_gradient(image, made)
+            + c.gradient * reconstruction.image_gradient(image, made)
             + c.perceptual * through("perceptual", made)
             + gate_open * c.anatomical * through("anatomical", made)
         )
@@ -189,7 +190,7 @@ def wanted_of(teacher):
 
     def total(params, gate_open, weight):
         made, z, partial = made_of(params)
-        commit = c.commit * losses.commitment(z, partial)
+        commit = c.commit * commitment.commitment(z, partial)
         return between(made, gate_open) + commit + weight * adversarial(made)
 
     @jax.jit

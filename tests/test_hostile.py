@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors.numpy import save as safetensors_bytes
 from small_dataset import write_folder
 
-from auface_jax import checkpoints, guard, presets, run_config, sharding
+from auface_jax import checkpoints, guard, presets, run_config
 from auface_jax.checkpoints import CheckpointError
 from auface_jax.config_check import ConfigError, check_config
 from auface_jax.data import build, images, records, shards, tokenizer
@@ -28,6 +28,7 @@ from auface_jax.data.records import RecordError
 from auface_jax.data.samples import SourceError
 from auface_jax.facs import descriptions
 from auface_jax.log import read_lines
+from auface_jax.parallel import sharding
 from auface_jax.pretrained import weight_files
 from auface_jax.pretrained.weight_files import WeightFileError
 from auface_jax.tasks import make_task

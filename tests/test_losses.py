@@ -6,7 +6,9 @@ import numpy as np
 import optax
 import pytest
 
-from auface_jax import losses
+from auface_jax.models import commitment
+from auface_jax.ops import cross_entropy
+from auface_jax.training.losses import adversarial, masked_tokens, reconstruction, units
 
 
 def pair(seed=0, shape=(2, 4, 5, 3)):
@@ -19,27 +21,27 @@ def pair(seed=0, shape=(2, 4, 5, 3)):
 def test_pixel_losses_by_hand():
     image = jnp.zeros((1, 2, 2, 3))
     other = image.at[0, 0, 0].set(0.5)  # one of four pixels off by a half
-    assert losses.reconstruction_l1(image, other) == pytest.approx(0.5 / 4)
-    assert losses.reconstruction_l2(image, other) == pytest.approx(0.25 / 4)
+    assert reconstruction.reconstruction_l1(image, other) == pytest.approx(0.5 / 4)
+    assert reconstruction.reconstruction_l2(image, other) == pytest.approx(0.25 / 4)
     # Two vertical and two horizontal differences, one of each touches the pixel.
-    assert losses.image_gradient(image, other) == pytest.approx(0.25 + 0.25)
+    assert reconstruction.image_gradient(image, other) == pytest.approx(0.25 + 0.25)
 
 
 def test_image_gradient_ignores_brightness_and_sees_edges():
     image, other = pair()
-    assert losses.image_gradient(image, image + 0.3) == pytest.approx(0, abs=1e-6)
+    assert reconstruction.image_gradient(image, image + 0.3) == pytest.approx(0, abs=1e-6)
     error = image - other
     vertical, horizontal = np.abs(np.diff(error, axis=1)), np.abs(np.diff(error, axis=2))
     want = vertical.mean() + horizontal.mean()
-    assert losses.image_gradient(image, other) == pytest.approx(want, rel=1e-5)
+    assert reconstruction.image_gradient(image, other) == pytest.approx(want, rel=1e-5)
 
 
 def test_commitment_is_the_mean_over_levels_and_pulls_z_alone():
     rng = np.random.default_rng(0)
     z, partial = rng.normal(size=(5, 4)), rng.normal(size=(3, 5, 4))
     by_hand = np.mean([np.square(z - level).mean() for level in partial])
-    assert losses.commitment(z, partial) == pytest.approx(by_hand, rel=1e-5)
-    at_z, at_sums = jax.grad(losses.commitment, argnums=(0, 1))(
+    assert commitment.commitment(z, partial) == pytest.approx(by_hand, rel=1e-5)
+    at_z, at_sums = jax.grad(commitment.commitment, argnums=(0, 1))(
         jnp.asarray(z), jnp.asarray(partial)
     )
     np.testing.assert_allclose(at_z, 2 * (z - partial.mean(0)) / z.size, rtol=1e-4, atol=1e-7)
@@ -48,10 +50,10 @@ def test_commitment_is_the_mean_over_levels_and_pulls_z_alone():
 
 def test_hinge_losses_by_hand():
     real, fake = jnp.array([2.0, 0.5, -1.0]), jnp.array([-2.0, 0.0, 3.0])
-    assert losses.adversarial_discriminator(real, fake) == pytest.approx(2.5 / 3 + 5.0 / 3)
-    assert losses.adversarial_generator(fake) == pytest.approx(-1 / 3)
+    assert adversarial.adversarial_discriminator(real, fake) == pytest.approx(2.5 / 3 + 5.0 / 3)
+    assert adversarial.adversarial_generator(fake) == pytest.approx(-1 / 3)
     # A discriminator that is sure enough has nothing left to learn.
-    assert losses.adversarial_discriminator(jnp.array([1.0]), jnp.array([-1.0])) == 0
+    assert adversarial.adversarial_discriminator(jnp.array([1.0]), jnp.array([-1.0])) == 0
 
 
 def tokens(seed=0, shape=(3, 4, 2), codes=7):
@@ -62,7 +64,7 @@ def tokens(seed=0, shape=(3, 4, 2), codes=7):
 
 def masked_cross_entropy(logits, *arguments):
     """Of logits [B, N, Q, K]."""
-    return losses.masked_cross_entropy(jnp.unstack(jnp.asarray(logits), axis=2), *arguments)
+    return masked_tokens.masked_cross_entropy(jnp.unstack(jnp.asarray(logits), axis=2), *arguments)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.7])
@@ -88,7 +90,7 @@ def test_the_gradient_of_cross_entropy_is_optaxs(smoothing, dtype):
         return (optax.softmax_cross_entropy(logits.astype(jnp.float32), targets) * weights).sum()
 
     def ours(logits):
-        return (losses.cross_entropy(logits, codes, smoothing) * weights).sum()
+        return (cross_entropy.cross_entropy(logits, codes, smoothing) * weights).sum()
 
     (value, found), (wanted_value, wanted) = (
         jax.value_and_grad(function)(logits) for function in (ours, by_optax)
@@ -156,7 +158,7 @@ def test_units_that_are_not_coded_cost_nothing():
     labels = rng.integers(-1, 2, (4, 12)).astype(np.int8)
     p = 1 / (1 + np.exp(-logits))
     by_hand = -np.where(labels == 1, np.log(p), np.log(1 - p))[labels >= 0].mean()
-    np.testing.assert_allclose(losses.unit_cross_entropy(logits, labels), by_hand, rtol=1e-5)
-    gradient = np.asarray(jax.grad(lambda x: losses.unit_cross_entropy(x, labels))(logits))
+    np.testing.assert_allclose(units.unit_cross_entropy(logits, labels), by_hand, rtol=1e-5)
+    gradient = np.asarray(jax.grad(lambda x: units.unit_cross_entropy(x, labels))(logits))
     assert not gradient[labels < 0].any() and (gradient[labels >= 0] != 0).all()
-    assert losses.unit_cross_entropy(logits, np.full_like(labels, -1)) == 0
+    assert units.unit_cross_entropy(logits, np.full_like(labels, -1)) == 0

@@ -13,9 +13,9 @@ import tiny
 
 from auface_jax.facs import CONSTRUCT_NAMES, constructs, labels_from_units
 from auface_jax.held_out import different_partners
-from auface_jax.masking import LAYOUTS
 from auface_jax.models.au_attention import AUCrossAttention
 from auface_jax.models.maskgit import Context, MaskGIT
+from auface_jax.models.token_layout import LAYOUTS
 from auface_jax.models.vq_auface import VQAUFace
 from auface_jax.tasks.maskgit import SHOWN_SETS, MaskGITTask
 from auface_jax.tasks.maskgit_batch import context_dropout

@@ -11,12 +11,15 @@ import tiny
 from flax import linen as nn
 from test_maskgit import VOCABULARY, B, K, N, Q, example_inputs, example_tokens
 
-from auface_jax import checkpoints, losses, masking
+from auface_jax import checkpoints
 from auface_jax.data.tokenizer import load_tokenizer
-from auface_jax.masking import LAYOUTS
-from auface_jax.models.layers import Dense, rows_product
+from auface_jax.generation import masking
+from auface_jax.models.token_layout import LAYOUTS
 from auface_jax.models.vq_auface import VQAUFace
+from auface_jax.ops import cross_entropy
+from auface_jax.ops.fused_linear import Dense, rows_product
 from auface_jax.tasks import make_task
+from auface_jax.training.losses import masked_tokens
 
 
 def model_of(layout, **fields):
@@ -151,12 +154,12 @@ def test_logits_of_masked_tokens_alone_give_the_same_loss_and_gradient(layout, f
         if not alone:
             logits, targets = apply(codes, masked, context, method="logits_at")
             assert targets.shape == codes.shape
-            return losses.masked_cross_entropy(logits, codes, masked, smoothing, weights)
+            return masked_tokens.masked_cross_entropy(logits, codes, masked, smoothing, weights)
         places, hidden = masking.masked_places(masked, group=B, most=most, layout=layout)
         logits, targets = apply(codes, masked, context, places, method="logits_at")
         assert [x.shape for x in logits] == [(1, most, K)] * Q and logits[0].dtype == jnp.float32
         hidden = jnp.broadcast_to(hidden, targets.shape)
-        return losses.masked_cross_entropy(logits, targets, hidden, smoothing, weights)
+        return masked_tokens.masked_cross_entropy(logits, targets, hidden, smoothing, weights)
 
     results = [
         jax.jit(jax.value_and_grad(functools.partial(loss, alone), has_aux=True))(params)
@@ -187,7 +190,7 @@ def test_levels_by_turns_have_the_whole_loss_and_gradient_in_the_mean():
             logits, targets = apply(codes, masked, context, places, method="logits_at")
             if at_once:
                 assert logits[0].shape[1] == -(-most // Q)
-            found = [losses.cross_entropy(x, targets[..., q]) for q, x in enumerate(logits)]
+            found = [cross_entropy.cross_entropy(x, targets[..., q]) for q, x in enumerate(logits)]
             return jnp.where(hidden, jnp.stack(found, axis=-1), 0.0).sum()
 
         return jax.value_and_grad(loss)(params)

@@ -10,14 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auface_jax import masking
+from auface_jax.generation import masking
+from auface_jax.models import token_layout
 
 POSITIONS, LEVELS = 5, 3
 
 
 @settings(max_examples=60)
 @given(st.lists(st.floats(0, 1, width=32), min_size=2, max_size=2), st.integers(0, 2**31 - 1))
-@pytest.mark.parametrize("layout", masking.LAYOUTS)
+@pytest.mark.parametrize("layout", token_layout.LAYOUTS)
 def test_a_mask_hides_exactly_its_share(layout, ratios, seed):
     ratios = jnp.array(ratios, jnp.float32)
     mask = masking.random_mask(
@@ -95,7 +96,7 @@ GROUP = {"positions": 7, "levels": 3}
 
 @settings(max_examples=25)
 @given(
-    st.sampled_from(masking.LAYOUTS),
+    st.sampled_from(token_layout.LAYOUTS),
     st.sampled_from([1, 2, 4]),
     st.sampled_from([0.0, 0.3]),
     st.integers(0, 2**31 - 1),

@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import AxisType, Mesh
 
-from auface_jax import compiled, losses, sharding
+from auface_jax import compiled
 from auface_jax.models import codebook_learning, quantizer
 from auface_jax.models.quantizer import Codebooks
+from auface_jax.ops import nearest_code
+from auface_jax.parallel import sharding
 
 Q, K, C = 3, 8, 4
 
@@ -50,12 +52,12 @@ def test_nearest_is_the_first_of_the_nearest(points):
     # Small whole numbers: distances are exact, and many codes tie or coincide.
     z, codes = np.array(points[:5], np.float32), np.array(points[5:], np.float32)
     distances = ((z[:, None] - codes) ** 2).sum(-1)
-    np.testing.assert_array_equal(quantizer.nearest(z, codes), distances.argmin(-1))
+    np.testing.assert_array_equal(nearest_code.nearest(z, codes), distances.argmin(-1))
 
 
 def test_nearest_does_not_depend_on_the_chunk():
-    z, codes = vectors(2 * quantizer.CHUNK_ROWS + 37), books(codes=32).codes[0]
-    all_at_once = jax.jit(quantizer.nearest)(z, codes)
+    z, codes = vectors(2 * nearest_code.CHUNK_ROWS + 37), books(codes=32).codes[0]
+    all_at_once = jax.jit(nearest_code.nearest)(z, codes)
     distances = ((z[:, None].astype(np.float64) - np.asarray(codes, np.float64)) ** 2).sum(-1)
     np.testing.assert_array_equal(all_at_once, distances.argmin(-1))
 
@@ -81,7 +83,7 @@ def in_blocks(codebooks, z):
 
 def at_once(codebooks, z):
     ids, partial = quantizer.quantize(codebooks, z)
-    return ids, partial[-1], losses.commitment(z, partial)
+    return ids, partial[-1], quantizer.commitment_loss(z, partial)
 
 
 @pytest.mark.parametrize("block", [1, 16, 40, 10_000])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from auface_jax.sampling import code_at, likeliest, likeliest_code
+from auface_jax.ops.sampling import code_at, likeliest, likeliest_code
 
 
 @pytest.mark.parametrize(("size", "k", "p"), [(2, 1, 0.6), (7, 7, 0.01), (300, 12, 0.9)])

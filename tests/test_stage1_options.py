@@ -12,7 +12,7 @@ import tiny
 from flax import linen as nn
 from test_lpips import untrained
 
-from auface_jax import checkpoints, losses, pictures
+from auface_jax import checkpoints, pictures
 from auface_jax.loss_networks import load_lpips_loss
 from auface_jax.metrics import lpips
 from auface_jax.models.vqgan import VQGAN, Encoder
@@ -20,6 +20,7 @@ from auface_jax.pretrained import convert
 from auface_jax.tasks import vqgan as vqgan_task
 from auface_jax.tasks.vqgan import VQGANTask
 from auface_jax.tasks.vqgan_gradients import gradients
+from auface_jax.training.losses import adversarial, reconstruction
 
 BATCH = tiny.records(8)
 
@@ -119,7 +120,7 @@ def test_r1_of_a_linear_discriminator_is_the_square_of_its_weights():
         return jnp.einsum("bhwc,phwc->bp", x, weights)[..., None] + 7.0
 
     want = np.square(weights.mean(0)).sum()
-    assert losses.r1_penalty(discriminate, jnp.asarray(image)) == pytest.approx(want, rel=1e-5)
+    assert adversarial.r1_penalty(discriminate, jnp.asarray(image)) == pytest.approx(want, rel=1e-5)
 
 
 def test_r1_is_lazy_and_makes_up_for_it():
@@ -139,7 +140,7 @@ def test_r1_is_lazy_and_makes_up_for_it():
 
     def r1(params):
         discriminate = lambda x: task.discriminator.apply({"params": params}, x)  # noqa: E731
-        return losses.r1_penalty(discriminate, image)
+        return adversarial.r1_penalty(discriminate, image)
 
     without, _ = found(penalty=False)
     at_work, metrics = found(penalty=True)
@@ -165,7 +166,7 @@ def test_lpips_as_a_loss_is_lpips(tmp_path, monkeypatch):
     network = load_lpips_loss(*map(str, folders))
     rng = np.random.default_rng(0)
     one, other = rng.uniform(-1, 1, (2, 3, 40, 40, 3)).astype(np.float32)
-    found = losses.lpips(*(network.features(variables, image) for image in (one, other)))
+    found = reconstruction.lpips(*(network.features(variables, image) for image in (one, other)))
     want = module.apply(variables, one, other).mean()
     assert found == pytest.approx(float(want), rel=1e-4) and want > 0.01
     assert network.name == "LPIPS(alexnet)" and len(network.fingerprint) == 64

@@ -10,12 +10,15 @@ import pytest
 import tiny
 from flax import linen as nn
 
-from auface_jax import losses, pictures
-from auface_jax.models import codebook_learning, quantizer
-from auface_jax.models.layers import GroupNorm, depth_to_space, space_to_depth
+from auface_jax import pictures
+from auface_jax.models import codebook_learning, commitment, quantizer
+from auface_jax.models.layers import depth_to_space, space_to_depth
 from auface_jax.models.vqgan import VQGAN, principal_components
+from auface_jax.ops.group_norm import GroupNorm
 from auface_jax.tasks import vqgan as vqgan_task
 from auface_jax.tasks.vqgan import VQGANTask
+from auface_jax.training.losses import reconstruction
+from auface_jax.training.losses.adversarial import adversarial_generator
 
 START_STEP = 1_000
 
@@ -235,19 +238,19 @@ def test_the_generator_descends_on_pixels_plus_the_weighted_adversarial_loss(mon
     def pixel_loss(params):
         made, _, _ = reconstruct(params)
         return (
-            c.recon * losses.reconstruction_l1(image, made)
-            + c.l2 * losses.reconstruction_l2(image, made)
-            + c.gradient * losses.image_gradient(image, made)
+            c.recon * reconstruction.reconstruction_l1(image, made)
+            + c.l2 * reconstruction.reconstruction_l2(image, made)
+            + c.gradient * reconstruction.image_gradient(image, made)
         )
 
     def adversarial(params):
         made, _, _ = reconstruct(params)
         logits = task.discriminator.apply({"params": state.params["discriminator"]}, made)
-        return losses.adversarial_generator(logits)
+        return adversarial_generator(logits)
 
     def total(params, weight):
         _, z, partial = reconstruct(params)
-        commit = c.commit * losses.commitment(z, partial)
+        commit = c.commit * commitment.commitment(z, partial)
         return pixel_loss(params) + commit + weight * adversarial(params)
 
     wanted, of_pixels, of_adversarial = jax.jit(

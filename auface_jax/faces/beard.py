@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .head_shape import MOUTH_Y, hill, ramp
+from auface_jax.faces.head_shape import MOUTH_Y, hill, ramp
 
 BEARDS = ("none", "moustache", "goatee", "full")
 _LIPS = 2.75, 1.0, 1.12  # half length of the bare ellipse around the lips, its height up and down

@@ -6,11 +6,11 @@ import functools
 
 import numpy as np
 
-from . import head_shape as shape
-from .builtin_fields import crease_directions, identity_fields, pull_fields
-from .face_model import CLOTH, EYE, HAIR, LASH, MOUTH, PULLS, SKIN, TEETH, FaceModel
-from .hair_shape import STYLES, shell, style_offsets
-from .occlusion import ambient_light
+from auface_jax.faces import head_shape as shape
+from auface_jax.faces.builtin_fields import crease_directions, identity_fields, pull_fields
+from auface_jax.faces.face_model import CLOTH, EYE, HAIR, LASH, MOUTH, PULLS, SKIN, TEETH, FaceModel
+from auface_jax.faces.hair_shape import STYLES, shell, style_offsets
+from auface_jax.faces.occlusion import ambient_light
 
 # The usual 68 points by where they lie on the neutral face: x (subject's right first), y.
 _JAW = [(7.1, 3.6), (7.1, 1.6), (6.8, -0.4), (6.4, -2.3), (5.6, -4.3), (4.5, -5.9), (3.2, -6.9),

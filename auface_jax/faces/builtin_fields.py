@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .face_model import PULLS
-from .head_shape import (
+from auface_jax.faces.face_model import PULLS
+from auface_jax.faces.head_shape import (
     EYE,
     LOWER_OPEN,
     MOUTH_HALF,

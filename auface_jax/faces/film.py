@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from .person import Scene
+from auface_jax.faces.person import Scene
 
 UNCOMPRESSED = 100  # the quality at which no JPEG is made
 _MOST_BLUR = 0.1

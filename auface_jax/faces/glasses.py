@@ -10,8 +10,8 @@ import dataclasses
 
 import numpy as np
 
-from .face_model import PULLS, SKIN, FaceModel
-from .person import Person
+from auface_jax.faces.face_model import PULLS, SKIN, FaceModel
+from auface_jax.faces.person import Person
 
 # Half width and half height of a lens in centimetres, the exponent of its superellipse (2 an
 # ellipse, more is squarer), how far its upper outer corner is drawn up, how much narrower it is

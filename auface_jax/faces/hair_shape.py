@@ -9,7 +9,15 @@ from __future__ import annotations
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from .head_shape import back_z, front_z, half_width, hill, ramp, sheet_triangles, side_z
+from auface_jax.faces.head_shape import (
+    back_z,
+    front_z,
+    half_width,
+    hill,
+    ramp,
+    sheet_triangles,
+    side_z,
+)
 
 STYLES = ("bald", "cropped", "receding", "short", "side_swept", "afro", "bob", "long", "tied_back")
 _TOP, _BOTTOM = 13.7, -13.0

@@ -16,12 +16,12 @@ import numpy as np
 from scipy.interpolate import RBFInterpolator
 from scipy.spatial import cKDTree
 
-from . import builtin, hair_shape
-from . import head_shape as shape
-from .builtin_fields import crease_directions
-from .face_model import EYE, GUM, HAIR, LASH, MOUTH, PULLS, SKIN, TEETH, FaceModel
-from .ict_files import FacekitError, read_facekit
-from .occlusion import ambient_light
+from auface_jax.faces import builtin, hair_shape
+from auface_jax.faces import head_shape as shape
+from auface_jax.faces.builtin_fields import crease_directions
+from auface_jax.faces.face_model import EYE, GUM, HAIR, LASH, MOUTH, PULLS, SKIN, TEETH, FaceModel
+from auface_jax.faces.ict_files import FacekitError, read_facekit
+from auface_jax.faces.occlusion import ambient_light
 
 # The first vertex of each part of the Light model's topology; what is not named is not drawn.
 _PARTS = {

@@ -7,7 +7,7 @@ import functools
 
 import numpy as np
 
-from .face_model import FaceModel
+from auface_jax.faces.face_model import FaceModel
 
 _UPPER, _LOWER = 19, 11  # tufts of a lid
 _LENGTH = {"upper": 0.62, "lower": 0.22}  # centimetres

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .face_model import FaceModel
+from auface_jax.faces.face_model import FaceModel
 
 MODELS = ("builtin", "ict")
 
@@ -29,9 +29,9 @@ def load_model(source: str = "builtin", facekit: str | Path | None = None) -> Fa
         )
     # Imported here: one model has no use for the files, or the time, of the other.
     if source == "ict":
-        from . import ict_facekit
+        from auface_jax.faces import ict_facekit
 
         return ict_facekit.face_model(str(facekit))
-    from . import builtin
+    from auface_jax.faces import builtin
 
     return builtin.face_model()

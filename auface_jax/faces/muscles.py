@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..facs import AU_NUMBERS
-from .face_model import PULLS, FaceModel
+from auface_jax.faces.face_model import PULLS, FaceModel
+from auface_jax.facs import AU_NUMBERS
 
 _LIDS = PULLS.index("lid_tight")
 _LIP_SOFTNESS = 0.08  # centimetres by which closed lips sink into each other

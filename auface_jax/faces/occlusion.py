@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import raster
+from auface_jax.faces import raster
 
 _DIRECTIONS = 64
 _SIZE = 224  # pixels of the depth map that is made for each direction

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from .face_model import BRISTLE, CLOTH, EYE, FRAME, GUM, HAIR, LASH, MOUTH, TEETH
+from auface_jax.faces.face_model import BRISTLE, CLOTH, EYE, FRAME, GUM, HAIR, LASH, MOUTH, TEETH
 
 _jit = numba.njit(cache=True, error_model="numpy")
 

@@ -23,13 +23,13 @@ import sys
 import numpy as np
 from PIL import Image
 
-from ..facs import AU_NUMBERS, labels_from_units
-from .face_model import FaceModel
-from .models import MODELS, load_model
-from .person import Scene
-from .render import render
-from .sampler import sample_person
-from .sheet import synthetic
+from auface_jax.faces.face_model import FaceModel
+from auface_jax.faces.models import MODELS, load_model
+from auface_jax.faces.person import Scene
+from auface_jax.faces.render import render
+from auface_jax.faces.sampler import sample_person
+from auface_jax.faces.sheet import synthetic
+from auface_jax.facs import AU_NUMBERS, labels_from_units
 
 
 def draw(

@@ -12,16 +12,16 @@ import functools
 
 import numpy as np
 
-from ..data.align import TEMPLATE, anchor_points, similarity
-from . import raster, skin
-from .beard import thickness
-from .face_model import BRISTLE, FRAME, SKIN, FaceModel
-from .film import photograph
-from .glasses import Glasses, fitted
-from .lashes import lashes
-from .muscles import displaced, eyeball_sphere, rest_lids
-from .occlusion import lit_from
-from .person import Person, Scene
+from auface_jax.data.align import TEMPLATE, anchor_points, similarity
+from auface_jax.faces import raster, skin
+from auface_jax.faces.beard import thickness
+from auface_jax.faces.face_model import BRISTLE, FRAME, SKIN, FaceModel
+from auface_jax.faces.film import photograph
+from auface_jax.faces.glasses import Glasses, fitted
+from auface_jax.faces.lashes import lashes
+from auface_jax.faces.muscles import displaced, eyeball_sphere, rest_lids
+from auface_jax.faces.occlusion import lit_from
+from auface_jax.faces.person import Person, Scene
 
 CAMERA_DISTANCE = 62.0  # centimetres from the middle of the head
 _FULL_FOLD = 0.30  # share by which skin is shortened where a wrinkle has its full depth

@@ -16,15 +16,15 @@ import functools
 import numpy as np
 from scipy.special import ndtri
 
-from ..facs import AU_NUMBERS
-from .beard import BEARDS
-from .builtin import face_model
-from .face_model import PULLS, FaceModel
-from .film import UNCOMPRESSED
-from .glasses import GLASSES
-from .muscles import check_intensities
-from .person import Person, Scene
-from .render import render
+from auface_jax.faces.beard import BEARDS
+from auface_jax.faces.builtin import face_model
+from auface_jax.faces.face_model import PULLS, FaceModel
+from auface_jax.faces.film import UNCOMPRESSED
+from auface_jax.faces.glasses import GLASSES
+from auface_jax.faces.muscles import check_intensities
+from auface_jax.faces.person import Person, Scene
+from auface_jax.faces.render import render
+from auface_jax.facs import AU_NUMBERS
 
 AU_RATES = {
     1: 0.21, 2: 0.17, 4: 0.20, 6: 0.46, 7: 0.55, 10: 0.59, 12: 0.56, 14: 0.47, 15: 0.17, 17: 0.34,

@@ -21,13 +21,19 @@ import numpy as np
 from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
-from ..facs import AU_NUMBERS, INTERACTIONS, labels_from_units, parse_units
-from .face_model import FaceModel
-from .film import UNCOMPRESSED
-from .models import MODELS, load_model
-from .person import Scene
-from .render import render
-from .sampler import NEUTRAL_FRAMES, person_frames, sample_person, sample_scene, sequence
+from auface_jax.faces.face_model import FaceModel
+from auface_jax.faces.film import UNCOMPRESSED
+from auface_jax.faces.models import MODELS, load_model
+from auface_jax.faces.person import Scene
+from auface_jax.faces.render import render
+from auface_jax.faces.sampler import (
+    NEUTRAL_FRAMES,
+    person_frames,
+    sample_person,
+    sample_scene,
+    sequence,
+)
+from auface_jax.facs import AU_NUMBERS, INTERACTIONS, labels_from_units, parse_units
 
 KINDS = ("units", "conflicts", "ladder", "combinations", "people")
 CONFLICTS = (

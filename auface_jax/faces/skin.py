@@ -11,9 +11,9 @@ import functools
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from .beard import cover
-from .hair_shape import scalp_cover
-from .head_shape import (
+from auface_jax.faces.beard import cover
+from auface_jax.faces.hair_shape import scalp_cover
+from auface_jax.faces.head_shape import (
     EYE,
     LOWER_OPEN,
     MOUTH_HALF,
@@ -24,7 +24,7 @@ from .head_shape import (
     mouth_line,
     ramp,
 )
-from .person import Person
+from auface_jax.faces.person import Person
 
 TEXTURE = 512
 _PORE_DEPTH, _STRAND_DEPTH = 0.0045, 0.02  # centimetres

@@ -16,11 +16,11 @@ import sys
 
 import numpy as np
 
-from ..facs import AU_NUMBERS, labels_from_units
-from .face_model import FaceModel
-from .models import MODELS, load_model
-from .render import render
-from .sampler import sample_person, sample_scene
+from auface_jax.faces.face_model import FaceModel
+from auface_jax.faces.models import MODELS, load_model
+from auface_jax.faces.render import render
+from auface_jax.faces.sampler import sample_person, sample_scene
+from auface_jax.facs import AU_NUMBERS, labels_from_units
 
 _LEAST = 20  # levels of 255
 

@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, UInt8
 
-from auface_jax import sharding
+from auface_jax.parallel import sharding
 from auface_jax.pretrained import inception
 from auface_jax.pretrained.convert import Pretrained
 

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float
 
-from auface_jax.models.layers import Dense, Dtype, FusedDense, RMSNorm
+from auface_jax.models.layers import Dtype, RMSNorm
+from auface_jax.ops.fused_linear import Dense, FusedDense
 
 
 class AUCrossAttention(nn.Module):

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from auface_jax.models.quantizer import Codebooks, from_cells, nearest, to_cells
+from auface_jax.models.quantizer import Codebooks, from_cells, to_cells
+from auface_jax.ops.nearest_code import nearest
 
 # Of what was last taken so long ago, count and sum are about to underflow: their ratio is no mean.
 LEAST_COUNT = 1e-20

@@ -4,7 +4,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from auface_jax.models.layers import Dtype, GroupNorm
+from auface_jax.models.layers import Dtype
+from auface_jax.ops.group_norm import GroupNorm
 
 
 class PatchDiscriminator(nn.Module):

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from auface_jax.models.layers import Dense, Dtype, ResidualBlock, space_to_depth
+from auface_jax.models.layers import Dtype, ResidualBlock, space_to_depth
+from auface_jax.ops.fused_linear import Dense
 
 
 class SmallFaceEncoder(nn.Module):

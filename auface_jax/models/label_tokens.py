@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from auface_jax.models.layers import Dense, Dtype
+from auface_jax.models.layers import Dtype
+from auface_jax.ops.fused_linear import Dense
 
 
 class LabelTokens(nn.Module):

@@ -1,16 +1,15 @@
 """Layers that several networks share: group normalisation, residual blocks, space-to-depth, linear
 layers of sequences, attention."""
 
-import functools
-
 import einops
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float
 
-from auface_jax.models.attention import attention
-from auface_jax.models.axes import is_split
+from auface_jax.ops.attention import attention
+from auface_jax.ops.fused_linear import Dense, FusedDense
+from auface_jax.ops.group_norm import GroupNorm
 
 Dtype = jnp.dtype
 
@@ -23,36 +22,6 @@ def space_to_depth(x: Float[Array, "B H W C"], factor: int) -> Float[Array, "B h
 def depth_to_space(x: Float[Array, "B h w P"], factor: int) -> Float[Array, "B H W C"]:
     """The inverse of `space_to_depth`."""
     return einops.rearrange(x, "b h w (i j c) -> b (h i) (w j) c", i=factor, j=factor)
-
-
-class GroupNorm(nn.Module):
-    """Group normalisation (Wu & He 2018) whose statistics come from per-channel sums.
-
-    Reducing over space first and over a group's channels afterwards keeps the big tensor in its own
-    layout; reshaping it to groups costs three to five times as much on a CPU.
-    """
-
-    groups: int = 32
-    epsilon: float = 1e-6
-    dtype: Dtype = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
-        channels = x.shape[-1]
-        groups = min(self.groups, channels // 4) or 1
-        scale = self.param("scale", nn.initializers.ones, (channels,))
-        bias = self.param("bias", nn.initializers.zeros, (channels,))
-        x32 = x.astype(jnp.float32)
-
-        def of_groups(per_channel):  # [B, C] -> [B, C], each channel holding its group's mean
-            mean = einops.reduce(per_channel, "b (g c) -> b g", "mean", g=groups)
-            return einops.repeat(mean, "b g -> b (g c)", c=channels // groups)
-
-        mean = of_groups(x32.mean((1, 2)))
-        variance = of_groups(jnp.square(x32).mean((1, 2))) - jnp.square(mean)
-        gain = scale * jax.lax.rsqrt(jnp.maximum(variance, 0.0) + self.epsilon)  # [B, C]
-        shift = bias - mean * gain
-        return (x32 * gain[:, None, None] + shift[:, None, None]).astype(self.dtype)
 
 
 class ResidualBlock(nn.Module):
@@ -101,56 +70,6 @@ class RMSNorm(nn.Module):
         x32 = x.astype(jnp.float32)
         mean_square = jnp.square(x32).mean(-1, keepdims=True)
         return (x32 * jax.lax.rsqrt(mean_square + self.epsilon) * scale).astype(self.dtype)
-
-
-def rows_product(
-    x: Float[Array, "... D"], kernel: Float[Array, "D E"], dimensions, **options
-) -> Float[Array, "... E"]:
-    """`jax.lax.dot_general` of `nn.Dense` with all but the last dimension of `x` taken as one.
-
-    The gradient at the kernel is then a product of two matrices. With several dimensions to sum
-    over, XLA first writes both factors in another order.
-    """
-    if dimensions != (((x.ndim - 1,), (0,)), ((), ())):
-        raise ValueError(f"rows_product multiplies rows by a matrix; asked for {dimensions}")
-    rows = jax.lax.dot_general(
-        x.reshape(-1, x.shape[-1]), kernel, (((1,), (0,)), ((), ())), **options
-    )
-    return rows.reshape(*x.shape[:-1], kernel.shape[-1])
-
-
-# A linear layer of [B, N, D], for what is trained.
-Dense = functools.partial(nn.Dense, dot_general=rows_product)
-
-
-class FusedDense(nn.Module):
-    """Linear layers without offset on one input, as one product.
-
-    The kernel is kept as one matrix [D, parts * features]. Where a mesh splits the features, each
-    part is split, and not the whole: one device would have all gates, and another all values.
-
-    Attributes:
-      parts: how many layers.
-      features: outputs of each.
-      axis: what these are: `heads` or `mlp`, see `models/axes.py`.
-    """
-
-    parts: int
-    features: int
-    axis: str
-    dtype: Dtype = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "... D"]) -> Float[Array, "... parts features"]:
-        shape = (x.shape[-1], self.parts * self.features)
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape).astype(self.dtype)
-        x = x.astype(self.dtype)
-        if not is_split(self.axis):  # the faster gradient
-            y = rows_product(x, kernel, (((x.ndim - 1,), (0,)), ((), ())))
-            return einops.rearrange(y, "... (s f) -> ... s f", s=self.parts)
-        kernel = einops.rearrange(kernel, "d (s f) -> d s f", s=self.parts)
-        kernel = nn.with_logical_constraint(kernel, (None, None, self.axis))
-        return jnp.einsum("...d,dsf->...sf", x, kernel)
 
 
 class SelfAttention(nn.Module):

@@ -19,15 +19,9 @@ from flax import linen as nn
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
-from auface_jax.masking import check_layout
-from auface_jax.models.layers import (
-    CrossAttention,
-    Dense,
-    Dtype,
-    GatedMLP,
-    RMSNorm,
-    SelfAttention,
-)
+from auface_jax.models.layers import CrossAttention, Dtype, GatedMLP, RMSNorm, SelfAttention
+from auface_jax.models.token_layout import check_layout
+from auface_jax.ops.fused_linear import Dense
 
 
 @struct.dataclass

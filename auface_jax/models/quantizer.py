@@ -22,12 +22,9 @@ from flax import struct
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int
 
-from auface_jax import losses
-from auface_jax.sharding import row_axes
+from auface_jax.ops.nearest_code import nearest
+from auface_jax.ops.partitioning import row_axes
 
-# Rows of distances computed at a time: a chunk's [K, ROWS] distances stay in cache on a CPU, and
-# 8,192 codes against 7,680 vectors never materialise as one 240 MiB matrix.
-CHUNK_ROWS = 256
 # Partial sums that training has at a time: of 8 levels and 512 vectors 256 wide. Those of a whole
 # batch of 30 x 256 vectors would be 60 MiB.
 BLOCK_BYTES = 4 * 2**20
@@ -51,26 +48,6 @@ class Codebooks:
     def book(self, level: Int[Array, ""] | int) -> "Codebooks":
         """The codebook of a level, without the first axis."""
         return jax.tree.map(lambda x: x[0 if len(x) == 1 else level], self)
-
-
-def nearest(vectors: Float[Array, "M C"], codes: Float[Array, "K C"]) -> Int[Array, " M"]:
-    """Index of the nearest code by Euclidean distance; the smallest index on a tie.
-
-    argmin |v - c|^2 = argmax v.c - |c|^2 / 2. The maximum and its first position are two plain
-    reductions, several times faster on a CPU than XLA's argmax, which reduces pairs. They run along
-    columns, for all rows of a chunk at a time, which is worth a third of the whole.
-    """
-    half_norms = 0.5 * jnp.square(codes).sum(-1)[:, None]  # [K, 1]
-    index = jnp.arange(codes.shape[0], dtype=jnp.int32)[:, None]
-
-    def of_chunk(chunk):
-        score = jnp.matmul(codes, chunk.T, precision="highest") - half_norms  # [K, rows]
-        return jnp.where(score == score.max(0), index, codes.shape[0] - 1).min(0)
-
-    vectors = vectors.astype(jnp.float32)
-    whole = len(vectors) - len(vectors) % CHUNK_ROWS
-    ids = jax.lax.map(of_chunk, vectors[:whole].reshape(-1, CHUNK_ROWS, vectors.shape[1]))
-    return jnp.concatenate([ids.reshape(-1), of_chunk(vectors[whole:])])
 
 
 def quantize(
@@ -143,6 +120,13 @@ def from_cells(ids: Int[Array, " cells"], shape: tuple[int, ...], side: int) -> 
     return einops.repeat(ids, pattern, s=side, t=side, i=rows, j=columns)
 
 
+def commitment_loss(
+    z: Float[Array, "*batch C"], partial_sums: Float[Array, "Q *batch C"]
+) -> Float[Array, ""]:
+    """L_commit: mean over levels of |z - sg[sum of codes up to the level]|² (RQ-VAE, eq. 9)."""
+    return jnp.square(z[None] - jax.lax.stop_gradient(partial_sums)).mean()
+
+
 @struct.dataclass
 class Quantized:
     """What training needs of a batch's quantisation.
@@ -162,7 +146,7 @@ class Quantized:
     def commitment(self, z: Float[Array, "B h w C"]) -> Float[Array, ""]:
         """L_commit of the batch `z`, with its gradient."""
         if self.partial_sums is not None:
-            return losses.commitment(z, self.partial_sums)
+            return commitment_loss(z, self.partial_sums)
         value, at_z = self.commitment_and_gradient
         return value + jnp.vdot(
             at_z, z - jax.lax.stop_gradient(z)
@@ -193,7 +177,11 @@ def quantize_batch(
 
     def of_block(codebooks, z):
         ids, partial_sums = _quantize(codebooks, z, levels=levels, scales=scales)
-        return ids, partial_sums[-1], jax.value_and_grad(losses.commitment)(z, partial_sums)
+        return (
+            ids,
+            partial_sums[-1],
+            jax.value_and_grad(commitment_loss)(z, partial_sums),
+        )
 
     def of_device(codebooks, z):
         blocks = z.reshape(-1, images, *z.shape[1:])

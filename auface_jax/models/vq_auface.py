@@ -27,8 +27,9 @@ from auface_jax.facs import AU_NUMBERS
 from auface_jax.models.au_attention import AUCrossAttention
 from auface_jax.models.face_encoder import SmallFaceEncoder
 from auface_jax.models.label_tokens import LabelTokens
-from auface_jax.models.layers import Dense, Dtype, RMSNorm
+from auface_jax.models.layers import Dtype, RMSNorm
 from auface_jax.models.maskgit import Context, MaskGIT
+from auface_jax.ops.fused_linear import Dense
 from auface_jax.pretrained.t5 import T5Encoder
 
 # What tells of the reference face: T_A, T_S and T_V.

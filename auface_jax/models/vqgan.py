@@ -21,12 +21,12 @@ from jaxtyping import Array, Float, Int
 from auface_jax.models import quantizer
 from auface_jax.models.layers import (
     Dtype,
-    GroupNorm,
     ResidualBlock,
     SpatialAttention,
     depth_to_space,
     space_to_depth,
 )
+from auface_jax.ops.group_norm import GroupNorm
 
 PyTree = Any
 

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from auface_jax.models.layers import Dense, RMSNorm
+from auface_jax.models.layers import RMSNorm
+from auface_jax.ops.fused_linear import Dense
 from auface_jax.pretrained.tables import Network, Rule, linear_rules, norm_rules
 from auface_jax.pretrained.weight_files import Source
 

@@ -21,15 +21,16 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int8, UInt8
 
-from auface_jax import losses, pictures
-from auface_jax.batching import map_batches
+from auface_jax import pictures
 from auface_jax.data import population
 from auface_jax.facs import AU_NUMBERS
 from auface_jax.metrics.units import f1_scores
 from auface_jax.models.au_recognizer import AURecognizer, make_recognizer
-from auface_jax.sharding import gathered
+from auface_jax.parallel.map_batches import map_batches
+from auface_jax.parallel.sharding import gathered
 from auface_jax.state import TrainState, apply_gradients, learning_rate, optimizer
 from auface_jax.tasks import Evaluation
+from auface_jax.training.losses.units import edge_cross_entropy, unit_weights, weighted_asymmetric
 
 Batch = dict[str, Array]
 PyTree = Any
@@ -108,7 +109,7 @@ class AUImageTask:
     def load_frozen(self) -> PyTree:
         """The units' weights in the loss, from the training people's labels."""
         labels = population.training_labels(self.config, limit=_WEIGHING_RECORDS)
-        return {"unit_weights": losses.unit_weights(labels)}
+        return {"unit_weights": unit_weights(labels)}
 
     def step_name(self, number: int) -> str:
         """The function of step `number`, counted from 1: that of the stage whose turn it is.
@@ -146,10 +147,10 @@ class AUImageTask:
                 mutable=["batch_stats"],
                 rngs={"drop_path": drop_key},
             )
-            units = losses.weighted_asymmetric(found.probabilities, labels, frozen["unit_weights"])
+            units = weighted_asymmetric(found.probabilities, labels, frozen["unit_weights"])
             edges = jnp.zeros(())
             if stage == 2:
-                edges = losses.edge_cross_entropy(found.edges, labels)
+                edges = edge_cross_entropy(found.edges, labels)
             f1 = batch_f1(found.probabilities, labels)
             metrics = {"units_loss": units, "edges_loss": edges, "f1": f1}
             return units + self.config.edge_weight * edges, (metrics, updated)

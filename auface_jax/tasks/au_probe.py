@@ -17,14 +17,16 @@ import optax
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from auface_jax import losses, pictures
-from auface_jax.batching import map_batches
+from auface_jax import pictures
 from auface_jax.facs import AU_NUMBERS
 from auface_jax.metrics.units import f1_scores
-from auface_jax.models.layers import Dtype, GroupNorm, ResidualBlock, space_to_depth
-from auface_jax.sharding import gathered
+from auface_jax.models.layers import Dtype, ResidualBlock, space_to_depth
+from auface_jax.ops.group_norm import GroupNorm
+from auface_jax.parallel.map_batches import map_batches
+from auface_jax.parallel.sharding import gathered
 from auface_jax.state import TrainState, apply_gradients, optimizer
 from auface_jax.tasks import Evaluation
+from auface_jax.training.losses import units
 
 Batch = dict[str, Array]
 PyTree = Any
@@ -108,7 +110,7 @@ class AUProbeTask:
 
         def loss_fn(params):
             logits = self.probe.apply({"params": gathered(params)}, image, reference)
-            return losses.unit_cross_entropy(logits, batch["labels"])
+            return units.unit_cross_entropy(logits, batch["labels"])
 
         loss, gradients = jax.value_and_grad(loss_fn)(state.params)
         tx = optimizer(self.config.optimizer, self.num_steps)

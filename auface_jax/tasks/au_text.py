@@ -19,19 +19,20 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from auface_jax import checkpoints, losses
-from auface_jax.batching import map_batches
+from auface_jax import checkpoints
 from auface_jax.data import texts
 from auface_jax.data.tokenizer import Tokenizer, load_tokenizer
 from auface_jax.facs import AU_NUMBERS, load_dictionary
 from auface_jax.facs.other_words import STYLES, load_other_words
 from auface_jax.metrics.units import best_thresholds, f1_scores
 from auface_jax.models.au_text_recognizer import AUTextHead, AUTextRecognizer
+from auface_jax.parallel.map_batches import map_batches
+from auface_jax.parallel.sharding import gathered
 from auface_jax.pretrained import convert
 from auface_jax.pretrained.t5 import T5Encoder
-from auface_jax.sharding import gathered
 from auface_jax.state import TrainState, apply_gradients, optimizer
 from auface_jax.tasks import Evaluation
+from auface_jax.training.losses import units
 
 Batch = dict[str, Array]
 PyTree = Any
@@ -106,7 +107,7 @@ class AUTextTask:
             logits = self.recognizer.apply(
                 {"params": gathered({**frozen, **params})}, batch["text_tokens"], batch["text_mask"]
             )
-            return losses.unit_cross_entropy(logits, batch["labels"]), logits
+            return units.unit_cross_entropy(logits, batch["labels"]), logits
 
         (loss, logits), gradients = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
         said, present = logits > 0, batch["labels"] == 1

@@ -18,14 +18,14 @@ import optax
 from jaxtyping import Array
 from PIL import Image
 
-from auface_jax import checkpoints, losses, masking, pictures
-from auface_jax.batching import map_batches
+from auface_jax import checkpoints, pictures
 from auface_jax.data.batches import References, SkippedRecords
 from auface_jax.data.shards import as_cropped
 from auface_jax.data.tokenizer import Tokenizer, load_tokenizer
 from auface_jax.decode import DecodeOptions
 from auface_jax.encoders import Encoders, load_encoders
 from auface_jax.facs import describe, labels_from_units, load_dictionary
+from auface_jax.generation import masking
 from auface_jax.held_out import (
     comparison_sheet,
     distinct_rows,
@@ -35,7 +35,8 @@ from auface_jax.held_out import (
 from auface_jax.log import say
 from auface_jax.models.vq_auface import VQAUFace
 from auface_jax.models.vqgan import VQGAN
-from auface_jax.sharding import from_first_process, gathered
+from auface_jax.parallel.map_batches import map_batches
+from auface_jax.parallel.sharding import from_first_process, gathered
 from auface_jax.state import TrainState, apply_gradients, optimizer
 from auface_jax.synthesis import (
     Networks,
@@ -48,6 +49,8 @@ from auface_jax.synthesis import (
 from auface_jax.tasks import Evaluation
 from auface_jax.tasks.maskgit_batch import augment, context_dropout
 from auface_jax.tasks.maskgit_evaluation import TOLD, cross_entropies, unit_scores
+from auface_jax.training.losses import masked_tokens
+from auface_jax.training.losses.units import unit_cross_entropy
 
 Batch = dict[str, Array]
 PyTree = Any
@@ -228,11 +231,11 @@ class MaskGITTask:
                 variables, codes, masked, context, places, method="logits_at"
             )
             hidden = jnp.broadcast_to(hidden, targets.shape)
-            of_tokens, per_level = losses.masked_cross_entropy(
+            of_tokens, per_level = masked_tokens.masked_cross_entropy(
                 logits, targets, hidden, c.label_smoothing, level_weights
             )
             told = jnp.where(drop_text[:, None], -1, batch["labels"])  # no text tells nothing
-            units = losses.unit_cross_entropy(out["unit_logits"], told)
+            units = unit_cross_entropy(out["unit_logits"], told)
             return of_tokens + c.loss.units * units, (per_level, units)
 
         (loss, (per_level, units)), gradients = jax.value_and_grad(loss_fn, has_aux=True)(

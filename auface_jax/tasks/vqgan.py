@@ -18,7 +18,6 @@ from jaxtyping import Array
 from PIL import Image
 
 from auface_jax import pictures
-from auface_jax.batching import map_batches
 from auface_jax.gate import Gate
 from auface_jax.loss_networks import (
     OF_LOSS,
@@ -30,6 +29,7 @@ from auface_jax.loss_networks import (
 from auface_jax.models import codebook_learning
 from auface_jax.models.discriminator import PatchDiscriminator
 from auface_jax.models.vqgan import VQGAN, principal_components
+from auface_jax.parallel.map_batches import map_batches
 from auface_jax.state import TrainState, optimizer, update_ema
 from auface_jax.synthesis import level_previews
 from auface_jax.tasks import Evaluation, vqgan_plots

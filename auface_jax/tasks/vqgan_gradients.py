@@ -15,13 +15,28 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, UInt8
 
-from auface_jax import losses, pictures
+from auface_jax import pictures
 from auface_jax.loss_networks import LossNetwork
 from auface_jax.models import quantizer
-from auface_jax.sharding import gathered
+from auface_jax.parallel.sharding import gathered
 from auface_jax.state import TrainState
+from auface_jax.training.losses.adversarial import (
+    adversarial_discriminator,
+    adversarial_generator,
+    r1_penalty,
+)
+from auface_jax.training.losses.reconstruction import (
+    anatomical,
+    image_gradient,
+    lpips,
+    perceptual,
+    reconstruction_l1,
+    reconstruction_l2,
+)
 
 PyTree = Any
+# The losses that compare features, by the name of their weight in the config.
+FEATURE_LOSSES = {"perceptual": perceptual, "lpips": lpips, "anatomical": anatomical}
 
 
 def pixel_losses(
@@ -29,9 +44,9 @@ def pixel_losses(
 ) -> dict[str, Float[Array, ""]]:
     """The losses that compare pixels, by their names in the config."""
     return {
-        "recon": losses.reconstruction_l1(image, reconstruction),
-        "l2": losses.reconstruction_l2(image, reconstruction),
-        "gradient": losses.image_gradient(image, reconstruction),
+        "recon": reconstruction_l1(image, reconstruction),
+        "l2": reconstruction_l2(image, reconstruction),
+        "gradient": image_gradient(image, reconstruction),
     }
 
 
@@ -47,7 +62,7 @@ def feature_losses(
         of_image, of_reconstruction = (
             network.features(frozen[name], pixels) for pixels in (image, reconstruction)
         )
-        parts[name] = getattr(losses, name)(of_image, of_reconstruction)
+        parts[name] = FEATURE_LOSSES[name](of_image, of_reconstruction)
     return parts
 
 
@@ -105,7 +120,7 @@ def gradients(
     def adversarial_loss(reconstruction):
         params = gathered(state.params["discriminator"])
         logits = discriminator.apply({"params": params}, reconstruction)
-        return losses.adversarial_generator(logits)
+        return adversarial_generator(logits)
 
     def adversarial_pull(reconstruction, features, params, pulls):
         """L_adv, and λ times its gradient at the image: one pass through the discriminator."""
@@ -169,14 +184,14 @@ def gradients(
             return discriminator.apply({"params": params}, pixels)
 
         real, fake = discriminate(image), discriminate(reconstruction)
-        loss = losses.adversarial_discriminator(real, fake)
+        loss = adversarial_discriminator(real, fake)
         parts = {
             "discriminator": loss,
             "logits_real": real.mean(),
             "logits_fake": fake.mean(),
         }
         if penalty:
-            parts["r1"] = losses.r1_penalty(discriminate, image)
+            parts["r1"] = r1_penalty(discriminate, image)
             # Lazily, in one step of several, and so many times as strong.
             loss += 0.5 * c.gan.r1.weight * c.gan.r1.every * parts["r1"]
         return loss, parts

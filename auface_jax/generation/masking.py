@@ -8,13 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-LAYOUTS = ("flat", "depth")
-
-
-def check_layout(layout: str) -> None:
-    """Raises a ValueError unless `layout` is one of `LAYOUTS`."""
-    if layout not in LAYOUTS:
-        raise ValueError(f"token layout {layout!r} is not one of {', '.join(LAYOUTS)}")
+from auface_jax.models.token_layout import check_layout
 
 
 def cosine_schedule(ratio: Float[Array, "*n"]) -> Float[Array, "*n"]:

@@ -23,14 +23,21 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from auface_jax.models.axes import logical_axes
+from auface_jax.parallel.logical_axes import logical_axes
 
 PyTree = Any
+
+
 Rules = Mapping[str, tuple[str, ...]]
 
+
 AXES = ("data", "fsdp", "tensor")
+
+
 # Under this many elements splitting saves nothing and costs an all-gather.
 MIN_SHARDED_SIZE = 2**16
+
+
 # For networks that are only read: a copy on every device.
 ROWS_ONLY: Rules = {"batch": AXES}
 
@@ -113,14 +120,6 @@ def gathered(params: PyTree) -> PyTree:
         params,
         shardings,
     )
-
-
-def row_axes(rows: int) -> tuple[str, ...]:
-    """The axes that so many rows are split over, inside `placed`: none on one device, where no
-    rules are in force, or where the devices do not divide the rows."""
-    mesh, rules = jax.sharding.get_abstract_mesh(), dict(nn.get_logical_axis_rules())
-    axes = tuple(axis for axis in rules.get("batch", ()) if mesh.shape.get(axis, 1) > 1)
-    return axes if rows % math.prod(mesh.shape[axis] for axis in axes) == 0 else ()
 
 
 def put_batch(batch: PyTree, mesh: Mesh, rules: Rules = ROWS_ONLY) -> PyTree:

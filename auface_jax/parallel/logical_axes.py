@@ -15,9 +15,6 @@ find the layout by itself: `batch`, and the last three.
 
 import re
 
-import jax
-from flax import linen as nn
-
 # The end of a parameter's path -> its last dimensions. Networks of convolutions have no names: what
 # they send for a picture is far larger than their weights, so only the weights' storage is split.
 LOGICAL_AXES = tuple(
@@ -48,9 +45,3 @@ def logical_axes(path: str, dimensions: int) -> tuple[str | None, ...]:
         if place.search(path) and len(names) <= dimensions:
             return (None,) * (dimensions - len(names)) + names
     return (None,) * dimensions
-
-
-def is_split(name: str) -> bool:
-    """Whether the mesh and the rules in force split dimensions of that name."""
-    (axes,) = nn.logical_to_mesh_axes((name,))
-    return any(jax.sharding.get_abstract_mesh().shape.get(axis, 1) > 1 for axis in axes or ())

@@ -10,8 +10,8 @@ import jax.extend.backend
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from auface_jax.models.axes import is_split
-from auface_jax.models.row_padding import row_padding
+from auface_jax.ops.partitioning import is_split
+from auface_jax.ops.row_padding import row_padding
 
 _xla_alone = contextvars.ContextVar("xla_alone", default=False)
 

@@ -1,0 +1,57 @@
+"""Losses of the action unit recognisers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int
+
+
+def unit_cross_entropy(logits: Float[Array, "B A"], labels: Int[Array, "B A"]) -> Float[Array, ""]:
+    """Binary cross-entropy of action units, the mean over those that are coded (label 0 or 1)."""
+    coded = labels >= 0
+    losses = optax.sigmoid_binary_cross_entropy(logits, (labels == 1).astype(jnp.float32))
+    return (losses * coded).sum() / jnp.maximum(coded.sum(), 1)
+
+
+def weighted_asymmetric(
+    probabilities: Float[Array, "B A"], labels: Int[Array, "B A"], weights: Float[Array, " A"]
+) -> Float[Array, ""]:
+    """ME-GraphAU's loss (Luo et al. 2022): cross-entropy, with easy absent units counting less.
+
+    -w [y log p + (1 - y) p log(1 - p)], the mean over coded units; no gradient passes the factor p.
+
+    Args:
+      weights: of each unit: `unit_weights` of the training labels.
+    """
+    coded, present = labels >= 0, labels == 1
+    # Nothing is learnt from an answer that is this wrong: the original's bound.
+    log_p = jnp.log(jnp.maximum(probabilities, 1e-8))
+    log_q = jnp.log(jnp.maximum(1.0 - probabilities, 1e-8))
+    losses = -jnp.where(present, log_p, jax.lax.stop_gradient(probabilities) * log_q) * weights
+    return (losses * coded).sum() / jnp.maximum(coded.sum(), 1)
+
+
+def unit_weights(labels: Int[np.ndarray, "M A"]) -> Float[np.ndarray, " A"]:
+    """Weights of the units in inverse proportion to how often they occur, of mean 1.
+
+    A unit that never occurs counts as one that occurs once; one that is never coded has weight 0.
+    """
+    coded = (labels >= 0).sum(0)
+    rates = np.maximum((labels == 1).sum(0), 1) / np.maximum(coded, 1)
+    weights = np.where(coded > 0, 1.0 / rates, 0.0)
+    return (weights / weights.sum() * (coded > 0).sum()).astype(np.float32)
+
+
+def edge_cross_entropy(
+    logits: Float[Array, "B A A 4"], labels: Int[Array, "B A"]
+) -> Float[Array, ""]:
+    """Cross-entropy in nats of two units' presence, 2 yᵢ + yⱼ, the mean over coded pairs.
+
+    Luo et al. 2022.
+    """
+    present, coded = (labels == 1).astype(jnp.int32), labels >= 0
+    classes = 2 * present[:, :, None] + present[:, None, :]
+    coded = coded[:, :, None] & coded[:, None, :]
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, classes)
+    return (losses * coded).sum() / jnp.maximum(coded.sum(), 1)
