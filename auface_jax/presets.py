@@ -99,7 +99,7 @@ def data_config(preset: str) -> ConfigDict:
     return data
 
 
-# Which axes of the mesh each dimension is split over: see `auface_jax.parallel.sharding`. A network of
+# Which axes of the mesh each dimension is split over: see `parallel.sharding`. A network of
 # convolutions sends more than its weights are, so that `tensor` only splits rows and storage there.
 MESH_RULES = {
     "transformer": {

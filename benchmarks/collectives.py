@@ -38,7 +38,7 @@ if not arguments.topology:
     flag = f" --xla_force_host_platform_device_count={arguments.devices}"
     os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + flag
 
-import abstract_tasks - JAX reads the environment
+import abstract_tasks  # JAX reads the environment
 import jax
 from jax.experimental import mesh_utils, topologies
 

@@ -21,7 +21,7 @@ import tempfile
 flags = [f for f in os.environ.get("XLA_FLAGS", "").split() if "device_count" not in f]
 os.environ["XLA_FLAGS"] = " ".join([*flags, "--xla_force_host_platform_device_count=8"])
 
-import jax - reads the flags
+import jax  # reads the flags
 import jax.numpy as jnp
 
 FLOAT64 = sys.argv[1].endswith("_float64")

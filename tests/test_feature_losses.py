@@ -14,7 +14,7 @@ from test_recognize import write_run
 from auface_jax import checkpoints, pictures, train
 from auface_jax.gate import WORST, Gate
 from auface_jax.loss_networks import load_anatomical, load_perceptual
-from auface_jax.models import commitment, quantizer
+from auface_jax.models import quantizer
 from auface_jax.pretrained import convert, vgg
 from auface_jax.recognize import load_recognizer
 from auface_jax.tasks import vqgan as vqgan_task
@@ -190,7 +190,7 @@ def wanted_of(teacher):
 
     def total(params, gate_open, weight):
         made, z, partial = made_of(params)
-        commit = c.commit * commitment.commitment(z, partial)
+        commit = c.commit * quantizer.commitment_loss(z, partial)
         return between(made, gate_open) + commit + weight * adversarial(made)
 
     @jax.jit

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from auface_jax.models import commitment
+from auface_jax.models import quantizer
 from auface_jax.ops import cross_entropy
 from auface_jax.training.losses import adversarial, masked_tokens, reconstruction, units
 
@@ -40,8 +40,8 @@ def test_commitment_is_the_mean_over_levels_and_pulls_z_alone():
     rng = np.random.default_rng(0)
     z, partial = rng.normal(size=(5, 4)), rng.normal(size=(3, 5, 4))
     by_hand = np.mean([np.square(z - level).mean() for level in partial])
-    assert commitment.commitment(z, partial) == pytest.approx(by_hand, rel=1e-5)
-    at_z, at_sums = jax.grad(commitment.commitment, argnums=(0, 1))(
+    assert quantizer.commitment_loss(z, partial) == pytest.approx(by_hand, rel=1e-5)
+    at_z, at_sums = jax.grad(quantizer.commitment_loss, argnums=(0, 1))(
         jnp.asarray(z), jnp.asarray(partial)
     )
     np.testing.assert_allclose(at_z, 2 * (z - partial.mean(0)) / z.size, rtol=1e-4, atol=1e-7)

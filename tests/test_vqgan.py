@@ -11,7 +11,7 @@ import tiny
 from flax import linen as nn
 
 from auface_jax import pictures
-from auface_jax.models import codebook_learning, commitment, quantizer
+from auface_jax.models import codebook_learning, quantizer
 from auface_jax.models.layers import depth_to_space, space_to_depth
 from auface_jax.models.vqgan import VQGAN, principal_components
 from auface_jax.ops.group_norm import GroupNorm
@@ -250,7 +250,7 @@ def test_the_generator_descends_on_pixels_plus_the_weighted_adversarial_loss(mon
 
     def total(params, weight):
         _, z, partial = reconstruct(params)
-        commit = c.commit * commitment.commitment(z, partial)
+        commit = c.commit * quantizer.commitment_loss(z, partial)
         return pixel_loss(params) + commit + weight * adversarial(params)
 
     wanted, of_pixels, of_adversarial = jax.jit(

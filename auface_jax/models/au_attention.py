@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float
 
-from auface_jax.models.layers import Dtype, RMSNorm
+from auface_jax.models.layers import RMSNorm
 from auface_jax.ops.fused_linear import Dense, FusedDense
 
 
@@ -19,7 +19,7 @@ class AUCrossAttention(nn.Module):
     """
 
     heads: int
-    dtype: Dtype = jnp.float32
+    dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(

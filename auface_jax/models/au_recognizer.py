@@ -23,7 +23,6 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from auface_jax.models import resnet, swin
-from auface_jax.models.layers import Dtype
 from auface_jax.models.resnet import BatchNorm, ResNet
 from auface_jax.models.swin import Swin
 
@@ -58,7 +57,7 @@ class LinearBlock(nn.Module):
     """Linear layer, batch normalisation over rows and positions, ReLU."""
 
     width: int
-    dtype: Dtype = jnp.float32
+    dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "B N C"], train: bool) -> Float[Array, "B N D"]:
@@ -102,7 +101,7 @@ class Projections(nn.Module):
     """Queries of one map and keys and values of another, for attention with one head."""
 
     width: int
-    dtype: Dtype = jnp.float32
+    dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(
@@ -122,7 +121,7 @@ class EdgeFeatures(nn.Module):
     (i, j), the map of j asks and that of i answers (ARM). Batch normalisation is by pair.
     """
 
-    dtype: Dtype = jnp.float32
+    dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(
@@ -187,7 +186,7 @@ class AURecognizer(nn.Module):
     stage: int = 2
     units: int = 12
     neighbours: int = 4
-    dtype: Dtype = jnp.float32
+    dtype: jnp.dtype = jnp.float32
 
     def setup(self):
         self.image_block = LinearBlock(self.width, self.dtype)
@@ -244,7 +243,7 @@ def make_recognizer(
     *,
     stage: int = 2,
     width: int = 0,
-    dtype: Dtype = jnp.float32,
+    dtype: jnp.dtype = jnp.float32,
     backbone_fields: Mapping[str, Any] | None = None,
 ) -> AURecognizer:
     """The recogniser on a backbone of `BACKBONES`.

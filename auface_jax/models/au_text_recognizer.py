@@ -9,7 +9,6 @@ from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
 
 from auface_jax.facs import AU_NUMBERS
-from auface_jax.models.layers import Dtype
 
 LAYERS = 4
 
@@ -22,7 +21,7 @@ class AUTextHead(nn.Module):
     """
 
     width: int
-    dtype: Dtype = jnp.float32
+    dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(

@@ -4,7 +4,6 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from auface_jax.models.layers import Dtype
 from auface_jax.ops.group_norm import GroupNorm
 
 
@@ -21,7 +20,7 @@ class PatchDiscriminator(nn.Module):
 
     channels: int = 64
     num_layers: int = 3
-    dtype: Dtype = jnp.float32
+    dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, image: Float[Array, "B H W 3"]) -> Float[Array, "B h w"]:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from auface_jax.models.layers import Dtype, ResidualBlock, space_to_depth
+from auface_jax.models.layers import ResidualBlock, space_to_depth
 from auface_jax.ops.fused_linear import Dense
 
 
@@ -28,7 +28,7 @@ class SmallFaceEncoder(nn.Module):
     channels: int
     width: int
     outputs: tuple[str, ...] = ("appearance", "structure")
-    dtype: Dtype = jnp.float32
+    dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(

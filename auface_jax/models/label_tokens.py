@@ -5,7 +5,6 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from auface_jax.models.layers import Dtype
 from auface_jax.ops.fused_linear import Dense
 
 
@@ -23,7 +22,7 @@ class LabelTokens(nn.Module):
 
     tokens: int
     width: int
-    dtype: Dtype = jnp.float32
+    dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, labels: Int[Array, "B A"]) -> Float[Array, "B L E"]:

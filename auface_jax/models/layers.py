@@ -11,8 +11,6 @@ from auface_jax.ops.attention import attention
 from auface_jax.ops.fused_linear import Dense, FusedDense
 from auface_jax.ops.group_norm import GroupNorm
 
-Dtype = jnp.dtype
-
 
 def space_to_depth(x: Float[Array, "B H W C"], factor: int) -> Float[Array, "B h w P"]:
     """Folds each `factor` x `factor` patch into channels; P = factor² C, H = h factor."""
@@ -29,7 +27,7 @@ class ResidualBlock(nn.Module):
     2021)."""
 
     channels: int
-    dtype: Dtype = jnp.float32
+    dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W D"]:
@@ -45,7 +43,7 @@ class ResidualBlock(nn.Module):
 class SpatialAttention(nn.Module):
     """One-head self-attention over positions, at an autoencoder's lowest resolution."""
 
-    dtype: Dtype = jnp.float32
+    dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
@@ -62,7 +60,7 @@ class RMSNorm(nn.Module):
     """Root-mean-square normalisation (Zhang & Sennrich 2019); statistics in float32."""
 
     epsilon: float = 1e-6
-    dtype: Dtype = jnp.float32
+    dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "... D"]) -> Float[Array, "... D"]:
@@ -81,7 +79,7 @@ class SelfAttention(nn.Module):
 
     heads: int
     heads_at_once: int = 0
-    dtype: Dtype = jnp.float32
+    dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "B N D"]) -> Float[Array, "B N D"]:
@@ -104,7 +102,7 @@ class CrossAttention(nn.Module):
 
     width: int
     heads: int
-    dtype: Dtype = jnp.float32
+    dtype: jnp.dtype = jnp.float32
 
     def setup(self):
         dense = lambda features: Dense(features, use_bias=False, dtype=self.dtype)  # noqa: E731
@@ -136,7 +134,7 @@ class GatedMLP(nn.Module):
     """Feed-forward layer with a GELU gate (GEGLU, Shazeer 2020)."""
 
     hidden: int
-    dtype: Dtype = jnp.float32
+    dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "... D"]) -> Float[Array, "... D"]:

@@ -19,7 +19,7 @@ from flax import linen as nn
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
-from auface_jax.models.layers import CrossAttention, Dtype, GatedMLP, RMSNorm, SelfAttention
+from auface_jax.models.layers import CrossAttention, GatedMLP, RMSNorm, SelfAttention
 from auface_jax.models.token_layout import check_layout
 from auface_jax.ops.fused_linear import Dense
 
@@ -54,7 +54,7 @@ class Block(nn.Module):
     hidden: int
     reference: bool = True
     heads_at_once: int = 0
-    dtype: Dtype = jnp.float32
+    dtype: jnp.dtype = jnp.float32
 
     def setup(self):
         self.self_norm = RMSNorm(dtype=self.dtype)
@@ -135,7 +135,7 @@ class MaskGIT(nn.Module):
     scan: bool = False
     remat: str = ""
     heads_at_once: int = 0
-    dtype: Dtype = jnp.float32
+    dtype: jnp.dtype = jnp.float32
 
     def setup(self):
         check_layout(self.layout)

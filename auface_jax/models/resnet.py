@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from auface_jax.models.layers import Dtype, space_to_depth
+from auface_jax.models.layers import space_to_depth
 
 # Fields of `ResNet` by published name.
 SIZES = {
@@ -39,7 +39,7 @@ class ResidualUnit(nn.Module):
     channels: int
     bottleneck: bool
     stride: int = 1
-    dtype: Dtype = jnp.float32
+    dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"], *, train: bool) -> Float[Array, "B h w D"]:
@@ -87,7 +87,7 @@ class ResNet(nn.Module):
     depths: tuple[int, ...]
     channels: tuple[int, ...] = (64, 128, 256, 512)
     patch: int = 0
-    dtype: Dtype = jnp.float32
+    dtype: jnp.dtype = jnp.float32
 
     @property
     def features(self) -> int:

@@ -11,8 +11,6 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
 
-from auface_jax.models.layers import Dtype
-
 # Fields of `Swin` by published name.
 SIZES = {
     "swin_tiny": {"width": 96, "depths": (2, 2, 6, 2), "heads": (3, 6, 12, 24)},
@@ -49,7 +47,7 @@ class WindowAttention(nn.Module):
 
     heads: int
     window: int
-    dtype: Dtype = jnp.float32
+    dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(
@@ -81,7 +79,7 @@ class SwinBlock(nn.Module):
     window: int
     shift: int
     drop: float = 0.0
-    dtype: Dtype = jnp.float32
+    dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W D"], *, train: bool) -> Float[Array, "B H W D"]:
@@ -131,7 +129,7 @@ class Swin(nn.Module):
     heads: tuple[int, ...]
     window: int = 7
     drop_path: float = 0.0
-    dtype: Dtype = jnp.float32
+    dtype: jnp.dtype = jnp.float32
 
     @property
     def features(self) -> int:

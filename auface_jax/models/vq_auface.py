@@ -27,7 +27,7 @@ from auface_jax.facs import AU_NUMBERS
 from auface_jax.models.au_attention import AUCrossAttention
 from auface_jax.models.face_encoder import SmallFaceEncoder
 from auface_jax.models.label_tokens import LabelTokens
-from auface_jax.models.layers import Dtype, RMSNorm
+from auface_jax.models.layers import RMSNorm
 from auface_jax.models.maskgit import Context, MaskGIT
 from auface_jax.ops.fused_linear import Dense
 from auface_jax.pretrained.t5 import T5Encoder
@@ -54,7 +54,7 @@ class VQAUFace(nn.Module):
     tokens: tuple[str, ...] = FACE_TOKENS
     features: tuple[str, ...] = ()
     label_tokens: int = 0
-    dtype: Dtype = jnp.float32
+    dtype: jnp.dtype = jnp.float32
 
     def setup(self):
         width, normal = self.transformer["width"], nn.initializers.normal(0.02)

@@ -20,7 +20,6 @@ from jaxtyping import Array, Float, Int
 
 from auface_jax.models import quantizer
 from auface_jax.models.layers import (
-    Dtype,
     ResidualBlock,
     SpatialAttention,
     depth_to_space,
@@ -58,7 +57,7 @@ class Encoder(nn.Module):
     latent: int
     attention: bool
     patch_skip: bool
-    dtype: Dtype = jnp.float32
+    dtype: jnp.dtype = jnp.float32
     remat: bool = False
 
     @property
@@ -108,7 +107,7 @@ class Decoder(nn.Module):
     num_res_blocks: int
     attention: bool
     patch_skip: bool
-    dtype: Dtype = jnp.float32
+    dtype: jnp.dtype = jnp.float32
     remat: bool = False
 
     @property

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from auface_jax.models.layers import Dtype
 from auface_jax.ops.partitioning import is_split
 
 
@@ -47,7 +46,7 @@ class FusedDense(nn.Module):
     parts: int
     features: int
     axis: str
-    dtype: Dtype = jnp.float32
+    dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "... D"]) -> Float[Array, "... parts features"]:

@@ -6,8 +6,6 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from auface_jax.models.layers import Dtype
-
 
 class GroupNorm(nn.Module):
     """Group normalisation (Wu & He 2018) whose statistics come from per-channel sums.
@@ -18,7 +16,7 @@ class GroupNorm(nn.Module):
 
     groups: int = 32
     epsilon: float = 1e-6
-    dtype: Dtype = jnp.float32
+    dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 from auface_jax import pictures
 from auface_jax.facs import AU_NUMBERS
 from auface_jax.metrics.units import f1_scores
-from auface_jax.models.layers import Dtype, ResidualBlock, space_to_depth
+from auface_jax.models.layers import ResidualBlock, space_to_depth
 from auface_jax.ops.group_norm import GroupNorm
 from auface_jax.parallel.map_batches import map_batches
 from auface_jax.parallel.sharding import gathered
@@ -42,7 +42,7 @@ class AUProbe(nn.Module):
 
     patch: int
     channels: tuple[int, ...]
-    dtype: Dtype = jnp.float32
+    dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(
