@@ -5,7 +5,7 @@ import math
 import ml_collections
 
 from auface_jax.guard import Guard
-from auface_jax.run_config import flatten
+from auface_jax.runs.run_config import flatten
 
 # By the leaf's whole name or its last part: whole numbers of at least one, ...
 COUNTS = {

@@ -16,12 +16,13 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from auface_jax import train
-from auface_jax.data import population, shards
+from auface_jax.data import shards
+from auface_jax.data.build.from_config import build_data
+from auface_jax.data.loading import chosen_people
 from auface_jax.facs import AU_NUMBERS
 from auface_jax.interrupts import Interrupted
-from auface_jax.log import say
-from auface_jax.prerequisites import complete
-from auface_jax.run_config import build_data
+from auface_jax.runs.console import say
+from auface_jax.runs.required_runs import complete
 
 # Of BP4D's 41 people, who are "BP4D-F001" and so on in a data set built of it: whom the first, the
 # second and the third fold test on.
@@ -42,7 +43,7 @@ def read_folds(path: str) -> list[list[str]]:
     """
     if path:
         lines = pathlib.Path(path).read_text().splitlines()
-        folds = [population.parse_people(line) for line in lines if line.strip()]
+        folds = [chosen_people.parse_people(line) for line in lines if line.strip()]
     else:
         folds = [[f"BP4D-{person}" for person in fold.split()] for fold in BP4D_FOLDS]
     everybody = [person for fold in folds for person in fold]
@@ -62,7 +63,7 @@ def check_data(directory: str, folds: list[list[str]]) -> None:
     over the rest is not what anybody compares with.
     """
     info = shards.read_info(directory)
-    population.check_people(directory, info, [person for fold in folds for person in fold])
+    chosen_people.check_people(directory, info, [person for fold in folds for person in fold])
     if share := info["options"]["held_out_rows"]:
         raise shards.DatasetError(
             f"{directory} was built with --held-out-rows {share}: the pictures of those label rows "

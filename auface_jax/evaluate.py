@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from auface_jax import checkpoints, facs
+from auface_jax import facs
 from auface_jax.decode_arguments import add_decode_arguments, decode_arguments
 from auface_jax.evaluation import measures, prompts, report
 from auface_jax.evaluation.drawing import draw
@@ -28,12 +28,13 @@ from auface_jax.evaluation.population import SPLITS, load_population, same_data
 from auface_jax.evaluation.scorer import load_scorer
 from auface_jax.evaluation.views import Viewer
 from auface_jax.generator import Generator
-from auface_jax.log import say
 from auface_jax.loss_networks import loss_recognizers
 from auface_jax.metrics.lpips import load_lpips
 from auface_jax.pretrained import convert
 from auface_jax.recognize import load_recognizer
 from auface_jax.request import LARGEST_SEED
+from auface_jax.runs import checkpoints
+from auface_jax.runs.console import say
 from auface_jax.tasks.au_text import load_text_reader
 
 # Where converted weights are looked for when nothing else is said.

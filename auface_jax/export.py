@@ -29,12 +29,12 @@ from jax import export as jax_export
 from jaxtyping import Array, UInt8, UInt32
 from safetensors.numpy import save_file
 
-from auface_jax.checkpoints import CheckpointError
 from auface_jax.decode import DecodeOptions
 from auface_jax.generator import Generator
-from auface_jax.json_files import read_object
 from auface_jax.models.quantizer import Codebooks
 from auface_jax.ops.attention import xla_alone
+from auface_jax.runs.checkpoints import CheckpointError
+from auface_jax.runs.json_files import read_object
 from auface_jax.synthesis import generate_batch
 
 PLATFORMS = ("cpu", "cuda", "tpu")

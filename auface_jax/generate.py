@@ -21,14 +21,15 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from auface_jax import editing, facs, pictures
+from auface_jax import editing, facs
 from auface_jax.decode_arguments import add_decode_arguments, decode_arguments
-from auface_jax.frames import VIDEOS
 from auface_jax.generator import Generator
+from auface_jax.images import files, sheets
+from auface_jax.images.frames import VIDEOS
 from auface_jax.jobs import existing_files, read_jobs, text_of_units
-from auface_jax.log import say
 from auface_jax.references import find_reference
 from auface_jax.request import LARGEST_SEED, Request
+from auface_jax.runs.console import say
 
 _ALONE = "give the text or the units of that line to a command of its own, without --jobs"
 # What a CSV's lines say in place of an option, or cannot say.
@@ -131,11 +132,11 @@ def run_description(
         print(f"to: {other.text}")
     if options.explain:
         maps = generator.attention(reference, request.text)
-        pictures.save_png(attention_sheet(reference, maps), options.explain, **about)
+        files.save_png(attention_sheet(reference, maps), options.explain, **about)
         print(options.explain)
     if _ending(out) == ".gif":
         frames = animation(generator, request, other, decode)
-        pictures.save_gif(frames, out, **about)
+        files.save_gif(frames, out, **about)
         print(f"{out}: {len(frames)} frames")
         return
     made = generator(
@@ -153,12 +154,12 @@ def run_description(
         scale = max(1, 128 // generator.vqgan.image_size)
         # Longer texts in wider lines, so that they do not become a column.
         caption = textwrap.fill(request.text, max(34, round((2.5 * len(request.text)) ** 0.5)))
-        pictures.save_png(pictures.sheet(columns, titles, [caption], scale=scale), out, **about)
+        files.save_png(sheets.sheet(columns, titles, [caption], scale=scale), out, **about)
         print(out)
         return
     for number, image in enumerate(made):
         path = out / _picture_name(number)
-        pictures.save_png(Image.fromarray(image), path, **about, number=number)
+        files.save_png(Image.fromarray(image), path, **about, number=number)
     print(f"{out}: {options.num} pictures")
 
 
@@ -296,7 +297,7 @@ def attention_sheet(reference: UInt8[np.ndarray, "S S 3"], maps: list) -> Image.
     captions = [textwrap.shorten(sentence, 240, placeholder=" …") for sentence, _ in maps]
     captions = [textwrap.fill(caption, 40) for caption in captions]
     scale = max(1, 128 // size)
-    return pictures.sheet(columns, ["reference", "attention"], captions, scale=scale)
+    return sheets.sheet(columns, ["reference", "attention"], captions, scale=scale)
 
 
 def run_jobs(generator: Generator, options: argparse.Namespace, decode: dict[str, Any]) -> None:
@@ -324,7 +325,7 @@ def run_jobs(generator: Generator, options: argparse.Namespace, decode: dict[str
         for job, image in zip([jobs[place] for place in places], made, strict=True):
             about = {"synthetic": "true", "text": job.text, "seed": job.seed, "run": options.run}
             about |= {"reference": find(job.reference)[1], "software": "auface_jax"}
-            pictures.save_png(Image.fromarray(image), pathlib.Path(options.out) / job.out, **about)
+            files.save_png(Image.fromarray(image), pathlib.Path(options.out) / job.out, **about)
     print(f"{options.out}: {len(jobs)} pictures")
 
 

@@ -18,15 +18,17 @@ import ml_collections
 import numpy as np
 from jaxtyping import Bool, Float, Int8, Int32, UInt8
 
-from auface_jax import checkpoints, editing, pictures
+from auface_jax import editing
 from auface_jax.data.tokenizer import Tokenizer, load_tokenizer
 from auface_jax.decode import DecodeOptions
 from auface_jax.encoders import Encoders, load_encoders
-from auface_jax.log import say
+from auface_jax.images import pixels
 from auface_jax.models.vq_auface import VQAUFace
 from auface_jax.models.vqgan import VQGAN
 from auface_jax.parallel.map_batches import map_batches
 from auface_jax.request import Image, Request, picture_keys
+from auface_jax.runs import checkpoints
+from auface_jax.runs.console import say
 from auface_jax.synthesis import (
     Networks,
     build_model,
@@ -185,7 +187,7 @@ class Generator:
 
         @jax.jit
         def maps(weights, records):
-            image = pictures.to_float(records["reference"])
+            image = pixels.to_float(records["reference"])
             of_face = reference_features(self.vqgan, self.encoders, weights, image)
             inputs = context_inputs(self.vqgan, self.encoders, weights, records, image, of_face)
             no = np.zeros(1, bool)

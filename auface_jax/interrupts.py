@@ -5,7 +5,7 @@ import signal
 import jax
 from jax.experimental import multihost_utils
 
-from auface_jax.log import say
+from auface_jax.runs.console import say
 
 
 class Interrupted(Exception):

@@ -14,11 +14,11 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from auface_jax import checkpoints
 from auface_jax.metrics import lpips
 from auface_jax.models.au_recognizer import AURecognizer
 from auface_jax.pretrained import convert, vgg
 from auface_jax.recognize import Recognizer, load_recognizer, recognizer_input
+from auface_jax.runs import checkpoints
 
 PyTree = Any
 # How the fingerprints of these networks are named in an export.

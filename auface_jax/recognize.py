@@ -27,11 +27,13 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from auface_jax import checkpoints, frames, pictures
 from auface_jax.facs import ACTION_UNITS, AU_NUMBERS
+from auface_jax.images import frames, pixels
+from auface_jax.images.files import save_png
 from auface_jax.models.au_recognizer import AURecognizer
 from auface_jax.parallel.map_batches import map_batches
 from auface_jax.pretrained import convert, me_graphau
+from auface_jax.runs import checkpoints
 from auface_jax.tasks.au_image import ROLES, THRESHOLD, build_recognizer, centre_crop
 from auface_jax.tasks.au_text import load_text_reader
 
@@ -76,7 +78,7 @@ class Recognizer:
 def _probabilities(
     module: AURecognizer, size: int, crop: int, variables: PyTree, images: UInt8[Array, "B H W 3"]
 ) -> Float[Array, "B A"]:
-    images = recognizer_input(pictures.to_float(images), size, crop)
+    images = recognizer_input(pixels.to_float(images), size, crop)
     return module.apply(variables, images).probabilities
 
 
@@ -305,7 +307,7 @@ def main(arguments: list[str] | None = None) -> None:
             rows += 1
             if options.overlay:
                 name = stems[frame.path] + ("" if frame.still else f"_{frame.number:05d}")
-                pictures.save_png(
+                save_png(
                     overlay(frame, found),
                     pathlib.Path(options.overlay) / f"{name}.png",
                     source=frame.path,

@@ -16,10 +16,10 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from auface_jax import checkpoints, frames, pictures
-from auface_jax.data import detector
 from auface_jax.data.shards import as_cropped
-from auface_jax.log import say
+from auface_jax.data.sources import detector
+from auface_jax.images import frames, pixels, sheets
+from auface_jax.images.files import save_png
 from auface_jax.loss_networks import loss_recognizers
 from auface_jax.metrics.lpips import load_lpips, paired_distances
 from auface_jax.metrics.ssim import ssim
@@ -27,6 +27,8 @@ from auface_jax.models.vqgan import VQGAN
 from auface_jax.parallel.map_batches import map_batches
 from auface_jax.recognize import load_recognizer
 from auface_jax.references import frame_photograph
+from auface_jax.runs import checkpoints
+from auface_jax.runs.console import say
 from auface_jax.synthesis import level_previews, load_vqgan
 
 BATCH_SIZE = 16
@@ -76,9 +78,9 @@ def measure(
     images: UInt8[np.ndarray, "M S S 3"], levels: UInt8[np.ndarray, "M Q S S 3"]
 ) -> dict[str, Float[np.ndarray, " M"]]:
     """PSNR in dB and SSIM of the whole reconstructions, and PSNR of each coarser one."""
-    real = pictures.to_float(images)
+    real = pixels.to_float(images)
     by_level = [
-        np.asarray(pictures.psnr(real, pictures.to_float(level))) for level in levels.swapaxes(0, 1)
+        np.asarray(pixels.psnr(real, pixels.to_float(level))) for level in levels.swapaxes(0, 1)
     ]
     coarser = {f"psnr_{q}_levels": value for q, value in enumerate(by_level[:-1], start=1)}
     return {"psnr": by_level[-1], "ssim": ssim(images, levels[:, -1]), **coarser}
@@ -100,8 +102,8 @@ def reconstruction_sheet(
     error = ERROR_SCALE * np.abs(images.astype(np.int32) - levels[:, -1])
     columns = [images, *levels.swapaxes(0, 1), np.minimum(error, 255).astype(np.uint8)]
     names = [f"{q} level{'s' if q > 1 else ''}" for q in range(1, levels.shape[1] + 1)]
-    quality = pictures.psnr(pictures.to_float(images), pictures.to_float(levels[:, -1]))
-    return pictures.sheet(
+    quality = pixels.psnr(pixels.to_float(images), pixels.to_float(levels[:, -1]))
+    return sheets.sheet(
         columns,
         ["real", *names, f"error x {ERROR_SCALE}"],
         [f"{value:.1f} dB" for value in quality],
@@ -199,9 +201,9 @@ def write_results(
     about = {"synthetic": "true", "run": run, "software": "auface_jax"}
     for path, stem, made in zip(files, frames.unique_stems(files), levels[:, -1], strict=True):
         picture = Image.fromarray(made)
-        pictures.save_png(picture, out / "pictures" / f"{stem}.png", source=path, **about)
+        save_png(picture, out / "pictures" / f"{stem}.png", source=path, **about)
     page = reconstruction_sheet(images[:SHEET_ROWS], levels[:SHEET_ROWS])
-    pictures.save_png(page, out / "sheet.png", **about)
+    save_png(page, out / "sheet.png", **about)
     with (out / "table.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(["path", *figures])

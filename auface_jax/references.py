@@ -5,13 +5,13 @@ import pathlib
 import numpy as np
 from jaxtyping import UInt8
 
-from auface_jax.data import pipeline
-from auface_jax.data.align import AlignmentError, align
-from auface_jax.data.detector import NoDetectorError
-from auface_jax.data.images import central_square, read_rgb
+from auface_jax.data.loading import pipeline
 from auface_jax.data.shards import as_cropped, build_options
+from auface_jax.data.sources.alignment import AlignmentError, align
+from auface_jax.data.sources.detector import NoDetectorError
 from auface_jax.generator import Generator
-from auface_jax.log import say
+from auface_jax.images.files import central_square, read_rgb
+from auface_jax.runs.console import say
 
 
 def find_reference(

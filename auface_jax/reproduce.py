@@ -22,16 +22,16 @@ from pathlib import Path
 import jax
 
 from auface_jax import evaluate, train
+from auface_jax.data.build.from_config import build_data
 from auface_jax.evaluation.population import load_population
 from auface_jax.generator import Generator
 from auface_jax.interrupts import Interrupted
-from auface_jax.locks import claimed
-from auface_jax.log import say
 from auface_jax.reproduction import figures, results, tables, tuning
 from auface_jax.reproduction.plan import SCALES, TABLES, Model, Study, Training, listing, stages1
 from auface_jax.reproduction.results import Results
 from auface_jax.reproduction.sharing import Job, share
-from auface_jax.run_config import build_data
+from auface_jax.runs.console import say
+from auface_jax.runs.locks import claimed
 
 PAGE = "reproduction.md"
 METRICS = "aaad,units,fid,kid"

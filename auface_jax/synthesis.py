@@ -15,12 +15,13 @@ import ml_collections
 from flax.core import FrozenDict
 from jaxtyping import Array, Float, Int, UInt8, UInt32
 
-from auface_jax import checkpoints, pictures
 from auface_jax.decode import DecodeOptions, decode, everything_masked
 from auface_jax.encoders import Encoders, named_weights
+from auface_jax.images import pixels
 from auface_jax.models.quantizer import Codebooks
 from auface_jax.models.vq_auface import FACE_TOKENS, VQAUFace
 from auface_jax.models.vqgan import VQGAN
+from auface_jax.runs import checkpoints
 
 Batch = dict[str, Array]
 PyTree = Any
@@ -49,9 +50,9 @@ def level_previews(
     vqgan: VQGAN, stage1: PyTree, image: UInt8[Array, "B H W 3"]
 ) -> UInt8[Array, "B Q H W 3"]:
     """Images through their codes: by the first level alone, the first two, and so on to all."""
-    codes = vqgan.encode(stage1, pictures.to_float(image))
+    codes = vqgan.encode(stage1, pixels.to_float(image))
     made = [vqgan.decode(stage1, codes, levels) for levels in range(1, vqgan.levels + 1)]
-    return pictures.to_uint8(jnp.stack(made, axis=1))
+    return pixels.to_uint8(jnp.stack(made, axis=1))
 
 
 def build_model(config: ml_collections.ConfigDict, vqgan: VQGAN, vocab_size: int) -> VQAUFace:
@@ -87,7 +88,7 @@ def tokenize_batch(
         every reference, `reference_row` of the batch says which rows to take instead of computing
         them.
     """
-    image, reference = (pictures.to_float(batch[name]) for name in ("image", "reference"))
+    image, reference = (pixels.to_float(batch[name]) for name in ("image", "reference"))
     if "references" in frozen:
         codes = vqgan.encode(frozen["stage1"], image)
         codes = codes.reshape(codes.shape[0], -1, vqgan.levels)
@@ -155,7 +156,7 @@ def draw_codes(
         reference is to be drawn anew, `change`, True at its positions [B, N].
     """
     vqgan, encoders = networks.vqgan, networks.encoders
-    reference = pictures.to_float(records["reference"])
+    reference = pixels.to_float(records["reference"])
     of_face = reference_features(vqgan, encoders, weights, reference)
     inputs = context_inputs(vqgan, encoders, weights, records, reference, of_face)
     given = everything_masked(*of_face["codes"].shape)
@@ -170,7 +171,7 @@ def pictures_of(
 ) -> UInt8[Array, "B H W 3"]:
     """What the codes show."""
     grid = (codes.shape[0], vqgan.grid, vqgan.grid, vqgan.levels)
-    return pictures.to_uint8(vqgan.decode(stage1, codes.reshape(grid)))
+    return pixels.to_uint8(vqgan.decode(stage1, codes.reshape(grid)))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -235,6 +236,6 @@ def morph_batch(
 
     def frame(share):
         z = (1 - share) * latents[:1] + share * latents[1:]
-        return pictures.to_uint8(vqgan.decoder.apply(decoder, z)[0])
+        return pixels.to_uint8(vqgan.decoder.apply(decoder, z)[0])
 
     return jax.lax.map(frame, shares)

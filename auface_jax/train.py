@@ -21,19 +21,23 @@ import numpy as np
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from auface_jax import checkpoints, pictures
 from auface_jax.config_check import check_config
-from auface_jax.data import pipeline, population, texts, tokenizer
+from auface_jax.data import tokenizer
+from auface_jax.data.build.from_config import build_data
+from auface_jax.data.loading import chosen_people, pipeline, texts
 from auface_jax.facs import load_dictionary
 from auface_jax.guard import Guard
+from auface_jax.images import files
 from auface_jax.interrupts import Interrupted, StopSignal
-from auface_jax.log import Heartbeat, MetricsLog, Progress, read_lines, say, table
 from auface_jax.parallel import distributed, sharding
-from auface_jax.prerequisites import complete, suffix, train_requirements
 from auface_jax.profiling import Profile
-from auface_jax.run_config import build_data, check_same_config, write_config
+from auface_jax.runs import checkpoints
+from auface_jax.runs.console import say, table
+from auface_jax.runs.required_runs import complete, suffix, train_requirements
+from auface_jax.runs.run_config import check_same_config, write_config
 from auface_jax.state import parameter_count, update_ratio
 from auface_jax.tasks import make_task
+from auface_jax.training.log import Heartbeat, MetricsLog, Progress, read_lines
 
 Config = ml_collections.ConfigDict
 
@@ -92,7 +96,7 @@ def train(
         iterator = texts.training_iterator(data_dir, **reading, **stream, **config.texts)
     else:
         reading |= {"degrees": config.data.degrees, "skipped": skipped}
-        people = population.chosen_people(data_dir, config.get("people"))
+        people = chosen_people.chosen_people(data_dir, config.get("people"))
 
         def read(split: str, limit: int) -> dict:
             return pipeline.load_split(
@@ -251,7 +255,7 @@ def save_pictures(workdir, log: MetricsLog, step: int, images: dict) -> list[pat
         for number, (name, image) in enumerate(images.items()):
             suffix = f"_{name}" if number else ""
             paths.append(workdir / "samples" / f"step_{step:06d}{suffix}.png")
-            pictures.save_png(image, paths[-1], synthetic="true", run=str(workdir), step=step)
+            files.save_png(image, paths[-1], synthetic="true", run=str(workdir), step=step)
     log.pictures(step, images)
     return paths
 

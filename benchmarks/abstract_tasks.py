@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from auface_jax.encoders import Encoders, named_weights
 from auface_jax.loss_networks import LossNetwork, unit_nodes, vgg_features
 from auface_jax.pretrained import arcface, clip_vision, t5, vgg
-from auface_jax.run_config import load_config_file
+from auface_jax.runs.run_config import load_config_file
 from auface_jax.synthesis import reference_features
 from auface_jax.tasks.au_image import build_recognizer
 from auface_jax.tasks.maskgit import MaskGITTask

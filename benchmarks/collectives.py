@@ -42,8 +42,9 @@ import abstract_tasks  # JAX reads the environment
 import jax
 from jax.experimental import mesh_utils, topologies
 
-from auface_jax import compiled, run_config
+from auface_jax import compiled
 from auface_jax.parallel import sharding
+from auface_jax.runs import run_config
 from auface_jax.tasks import make_task
 
 REFERENCES = 300  # whose features are kept on the device

@@ -22,10 +22,10 @@ import time
 import numpy as np
 from PIL import Image
 
-from auface_jax.data import pipeline
+from auface_jax.data.build.unseen import row_codes
+from auface_jax.data.loading import pipeline
 from auface_jax.data.shards import ShardReader, read_info
 from auface_jax.data.tokenizer import load_tokenizer
-from auface_jax.data.unseen import row_codes
 from auface_jax.faces.sampler import sample_intensities
 from auface_jax.facs import AU_NUMBERS
 

@@ -15,9 +15,9 @@ import statistics
 import sys
 import time
 
-from auface_jax.data.records import encode_image
-from auface_jax.faces.face_model import FaceModel
-from auface_jax.faces.models import load_model
+from auface_jax.data.record import encode_image
+from auface_jax.faces.mesh.face_model import FaceModel
+from auface_jax.faces.registry import load_model
 from auface_jax.faces.sampler import person_frames
 
 SIZES = (64, 128, 256)

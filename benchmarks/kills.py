@@ -26,9 +26,10 @@ import jax
 import numpy as np
 from PIL import Image
 
-from auface_jax import facs, run_config, train
-from auface_jax.data import build
-from auface_jax.log import read_lines
+from auface_jax import facs, train
+from auface_jax.data.build import builder
+from auface_jax.runs import run_config
+from auface_jax.training.log import read_lines
 
 CONFIG = pathlib.Path(__file__).resolve().parents[1] / "configs" / "au_probe.py"
 CHECKPOINT_EVERY, KEEP = 3, 2
@@ -57,7 +58,7 @@ def tiny_config(work: pathlib.Path):
     pictures(work / "pictures", size)
     labels = str(work / "pictures" / "labels.csv")
     options = {"source": "folder", "labels": labels, "size": size, "uncoded_units": "absent"}
-    build.build_if_absent(options | {"processes": 1}, data)
+    builder.build_if_absent(options | {"processes": 1}, data)
     config = run_config.load_config_file(CONFIG, "quickstart")
     with config.unlocked():
         del config.preset_reason

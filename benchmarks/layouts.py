@@ -28,17 +28,18 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from auface_jax import checkpoints, evaluate
+from auface_jax import evaluate
 from auface_jax import train as training
-from auface_jax.data import pipeline
+from auface_jax.data.loading import pipeline
+from auface_jax.data.loading.example_selection import spread_rows
 from auface_jax.decode_arguments import add_decode_arguments, decode_arguments
 from auface_jax.evaluation import report
 from auface_jax.generation import masking
 from auface_jax.generator import Generator, Request
-from auface_jax.held_out import spread_rows
-from auface_jax.json_files import read_object, write_object
 from auface_jax.parallel.map_batches import map_batches
-from auface_jax.run_config import load_config_file
+from auface_jax.runs import checkpoints
+from auface_jax.runs.json_files import read_object, write_object
+from auface_jax.runs.run_config import load_config_file
 from auface_jax.synthesis import tokenize_batch
 from auface_jax.tasks.maskgit_evaluation import MASK_RATIOS, TOLD
 

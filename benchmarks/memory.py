@@ -19,7 +19,7 @@ import time
 
 import kills  # leaves TensorBoard's writers out
 
-from auface_jax import run_config
+from auface_jax.runs import run_config
 
 CONFIG = kills.CONFIG.with_name("stage1.py")
 ALLOWED_GROWTH = 1.005

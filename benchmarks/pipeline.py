@@ -39,7 +39,10 @@ from PIL import Image
 
 _START = time.perf_counter()
 
-from auface_jax.data import batch_stream, build, pipeline, population, records
+from auface_jax.data.build import builder
+from auface_jax.data.loading import chosen_people, pipeline
+from auface_jax.data.loading.stream import BatchStream, open_stream
+from auface_jax.data.record import _decode_quickly
 from auface_jax.data.shards import ShardReader
 from auface_jax.data.tokenizer import load_tokenizer
 
@@ -115,7 +118,7 @@ def measure(
 
     decoders = {
         "decode": pillow,
-        "quick": lambda data: records._decode_quickly(data, size, mirrored=False),
+        "quick": lambda data: _decode_quickly(data, size, mirrored=False),
     }
     for data in encoded:
         np.testing.assert_array_equal(decoders["quick"](data), decoders["decode"](data))
@@ -176,7 +179,7 @@ class Repeated(ShardReader):
 class Counted:
     """A stream that counts the batches it has made, in a file that other processes read."""
 
-    def __init__(self, stream: batch_stream.BatchStream, made: str):
+    def __init__(self, stream: BatchStream, made: str):
         self._stream, self._counting = stream, threading.Lock()
         self.most_bytes = stream.most_bytes
         self._made = np.memmap(made, np.int64)  # a number for each worker, so that nobody waits
@@ -193,8 +196,8 @@ class Counted:
 
 def open_counted(*arguments, reader, made: str, **options) -> Counted:
     """The stream of training, counted, and read by another reader of shards."""
-    with mock.patch.object(population, "ShardReader", reader):
-        return Counted(batch_stream.open_stream(*arguments, **options), made)
+    with mock.patch.object(chosen_people, "ShardReader", reader):
+        return Counted(open_stream(*arguments, **options), made)
 
 
 def wait_until_full(made: np.ndarray) -> None:
@@ -272,7 +275,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if not options.data:
         for directory, description in DEFAULTS.items():
-            build.build_if_absent({"source": "builtin"} | description, directory)
+            builder.build_if_absent({"source": "builtin"} | description, directory)
     print(f"imports: {_IMPORT_SECONDS:.2f} s", file=sys.stderr)
     for directory in map(pathlib.Path, options.data or DEFAULTS):
         if options.memory_minutes:

@@ -25,7 +25,7 @@ import side_by_side
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from auface_jax import pictures
+from auface_jax.images import pixels
 from auface_jax.loss_networks import LossNetwork
 from auface_jax.models import codebook_learning, quantizer
 from auface_jax.state import parameter_count
@@ -166,7 +166,7 @@ def quantizer_entries() -> list[Entry]:
 
 
 def autoencode(vqgan, weights, image):
-    return vqgan.decode(weights, vqgan.encode(weights, pictures.to_float(image)))
+    return vqgan.decode(weights, vqgan.encode(weights, pixels.to_float(image)))
 
 
 def step_entries() -> list[Entry]:

@@ -19,11 +19,14 @@ import sys
 import jax
 import numpy as np
 
-from auface_jax import checkpoints, pictures, reconstruct
-from auface_jax.data import pipeline, tokenizer
+from auface_jax import reconstruct
+from auface_jax.data import tokenizer
+from auface_jax.data.loading import pipeline
+from auface_jax.images import pixels
 from auface_jax.metrics import lpips
 from auface_jax.parallel.map_batches import map_batches
 from auface_jax.recognize import Recognizer, load_recognizer, recognizer_input
+from auface_jax.runs import checkpoints
 from auface_jax.synthesis import level_previews, load_vqgan
 
 L1 = {"loss.l2": 0, "loss.gradient": 0, "loss.commit": 0}
@@ -49,7 +52,7 @@ VARIANTS = {
 
 def picture_map(recognizer: Recognizer, variables, images):
     """A recogniser's map of the whole picture, each position's vector of length 1."""
-    seen = recognizer_input(pictures.to_float(images), recognizer.size, recognizer.crop)
+    seen = recognizer_input(pixels.to_float(images), recognizer.size, recognizer.crop)
     found = recognizer.module.apply(variables, seen, method="unit_maps")[0].astype("float32")
     return lpips.unit_length(found[:, None])[:, 0]
 

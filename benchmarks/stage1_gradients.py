@@ -17,17 +17,19 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from auface_jax import checkpoints, pictures
-from auface_jax.data import pipeline, tokenizer
+from auface_jax.data import tokenizer
+from auface_jax.data.loading import pipeline
+from auface_jax.images import pixels
 from auface_jax.loss_networks import load_anatomical, load_lpips_loss, load_perceptual
 from auface_jax.models import quantizer
+from auface_jax.runs import checkpoints
 from auface_jax.synthesis import load_vqgan
 from auface_jax.tasks.vqgan_gradients import feature_losses, pixel_losses
 
 
 def norms(vqgan, networks, weights, frozen, image):
     """Value and gradient norm of every loss between picture and reconstruction, by name."""
-    decoder, image = weights["params"]["decoder"], pictures.to_float(image)
+    decoder, image = weights["params"]["decoder"], pixels.to_float(image)
     z = vqgan.encoder.apply({"params": weights["params"]["encoder"]}, image)
     z_q = quantizer.quantize_batch(weights["codebooks"], z, **vqgan.quantizing).vectors
     decode = functools.partial(vqgan.decoder.apply, {"params": decoder})

@@ -11,7 +11,7 @@ quickstart  a narrow ResNet-18 at 64 px on open faces, two CPU cores
 
 from ml_collections import ConfigDict
 
-from auface_jax import presets
+from auface_jax.runs import presets
 
 
 def get_config(preset: str = "") -> ConfigDict:

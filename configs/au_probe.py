@@ -8,7 +8,7 @@ model is judged by a recogniser (`auface_jax.evaluate`).
 
 from ml_collections import ConfigDict
 
-from auface_jax import presets
+from auface_jax.runs import presets
 
 
 def get_config(preset: str = "") -> ConfigDict:

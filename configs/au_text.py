@@ -11,8 +11,8 @@ It reads no image: of the data it takes the distinct label rows alone.
 
 from ml_collections import ConfigDict
 
-from auface_jax import presets
 from auface_jax.pretrained.t5 import SIZES
+from auface_jax.runs import presets
 
 
 def get_config(preset: str = "") -> ConfigDict:

@@ -9,7 +9,7 @@ quickstart  64 px, 8 x 8 positions x 4 levels x 256 codes = 2,048 bits; open fac
 
 from ml_collections import ConfigDict
 
-from auface_jax import presets
+from auface_jax.runs import presets
 
 
 def get_config(preset: str = "") -> ConfigDict:

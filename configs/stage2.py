@@ -18,7 +18,7 @@ The paper's ablations are variants of a preset, in run folders of their own:
 
 from ml_collections import ConfigDict
 
-from auface_jax import presets
+from auface_jax.runs import presets
 
 # Changes to `model`: what is left out of the reference's tokens, or labels in place of the text.
 ABLATIONS = {

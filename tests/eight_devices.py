@@ -34,10 +34,12 @@ import numpy as np
 import tiny
 from jax.sharding import AxisType
 
-from auface_jax import checkpoints, compiled, pictures
+from auface_jax import compiled
+from auface_jax.images import pixels
 from auface_jax.loss_networks import LossNetwork, unit_nodes
 from auface_jax.models import codebook_learning
 from auface_jax.parallel import sharding
+from auface_jax.runs import checkpoints
 from auface_jax.tasks import make_task
 from auface_jax.tasks.au_image import build_recognizer
 from auface_jax.training.losses import units
@@ -75,7 +77,7 @@ def loss_networks() -> dict[str, LossNetwork]:
     config = tiny.au_image_loss_config()
     config.model.dtype = "float64"
     module = build_recognizer(config.model, 1)
-    variables = jax.jit(module.init)(jax.random.key(5), pictures.to_float(tiny.images(1)))
+    variables = jax.jit(module.init)(jax.random.key(5), pixels.to_float(tiny.images(1)))
 
     def picture_map(variables, image):
         return module.apply(variables, image, method="unit_maps")[0]

@@ -5,9 +5,10 @@ import numpy as np
 import tiny
 from small_dataset import write_folder
 
-from auface_jax import checkpoints
-from auface_jax.data import build, pipeline
+from auface_jax.data.build import builder
+from auface_jax.data.loading import pipeline
 from auface_jax.data.tokenizer import load_tokenizer
+from auface_jax.runs import checkpoints
 from auface_jax.tasks import make_task
 
 
@@ -15,7 +16,7 @@ def build_data(folder, **options):
     """A data set of eight people, of whom three are in test; real pictures differ."""
     labels = write_folder(folder.with_name(folder.name + "-images"), people=8, size=16)
     rows = {"held_out_rows": 0.3, "novel_rows": 4} | options
-    build.build(
+    builder.build(
         folder,
         source="folder",
         labels=str(labels),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from auface_jax import facs
-from auface_jax.faces import models
+from auface_jax.faces import registry
 
 _SHARED = Path(__file__).parents[1].parent / "shared" / "ict_facekit" / "ict_facekit.npz"
 FACEKIT = Path(os.environ.get("AUFACE_FACEKIT") or _SHARED)
@@ -20,7 +20,7 @@ EVERY_MODEL = (pytest.param("builtin"), pytest.param("ict", marks=needs_facekit)
 
 
 def load(name):
-    return models.load_model(name, FACEKIT if name == "ict" else None)
+    return registry.load_model(name, FACEKIT if name == "ict" else None)
 
 
 def units(*numbers, at=1.0):

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from auface_jax import facs
-from auface_jax.data.build import build
+from auface_jax.data.build.builder import build
 
 COLUMNS = ("subject", "task", "frame", "path", *(f"AU{n}" for n in facs.AU_NUMBERS))
 

@@ -7,9 +7,9 @@ import jax
 import pytest
 import tiny
 
-from auface_jax import prerequisites, run_config
 from auface_jax.data.tokenizer import load_tokenizer
 from auface_jax.models.vq_auface import FACE_TOKENS
+from auface_jax.runs import required_runs, run_config
 
 
 @functools.cache
@@ -73,8 +73,8 @@ def test_variants_have_folders_of_their_own_and_stage1_in_common():
     def completed(variant):
         config = run_config.load_config_file(tiny.CONFIGS / "stage2.py", variant)
         preset = variant.split(",")[0]
-        workdir = pathlib.Path(f"runs/stage2-{preset}{prerequisites.suffix(config)}")
-        requires = prerequisites.complete(config, "stage2", workdir).requires
+        workdir = pathlib.Path(f"runs/stage2-{preset}{required_runs.suffix(config)}")
+        requires = required_runs.complete(config, "stage2", workdir).requires
         return workdir.name, requires.stage1.run, requires.au_probe.run
 
     quickstart = ("runs/stage1-quickstart", "runs/au_probe-quickstart")
@@ -91,9 +91,9 @@ def test_variants_have_folders_of_their_own_and_stage1_in_common():
 
 def test_another_stage1_is_trained_with_its_changes(tmp_path):
     config = run_config.load_config_file(tiny.CONFIGS / "stage2.py", "quickstart,anatomical=on")
-    prerequisites.complete(config, "stage2", tmp_path / "stage2-quickstart-anatomical")
+    required_runs.complete(config, "stage2", tmp_path / "stage2-quickstart-anatomical")
     trained = {}
-    prerequisites.train_requirements(
+    required_runs.train_requirements(
         config, tiny.CONFIGS, lambda config, run: trained.update({run.name: config})
     )
     assert set(trained) == {"stage1-quickstart-anatomical", "au_probe-quickstart"}

@@ -12,14 +12,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from auface_jax import references
-from auface_jax.data import detector, images
-from auface_jax.data.align import TEMPLATE, AlignmentError, align, anchor_points, frame
-from auface_jax.data.images import read_rgb
-from auface_jax.data.records import SCHEMA_VERSION
-from auface_jax.data.samples import SourceError
-from auface_jax.faces import render, sampler
-from auface_jax.faces.builtin import face_model
+from auface_jax.data.record import SCHEMA_VERSION
+from auface_jax.data.sources import detector
+from auface_jax.data.sources.alignment import AlignmentError, align, frame
+from auface_jax.data.sources.base import SourceError
+from auface_jax.faces import sampler
+from auface_jax.faces.mesh.builtin import face_model
 from auface_jax.faces.person import Scene
+from auface_jax.faces.render.render import render
+from auface_jax.faces.template import TEMPLATE, anchor_points
+from auface_jax.images import files
+from auface_jax.images.files import read_rgb
 
 
 def points_on_template(size: float) -> np.ndarray:
@@ -216,7 +219,7 @@ def test_files_that_cannot_be_read_say_why(tmp_path, monkeypatch):
 def test_a_decompression_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
     Image.new("1", (9_000, 9_000)).save(tmp_path / "bomb.png")  # a few kilobytes
     monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("it was unpacked"))
-    assert 9_000**2 > images.MOST_PIXELS
+    assert 9_000**2 > files.MOST_PIXELS
     with pytest.raises(SourceError, match="9000 x 9000 pixels, at most 80,000,000"):
         read_rgb(tmp_path / "bomb.png")
     Image.MAX_IMAGE_PIXELS, before = 1_000_000, Image.MAX_IMAGE_PIXELS
@@ -278,7 +281,7 @@ def test_a_users_photograph_goes_the_way_of_the_training_faces(drawn, tmp_path):
     np.testing.assert_array_equal(got, align(image, size=64)[0])
     for how, expected in (
         ({"align": "detector", "margin": 0.1}, align(image, size=64, margin=0.1)[0]),
-        ({"align": "off"}, images.central_square(image, 64)),
+        ({"align": "off"}, files.central_square(image, 64)),
     ):
         info = {"schema_version": SCHEMA_VERSION, "options": how}
         (tmp_path / "dataset.json").write_text(json.dumps(info))

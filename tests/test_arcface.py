@@ -13,8 +13,8 @@ from golden import make_arcface as golden
 from parity import assert_parity
 from safetensors.numpy import save_file
 
-from auface_jax.data.align import TEMPLATE, anchor_points
-from auface_jax.pictures import to_float
+from auface_jax.faces.template import TEMPLATE, anchor_points
+from auface_jax.images.pixels import to_float
 from auface_jax.pretrained import arcface, convert
 from auface_jax.pretrained.weight_files import Source, WeightFileError, from_arrays
 

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import tiny
 
-from auface_jax import checkpoints, train
+from auface_jax import train
 from auface_jax.cross_validate import BP4D_FOLDS, read_folds, table
-from auface_jax.data import pipeline, population
+from auface_jax.data.loading import chosen_people, pipeline
 from auface_jax.data.shards import DatasetError, ShardReader, read_info
 from auface_jax.data.tokenizer import load_tokenizer
 from auface_jax.models.au_recognizer import make_recognizer
 from auface_jax.parallel import sharding
+from auface_jax.runs import checkpoints
 from auface_jax.tasks import make_task
 from auface_jax.tasks.au_image import AUImageTask, augment, build_recognizer, centre_crop
 from auface_jax.training.losses import units
@@ -233,7 +234,7 @@ def people_config(**changes):
 def test_records_of_people_are_those_of_their_splits(dataset):
     info = read_info(dataset)
     names = [list(info["people"][split])[0] for split in ("test", "train", "val")]
-    reader = population.PeopleReader(dataset, names)
+    reader = chosen_people.PeopleReader(dataset, names)
     ids = [record.id for record in reader]
     everything = [record for split in info["people"] for record in ShardReader(dataset, split)]
     assert ids == [r.id for name in names for r in everything if r.subject == name]
@@ -246,28 +247,29 @@ def test_records_of_people_are_those_of_their_splits(dataset):
 def test_halves_have_nobody_in_common_and_leave_the_test_people_alone(dataset):
     everybody = list(read_info(dataset)["people"]["train"])
     first, second = (
-        population.chosen_people(dataset, people_config(half=half)) for half in ("first", "second")
+        chosen_people.chosen_people(dataset, people_config(half=half))
+        for half in ("first", "second")
     )
     assert not set(first["train"]) & set(second["train"])
     assert set(first["train"]) | set(second["train"]) == set(everybody)
     assert first["test"] == second["test"] == list(read_info(dataset)["people"]["test"])
-    assert population.chosen_people(dataset, people_config()) == {}
-    assert population.chosen_people(dataset, None) == {}
+    assert chosen_people.chosen_people(dataset, people_config()) == {}
+    assert chosen_people.chosen_people(dataset, None) == {}
 
 
 def test_people_who_cannot_be_had_are_all_named(dataset, tmp_path):
     someone = list(read_info(dataset)["people"]["train"])[0]
     with pytest.raises(DatasetError, match="'Ann' is not in the set\n.*'Bob' is not in the set"):
-        population.chosen_people(dataset, people_config(train=f"Ann {someone}, Bob"))
+        chosen_people.chosen_people(dataset, people_config(train=f"Ann {someone}, Bob"))
     with pytest.raises(DatasetError, match=f"{someone} .1 people. would be trained on and tested"):
-        population.chosen_people(dataset, people_config(test=someone))
+        chosen_people.chosen_people(dataset, people_config(test=someone))
     with pytest.raises(DatasetError, match="people.half='third' is none of"):
-        population.chosen_people(dataset, people_config(half="third"))
+        chosen_people.chosen_people(dataset, people_config(half="third"))
     names = tmp_path / "people.txt"
     names.write_text(f"{someone}\n")
-    assert population.parse_people(str(names)) == [someone]
+    assert chosen_people.parse_people(str(names)) == [someone]
     many = [f"BP4D-F{n:03}" for n in range(400)]  # longer than a file's name can be
-    assert population.parse_people(", ".join(many)) == many
+    assert chosen_people.parse_people(", ".join(many)) == many
 
 
 def test_folds_of_bp4d_hold_41_people_once():
@@ -299,7 +301,7 @@ def test_a_run_trains_on_its_people_and_exports_its_role(dataset, tmp_path):
     config.people.train = " ".join([*list(info["people"]["train"])[1:], *info["people"]["test"]])
     config.people.test = test
     config.people.half = ""
-    labels = population.training_labels(config, limit=7)
+    labels = chosen_people.training_labels(config, limit=7)
     assert labels.shape == (7, 12)
     figures = train.train(config, tmp_path / "run")
     assert 0 <= figures["eval/au_f1"] <= 1 and {"eval/au_f1_AU24"} <= figures.keys()

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import tiny
 
-from auface_jax import checkpoints, facs, run_config, train
-from auface_jax.data import pipeline, texts
+from auface_jax import facs, train
+from auface_jax.data.loading import pipeline, texts
 from auface_jax.data.shards import DatasetError
 from auface_jax.data.tokenizer import load_tokenizer
 from auface_jax.models.au_text_recognizer import LAYERS, AUTextHead
 from auface_jax.pretrained import convert
+from auface_jax.runs import checkpoints, run_config
 from auface_jax.state import parameter_count
 from auface_jax.tasks import make_task
 from auface_jax.tasks.au_text import AUTextTask, load_text_reader

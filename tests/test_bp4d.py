@@ -8,17 +8,19 @@ import scipy.io
 from ml_collections import ConfigDict
 from PIL import Image
 
-from auface_jax import cross_validate, facs, presets
-from auface_jax.checkpoints import CheckpointError
-from auface_jax.data.align import TEMPLATE, anchor_points
-from auface_jax.data.bp4d import NO_PICTURE, NOT_CODED, BP4DFaces
-from auface_jax.data.build import build
-from auface_jax.data.landmark_files import read_sequence
-from auface_jax.data.photographs import UNKNOWN_CODE
-from auface_jax.data.records import SPLITS
-from auface_jax.data.samples import SourceError
+from auface_jax import cross_validate, facs
+from auface_jax.data.build.builder import build
+from auface_jax.data.build.from_config import build_data
+from auface_jax.data.record import SPLITS
 from auface_jax.data.shards import DatasetError, ShardReader
-from auface_jax.run_config import build_data, check_same_config, write_config
+from auface_jax.data.sources.base import SourceError
+from auface_jax.data.sources.bp4d import NO_PICTURE, NOT_CODED, BP4DFaces
+from auface_jax.data.sources.landmark_files import read_sequence
+from auface_jax.data.sources.photographs import UNKNOWN_CODE
+from auface_jax.faces.template import TEMPLATE, anchor_points
+from auface_jax.runs import presets
+from auface_jax.runs.checkpoints import CheckpointError
+from auface_jax.runs.run_config import check_same_config, write_config
 
 CODED = (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 17, 18, 23, 24)  # more than our twelve
 SCORED = (6, 10, 12, 14, 17)

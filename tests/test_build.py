@@ -14,15 +14,15 @@ import pytest
 from small_dataset import assert_same_sets, build_folder, read_table, write_folder, write_table
 
 from auface_jax import facs
-from auface_jax.data import build as build_module
-from auface_jax.data import local_build
-from auface_jax.data import partial as partial_module
-from auface_jax.data.build import build, build_if_absent
-from auface_jax.data.people import choose_reference, reference_order, split_people
-from auface_jax.data.pieces import Piece, RecordMaker
-from auface_jax.data.records import REFERENCES, SPLITS, decode_record
-from auface_jax.data.samples import Index, Loaded, Sample
+from auface_jax.data.build import build_folder as partial_module
+from auface_jax.data.build import local
+from auface_jax.data.build.__main__ import main
+from auface_jax.data.build.builder import build, build_if_absent
+from auface_jax.data.build.splits import choose_reference, reference_order, split_people
+from auface_jax.data.build.work_units import Piece, RecordMaker
+from auface_jax.data.record import REFERENCES, SPLITS, decode_record
 from auface_jax.data.shards import DatasetError, ShardReader, read_info
+from auface_jax.data.sources.base import Index, Loaded, Sample
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_a_build_that_failed_goes_on_and_one_of_something_else_starts_anew(
 
     for _ in range(2):  # each gets two shards further
         with monkeypatch.context() as patch:
-            patch.setattr(local_build, "write_shard", failing(after=2))
+            patch.setattr(local, "write_shard", failing(after=2))
             with pytest.raises(OSError, match="disk full"):
                 build_folder(table, out, shard_records=4)
     assert len(list(partial.glob("*.array_record.json"))) == 4 and not out.exists()
@@ -139,7 +139,7 @@ def test_a_build_that_failed_goes_on_and_one_of_something_else_starts_anew(
     assert_same_sets(out, tmp_path / "whole")
 
     with monkeypatch.context() as patch:
-        patch.setattr(local_build, "write_shard", failing(after=2))
+        patch.setattr(local, "write_shard", failing(after=2))
         with pytest.raises(OSError, match="disk full"):
             build_folder(table, tmp_path / "other", shard_records=4, seed=1)
     shutil.move(tmp_path / ".other.partial", partial)
@@ -291,8 +291,8 @@ def test_options_of_the_wrong_source_are_refused(table, tmp_path):
 def test_the_command_line_builds_and_says_what_is_wrong(table, tmp_path, capsys):
     out = str(tmp_path / "set")
     arguments = ["--source", "folder", "--labels", str(table), "--out", out, "--size", "16"]
-    build_module.main([*arguments, "--processes", "1"])
+    main([*arguments, "--processes", "1"])
     assert "6 people, 16 px" in capsys.readouterr().out
     assert json.loads((Path(out) / "dataset.json").read_text())["size"] == 16
     with pytest.raises(SystemExit, match="error: .* other options .size 16, asked for 32"):
-        build_module.main([*arguments[:-1], "32"])
+        main([*arguments[:-1], "32"])

@@ -8,7 +8,7 @@ import json
 import pytest
 from small_dataset import assert_same_sets, write_folder
 
-from auface_jax.data.build import build
+from auface_jax.data.build.builder import build
 
 pytest.importorskip("apache_beam", reason="needs the extra beam: make test-beam")
 
@@ -49,7 +49,7 @@ def test_a_finished_shard_is_not_made_again(tmp_path, monkeypatch):
     options = {"source": "folder", "labels": labels, "runner": "DirectRunner", **OPTIONS}
     whole = build(tmp_path / "whole", **options)
     with monkeypatch.context() as patch:
-        patch.setattr("auface_jax.data.beam_build.finish", lambda *_: 1 / 0)
+        patch.setattr("auface_jax.data.build.beam.finish", lambda *_: 1 / 0)
         with pytest.raises(Exception, match="division by zero"):
             build(tmp_path / "set", **options)
     partial = tmp_path / ".set.partial"

@@ -10,14 +10,15 @@ from PIL import Image
 from small_dataset import build_folder, read_table, write_folder, write_table
 
 from auface_jax import facs
-from auface_jax.data import finish, pipeline
-from auface_jax.data.build import build
-from auface_jax.data.plan import WITHHELD
-from auface_jax.data.population import PeopleReader
-from auface_jax.data.records import REFERENCES, SPLITS, UNSEEN_HELD_OUT, UNSEEN_NOVEL
+from auface_jax.data.build import finalize
+from auface_jax.data.build.builder import build
+from auface_jax.data.build.plan import WITHHELD
+from auface_jax.data.build.unseen import draw_held_out, draw_novel, row_codes, units_of
+from auface_jax.data.loading import pipeline
+from auface_jax.data.loading.chosen_people import PeopleReader
+from auface_jax.data.record import REFERENCES, SPLITS, UNSEEN_HELD_OUT, UNSEEN_NOVEL
 from auface_jax.data.shards import DatasetError, ShardReader, read_info, read_test_list
 from auface_jax.data.tokenizer import load_tokenizer
-from auface_jax.data.unseen import draw_held_out, draw_novel, row_codes, units_of
 
 CODED = np.ones(12, np.int8)
 
@@ -148,7 +149,7 @@ def test_the_test_list_is_a_plain_seeded_draw_or_all(tmp_path, monkeypatch):
     build_folder(labels, tmp_path / "all")
     count = read_info(tmp_path / "all")["counts"]["test"]
     assert read_test_list(tmp_path / "all") == list(range(count))
-    monkeypatch.setattr(finish, "TEST_SAMPLES", 4)
+    monkeypatch.setattr(finalize, "TEST_SAMPLES", 4)
     build_folder(labels, tmp_path / "some")
     listing = json.loads((tmp_path / "some" / "test_list.json").read_text())
     records = ShardReader(tmp_path / "some", "test")

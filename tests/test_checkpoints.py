@@ -10,9 +10,9 @@ import ml_collections
 import numpy as np
 import pytest
 
-from auface_jax import checkpoints, presets
-from auface_jax.checkpoints import CheckpointError, Checkpoints
 from auface_jax.parallel import sharding
+from auface_jax.runs import checkpoints, presets
+from auface_jax.runs.checkpoints import CheckpointError, Checkpoints
 
 META = {"batch_size": 4, "text_tokenizer": "abc"}
 

@@ -11,7 +11,7 @@ from flax.traverse_util import flatten_dict
 from parity import assert_parity, import_torch, redraw
 from safetensors.numpy import save_file
 
-from auface_jax.pictures import to_float
+from auface_jax.images.pixels import to_float
 from auface_jax.pretrained import clip_vision, convert
 from auface_jax.pretrained.clip_vision import CLIPVision
 from auface_jax.pretrained.weight_files import from_arrays

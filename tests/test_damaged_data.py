@@ -9,8 +9,8 @@ import pytest
 from array_record.python import array_record_module
 from small_batches import BUCKETS, SIZE, assert_same_batches, build_set, take, who
 
-from auface_jax.data import pipeline
-from auface_jax.data.records import REFERENCES, RecordError, decode_record, encode_record
+from auface_jax.data.loading import pipeline
+from auface_jax.data.record import REFERENCES, RecordError, decode_record, encode_record
 from auface_jax.data.shards import DatasetError, ShardReader
 from auface_jax.data.tokenizer import load_tokenizer
 

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from auface_jax.data import disfa
-from auface_jax.data.build import build
-from auface_jax.data.samples import SourceError
+from auface_jax.data.build.builder import build
 from auface_jax.data.shards import ShardReader
+from auface_jax.data.sources.base import SourceError
 from auface_jax.facs import AU_NUMBERS
 
 CODED = (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26)  # 5, 9, 20, 25, 26 are none of ours

@@ -12,9 +12,10 @@ import pytest
 import tiny
 from evaluation_runs import write_runs
 
-from auface_jax import checkpoints, train
-from auface_jax.log import read_lines
+from auface_jax import train
 from auface_jax.parallel import distributed
+from auface_jax.runs import checkpoints
+from auface_jax.training.log import read_lines
 
 ROOT = Path(__file__).resolve().parents[1]
 

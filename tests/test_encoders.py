@@ -13,12 +13,12 @@ from flax.traverse_util import flatten_dict
 from safetensors.numpy import save_file
 
 from auface_jax import train
-from auface_jax.data import pipeline
+from auface_jax.data.loading import pipeline
 from auface_jax.data.tokenizer import load_tokenizer
 from auface_jax.encoders import Encoders, load_encoders
+from auface_jax.images.pixels import to_float
 from auface_jax.models import quantizer
 from auface_jax.models.vqgan import VQGAN
-from auface_jax.pictures import to_float
 from auface_jax.pretrained import arcface, clip_vision, convert, hub, t5
 from auface_jax.pretrained.weight_files import WeightFileError
 from auface_jax.state import parameter_count

@@ -9,7 +9,7 @@ import pytest
 import tiny
 from PIL import Image
 
-from auface_jax import checkpoints, evaluate
+from auface_jax import evaluate
 from auface_jax.evaluation import drawing, measures, scorer, views
 from auface_jax.evaluation.drawing import draw
 from auface_jax.evaluation.population import load_population
@@ -17,6 +17,7 @@ from auface_jax.generator import Generator
 from auface_jax.loss_networks import loss_recognizers
 from auface_jax.metrics.features import Features
 from auface_jax.recognize import load_recognizer
+from auface_jax.runs import checkpoints
 from auface_jax.tasks.au_text import load_text_reader
 
 

@@ -6,7 +6,7 @@ import errno
 import numpy as np
 import pytest
 
-from auface_jax.data.open_faces import OpenFaces
+from auface_jax.data.sources.open_faces import OpenFaces
 from auface_jax.evaluation import groups, scores
 from auface_jax.evaluation.kept import kept
 from auface_jax.evaluation.population import Population

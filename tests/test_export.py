@@ -14,7 +14,7 @@ from evaluation_runs import write_runs
 from safetensors.numpy import load_file
 
 from auface_jax import export
-from auface_jax.data import pipeline
+from auface_jax.data.loading import pipeline
 from auface_jax.generator import Generator
 
 

@@ -10,12 +10,13 @@ import pytest
 from face_models import units
 
 from auface_jax import facs
-from auface_jax.faces import render, sampler, skin
-from auface_jax.faces.builtin import face_model
-from auface_jax.faces.face_model import MATERIALS
+from auface_jax.faces import sampler
+from auface_jax.faces.mesh.builtin import face_model
+from auface_jax.faces.mesh.face_model import MATERIALS
 from auface_jax.faces.person import Scene
+from auface_jax.faces.render.render import render, skin
 from auface_jax.faces.sheet import unit_sheet
-from auface_jax.faces.visibility import visibility
+from benchmarks.visibility import visibility
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,14 @@ import pytest
 from scipy.spatial import cKDTree
 
 from auface_jax import facs
-from auface_jax.faces import beard, glasses, render, sampler, skin
-from auface_jax.faces.builtin import face_model
-from auface_jax.faces.head_shape import MOUTH_HALF
-from auface_jax.faces.lashes import lashes
+from auface_jax.faces import sampler
+from auface_jax.faces.mesh import beard, glasses
+from auface_jax.faces.mesh.builtin import face_model
+from auface_jax.faces.mesh.head_shape import MOUTH_HALF
+from auface_jax.faces.mesh.lashes import lashes
 from auface_jax.faces.muscles import displaced
 from auface_jax.faces.person import Scene
+from auface_jax.faces.render.render import render, skin
 
 
 @pytest.fixture(scope="module")

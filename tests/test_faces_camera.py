@@ -8,9 +8,11 @@ import sys
 import numpy as np
 import pytest
 
-from auface_jax.faces import film, render, sampler
-from auface_jax.faces.builtin import face_model
+from auface_jax.faces import sampler
+from auface_jax.faces.mesh.builtin import face_model
 from auface_jax.faces.person import Scene
+from auface_jax.faces.render import film
+from auface_jax.faces.render.render import render
 
 _PEOPLE = 1500
 

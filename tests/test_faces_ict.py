@@ -6,18 +6,20 @@ import numpy as np
 import pytest
 from face_models import FACEKIT, needs_facekit, units
 
-from auface_jax.data.build import build
+from auface_jax.data.build.builder import build
 from auface_jax.data.shards import ShardReader
-from auface_jax.faces import ict_files, models, muscles, render, sampler
-from auface_jax.faces.face_model import HAIR, SKIN
-from auface_jax.faces.lashes import lashes
+from auface_jax.faces import muscles, registry, sampler
+from auface_jax.faces.mesh import ict_files
+from auface_jax.faces.mesh.face_model import HAIR, SKIN
+from auface_jax.faces.mesh.lashes import lashes
 from auface_jax.faces.person import Scene
-from auface_jax.faces.visibility import visibility
+from auface_jax.faces.render.render import render
+from benchmarks.visibility import visibility
 
 
 @pytest.fixture(scope="module")
 def model():
-    return models.load_model("ict", FACEKIT)
+    return registry.load_model("ict", FACEKIT)
 
 
 @pytest.fixture(scope="module")
@@ -94,13 +96,13 @@ def test_a_wrong_path_is_named_with_the_cure(small_kit, tmp_path):
 
 
 def test_models_by_name():
-    assert models.load_model().name == "builtin"
+    assert registry.load_model().name == "builtin"
     with pytest.raises(ValueError, match="'flame', expected one of builtin, ict"):
-        models.load_model("flame")
+        registry.load_model("flame")
     with pytest.raises(ValueError, match="ict needs --facekit"):
-        models.load_model("ict")
+        registry.load_model("ict")
     with pytest.raises(ValueError, match="builtin has no option --facekit"):
-        models.load_model("builtin", "somewhere")
+        registry.load_model("builtin", "somewhere")
 
 
 # ---------------------------------------------------------------- pictures and data sets

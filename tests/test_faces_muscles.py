@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from auface_jax import facs
-from auface_jax.faces import muscles, render, sampler
-from auface_jax.faces.face_model import PULLS, SKIN
+from auface_jax.faces import muscles, sampler
+from auface_jax.faces.mesh.face_model import PULLS, SKIN
 from auface_jax.faces.muscles import contractions, displaced
+from auface_jax.faces.render.render import render
 
 # Of each unit the pulls that are its own.
 _OWN = {

@@ -8,8 +8,8 @@ from scipy.stats import rankdata
 
 from auface_jax import facs
 from auface_jax.faces import sampler
-from auface_jax.faces.beard import BEARDS
-from auface_jax.faces.glasses import GLASSES
+from auface_jax.faces.mesh.beard import BEARDS
+from auface_jax.faces.mesh.glasses import GLASSES
 
 _TRAIN, _TEST, _FRAMES = 300, 150, 16  # people, people, frames of each
 _HIDDEN = 256

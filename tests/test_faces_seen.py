@@ -5,13 +5,14 @@ import pytest
 from PIL import Image
 
 from auface_jax import facs
-from auface_jax.data import build as build_module
-from auface_jax.faces import models, reading_test, sampler, sheet
+from auface_jax.data.build import __main__ as build_command
+from auface_jax.data.build.__main__ import main
+from auface_jax.faces import human_reading_study, registry, sampler, sheet
 
 
 @pytest.fixture(scope="module")
 def model():
-    return models.load_model()
+    return registry.load_model()
 
 
 def test_a_sequence_comes_stays_and_goes():
@@ -54,8 +55,8 @@ def test_a_sheet_is_written_and_says_that_it_is_synthetic(tmp_path, monkeypatch,
 
 def test_the_reading_test_hides_and_scores(model, tmp_path, monkeypatch, capsys):
     out, table = tmp_path / "pictures", tmp_path / "apart" / "key.csv"
-    reading_test.draw(model, out, table, each=1, size=16, seed=0)
-    key = reading_test.read_table(table, "unit")
+    human_reading_study.draw(model, out, table, each=1, size=16, seed=0)
+    key = human_reading_study.read_table(table, "unit")
     assert sorted(key) == sorted(p.name for p in out.iterdir()), "pictures and nothing else"
     for path in out.iterdir():
         with Image.open(path) as picture:
@@ -63,17 +64,17 @@ def test_the_reading_test_hides_and_scores(model, tmp_path, monkeypatch, capsys)
     assert sorted(key.values()) == sorted(facs.AU_NUMBERS)
     assert list(key.values()) != sorted(key.values()), "shuffled"
     with pytest.raises(ValueError, match="key.csv exists"):
-        reading_test.draw(model, tmp_path / "more", table, each=1, size=16, seed=0)
+        human_reading_study.draw(model, tmp_path / "more", table, each=1, size=16, seed=0)
     with pytest.raises(ValueError, match="pictures is not empty"):
-        reading_test.draw(model, out, tmp_path / "other.csv", each=1, size=16, seed=0)
+        human_reading_study.draw(model, out, tmp_path / "other.csv", each=1, size=16, seed=0)
     answers = dict(key)
     (confused,) = (name for name, unit in key.items() if unit == 23)
     answers[confused] = 24
-    matrix = reading_test.confusion(key, answers)
+    matrix = human_reading_study.confusion(key, answers)
     assert matrix.sum() == 12 and np.trace(matrix) == 11
-    assert "11 of 12 pictures right; 11 of 12 units told" in reading_test.report(matrix)
+    assert "11 of 12 pictures right; 11 of 12 units told" in human_reading_study.report(matrix)
     with pytest.raises(ValueError, match="1 pictures are in one table only"):
-        reading_test.confusion(key, {k: v for k, v in answers.items() if k != confused})
+        human_reading_study.confusion(key, {k: v for k, v in answers.items() if k != confused})
     for text, message in (
         ("picture,answer\n000.png,13\n", "'13' is none of"),
         ("picture,unit\n000.png,12\n", "expected the columns picture,answer"),
@@ -81,7 +82,7 @@ def test_the_reading_test_hides_and_scores(model, tmp_path, monkeypatch, capsys)
     ):
         (tmp_path / "answers.csv").write_text(text)
         with pytest.raises(ValueError, match=message):
-            reading_test.read_table(tmp_path / "answers.csv", "answer")
+            human_reading_study.read_table(tmp_path / "answers.csv", "answer")
 
 
 def test_a_recogniser_takes_the_reading_test(tmp_path, monkeypatch, capsys):
@@ -90,10 +91,10 @@ def test_a_recogniser_takes_the_reading_test(tmp_path, monkeypatch, capsys):
     units = ",".join(f"AU{n}" for n in facs.AU_NUMBERS)
     of_1, of_17 = "0.9" + ",0.1" * 11, "0.1," * 9 + "0.2,0.1,0.1"
     table.write_text(f"path,frame,{units}\nd/000.png,0,{of_1}\nd/001.png,0,{of_17}\n")
-    assert reading_test.read_probabilities(table) == {"000.png": 1, "001.png": 17}
+    assert human_reading_study.read_probabilities(table) == {"000.png": 1, "001.png": 17}
     command = ["reading_test", "score", "--key", str(key), "--table", str(table)]
     monkeypatch.setattr("sys.argv", command)
-    reading_test.main()
+    human_reading_study.main()
     assert "1 of 2 pictures right; 1 of 12 units told" in capsys.readouterr().out
     for text, message in (
         (f"path,frame,AU1\nd/000.png,0,{of_1}\n", "line 2: expected path and numbers for AU1, AU2"),
@@ -101,7 +102,7 @@ def test_a_recogniser_takes_the_reading_test(tmp_path, monkeypatch, capsys):
     ):
         table.write_text(text)
         with pytest.raises(ValueError, match=message):
-            reading_test.read_probabilities(table)
+            human_reading_study.read_probabilities(table)
 
 
 def test_the_preset_is_as_large_as_bp4d_autext(monkeypatch):
@@ -111,11 +112,11 @@ def test_the_preset_is_as_large_as_bp4d_autext(monkeypatch):
         asked.append(options)
         raise ValueError("enough")
 
-    monkeypatch.setattr(build_module, "build", build)
+    monkeypatch.setattr(build_command, "build", build)
     arguments = ["--source", "builtin", "--out", "set", "--size", "128", "--preset", "bp4d-autext"]
     for more in ([], ["--people", "5"]):
         with pytest.raises(SystemExit, match="enough"):
-            build_module.main(arguments + more)
+            main(arguments + more)
     whole, five = asked
     assert "preset" not in whole and whole["people"] == 41 + 140
     active = whole["people"] * (whole["frames"] - sampler.NEUTRAL_FRAMES)

@@ -11,12 +11,14 @@ import pytest
 import tiny
 from test_recognize import write_run
 
-from auface_jax import checkpoints, pictures, train
+from auface_jax import train
 from auface_jax.gate import WORST, Gate
+from auface_jax.images import pixels
 from auface_jax.loss_networks import load_anatomical, load_perceptual
 from auface_jax.models import quantizer
 from auface_jax.pretrained import convert, vgg
 from auface_jax.recognize import load_recognizer
+from auface_jax.runs import checkpoints
 from auface_jax.tasks import vqgan as vqgan_task
 from auface_jax.tasks.vqgan import VQGANTask
 from auface_jax.training.losses import reconstruction
@@ -57,7 +59,7 @@ def test_losses_of_features_are_mean_squares(loss):
 
 def test_the_anatomical_features_are_the_units_nodes(teacher):
     network, recognizer = load_anatomical(str(teacher)), load_recognizer(teacher)
-    image = pictures.to_float(tiny.images(3))
+    image = pixels.to_float(tiny.images(3))
     features = jax.jit(network.features)
     nodes = features(network.variables, image)
     want = jax.jit(lambda *inputs: recognizer.module.apply(*inputs).nodes)
@@ -71,7 +73,7 @@ def test_the_anatomical_features_are_the_units_nodes(teacher):
 def test_a_substitute_says_that_it_is_one_and_compares_the_whole_picture(teacher):
     network = load_perceptual(str(teacher))
     assert "substitute" in network.name and str(teacher) in network.name
-    image = pictures.to_float(tiny.images(2))
+    image = pixels.to_float(tiny.images(2))
     features = jax.eval_shape(network.features, network.variables, image)
     assert features.shape[0] == 2 and features.ndim == 3 and features.dtype == jnp.float32
 
@@ -91,7 +93,7 @@ def test_vgg_is_compared_at_its_second_wide_layer_normalised(monkeypatch, tmp_pa
         convert, "load", lambda path, name: convert.Pretrained(name, Narrow(), 2.0, "print")
     )
     network = load_perceptual(str(tmp_path))
-    image = pictures.to_float(tiny.images(2))
+    image = pixels.to_float(tiny.images(2))
     found = network.features(network.variables, image)
     np.testing.assert_allclose(seen["image"], vgg.normalize(image))
     np.testing.assert_allclose(found, 2.0 * vgg.normalize(image).mean((1, 2)), rtol=1e-5)
@@ -162,7 +164,7 @@ def wanted_of(teacher):
     """The weighted sum's gradient, those that the adaptive weight compares, the networks' losses,
     as a compiled function of whether the gate is open and of the adaptive weight."""
     task, state, frozen, _ = prepared(teacher)
-    image, c = pictures.to_float(tiny.images(8)), task.config.loss
+    image, c = pixels.to_float(tiny.images(8)), task.config.loss
     networks = task.loss_networks
 
     def made_of(params):

@@ -8,8 +8,8 @@ import pytest
 import tiny
 from PIL import Image
 
-from auface_jax import checkpoints
-from auface_jax.log import read_lines
+from auface_jax.runs import checkpoints
+from auface_jax.training.log import read_lines
 
 
 @pytest.fixture(scope="module")

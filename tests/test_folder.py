@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from small_dataset import COLUMNS, read_table, write_folder, write_table
 
-from auface_jax.data import build as build_module
-from auface_jax.data.align import TEMPLATE, anchor_points
-from auface_jax.data.folder import FolderFaces
-from auface_jax.data.people import Refused, choose_reference
-from auface_jax.data.photographs import UNKNOWN_CODE
-from auface_jax.data.samples import ONLY_IMAGE, Index, Loaded, Sample, SourceError
+from auface_jax.data.build import builder
+from auface_jax.data.build.splits import Refused, choose_reference
+from auface_jax.data.sources.base import ONLY_IMAGE, Index, Loaded, Sample, SourceError
+from auface_jax.data.sources.folder import FolderFaces
+from auface_jax.data.sources.photographs import UNKNOWN_CODE
+from auface_jax.faces.template import TEMPLATE, anchor_points
 
 
 def sample(subject: str, frame: int) -> Sample:
@@ -49,8 +49,8 @@ class Spoilt:
 
 
 def build_spoilt(monkeypatch, out, **usable):
-    monkeypatch.setattr(build_module, "open_source", lambda *_, **__: Spoilt(usable))
-    return build_module.build(out, source="folder", size=16, processes=1, progress=False)
+    monkeypatch.setattr(builder, "open_source", lambda *_, **__: Spoilt(usable))
+    return builder.build(out, source="folder", size=16, processes=1, progress=False)
 
 
 def test_images_left_out_on_reading_are_counted_with_their_reason(monkeypatch, tmp_path):
@@ -125,7 +125,7 @@ def test_units_that_nobody_coded_are_refused_or_marked(table, tmp_path, spelling
     write_columns(table, rows)
     with pytest.raises(SourceError, match="AU7, AU24.*--uncoded-units absent"):
         FolderFaces(str(table), size=16)
-    info = build_module.build(
+    info = builder.build(
         tmp_path / "set",
         source="folder",
         labels=str(table),

@@ -14,10 +14,11 @@ import tiny
 from evaluation_runs import write_runs
 from PIL import Image, ImageSequence
 
-from auface_jax import editing, generate, pictures, references
+from auface_jax import editing, generate, references
 from auface_jax import generator as drawing
-from auface_jax.data import pipeline
+from auface_jax.data.loading import pipeline
 from auface_jax.generator import Generator, Request
+from auface_jax.images import files
 from auface_jax.jobs import text_of_units
 
 
@@ -316,7 +317,7 @@ def test_a_result_that_cannot_be_written_is_named(
     def fail(*_, **__):
         raise OSError("no space left on faces")
 
-    monkeypatch.setattr(pictures, "save_png", fail)
+    monkeypatch.setattr(files, "save_png", fail)
     (tmp_path / "jobs.csv").write_text("text\nA smile.\n")
     arguments = [str(tmp_path / name) if name == "jobs.csv" else name for name in arguments]
     message = refused(capsys, "--run", run, *arguments, "--out", tmp_path / "made")

@@ -19,19 +19,22 @@ from PIL import Image
 from safetensors.numpy import save as safetensors_bytes
 from small_dataset import write_folder
 
-from auface_jax import checkpoints, guard, presets, run_config
-from auface_jax.checkpoints import CheckpointError
+from auface_jax import guard
 from auface_jax.config_check import ConfigError, check_config
-from auface_jax.data import build, images, records, shards, tokenizer
-from auface_jax.data.folder import FolderFaces
-from auface_jax.data.records import RecordError
-from auface_jax.data.samples import SourceError
+from auface_jax.data import shards, tokenizer
+from auface_jax.data.build import builder
+from auface_jax.data.record import RecordError, decode_image, decode_record, encode_record
+from auface_jax.data.sources.base import SourceError
+from auface_jax.data.sources.folder import FolderFaces
 from auface_jax.facs import descriptions
-from auface_jax.log import read_lines
+from auface_jax.images.files import ImageFileError, read_rgb
 from auface_jax.parallel import sharding
 from auface_jax.pretrained import weight_files
 from auface_jax.pretrained.weight_files import WeightFileError
+from auface_jax.runs import checkpoints, presets, run_config
+from auface_jax.runs.checkpoints import CheckpointError
 from auface_jax.tasks import make_task
+from auface_jax.training.log import read_lines
 
 EXAMPLES = 150
 
@@ -82,10 +85,10 @@ def folder(tmp_path_factory):
 def record(folder):
     """The bytes of a record as a build writes it."""
     labels = write_folder(folder / "faces", people=3, frames=3, size=16)
-    build.build(
+    builder.build(
         folder / "set", source="folder", labels=str(labels), size=16, processes=1, progress=False
     )
-    return records.encode_record(shards.ShardReader(folder / "set", "train")[0])
+    return encode_record(shards.ShardReader(folder / "set", "train")[0])
 
 
 def written(path, load):
@@ -100,8 +103,8 @@ def written(path, load):
 
 def test_records(record):
     def load(data):
-        found = records.decode_record(data)
-        records.decode_image(found, 16)
+        found = decode_record(data)
+        decode_image(found, 16)
 
     survives(record, load, RecordError)
 
@@ -112,7 +115,7 @@ def test_images(folder, form):
     noise = np.random.default_rng(0).integers(0, 256, (12, 12, 3), np.uint8)
     Image.fromarray(noise).save(whole, form)
     path = folder / f"image.{form.lower()}"
-    survives(whole.getvalue(), written(path, images.read_rgb), SourceError)
+    survives(whole.getvalue(), written(path, read_rgb), ImageFileError)
 
 
 def test_a_picture_that_would_fill_memory_is_refused(folder):
@@ -124,8 +127,8 @@ def test_a_picture_that_would_fill_memory_is_refused(folder):
     header = struct.pack(">IIBBBBB", 65_000, 65_000, 8, 2, 0, 0, 0)
     parts = [chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(bytes(99))), chunk(b"IEND", b"")]
     (folder / "large.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
-    with pytest.raises(SourceError, match="cannot be read as an image|pixels, at most"):
-        images.read_rgb(folder / "large.png")
+    with pytest.raises(ImageFileError, match="cannot be read as an image|pixels, at most"):
+        read_rgb(folder / "large.png")
 
 
 def test_dictionaries():

@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from auface_jax.log import Heartbeat, MetricsLog, Progress, read_lines, table
+from auface_jax.runs.console import table
+from auface_jax.training.log import Heartbeat, MetricsLog, Progress, read_lines
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def test_no_file_is_no_reports(tmp_path):
 
 def test_a_heart_beats_now_and_then(tmp_path, monkeypatch):
     clock = iter([0.0, 0.0, 4.0, 12.0, 12.0])
-    monkeypatch.setattr("auface_jax.log.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("auface_jax.training.log.time.monotonic", lambda: next(clock))
     heartbeat, told = Heartbeat(tmp_path, seconds=10), []
     for step in (1, 2, 3):
         heartbeat.beat(step)
@@ -101,7 +102,7 @@ def test_a_table_is_aligned():
 
 def test_progress_tells_speed_and_time_left_of_the_last_interval(monkeypatch, capsys):
     clock = iter([0.0, 10.0, 100.0, 101.0])
-    monkeypatch.setattr("auface_jax.log.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("auface_jax.training.log.time.monotonic", lambda: next(clock))
     progress = Progress(start_step=0, num_steps=150, batch_size=8)
     assert progress.report(20, {"loss": 0.25}) == {"seconds_per_step": 0.5}
     line = capsys.readouterr().out

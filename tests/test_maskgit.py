@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tiny
 
+from auface_jax.data.loading.example_selection import different_partners
 from auface_jax.facs import CONSTRUCT_NAMES, constructs, labels_from_units
-from auface_jax.held_out import different_partners
 from auface_jax.models.au_attention import AUCrossAttention
 from auface_jax.models.maskgit import Context, MaskGIT
 from auface_jax.models.token_layout import LAYOUTS

@@ -11,13 +11,13 @@ import tiny
 from flax import linen as nn
 from test_maskgit import VOCABULARY, B, K, N, Q, example_inputs, example_tokens
 
-from auface_jax import checkpoints
 from auface_jax.data.tokenizer import load_tokenizer
 from auface_jax.generation import masking
 from auface_jax.models.token_layout import LAYOUTS
 from auface_jax.models.vq_auface import VQAUFace
 from auface_jax.ops import cross_entropy
 from auface_jax.ops.fused_linear import Dense, rows_product
+from auface_jax.runs import checkpoints
 from auface_jax.tasks import make_task
 from auface_jax.training.losses import masked_tokens
 

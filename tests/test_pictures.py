@@ -4,35 +4,35 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from auface_jax import pictures
+from auface_jax.images import files, pixels, sheets
 
 
 def test_every_pixel_value_survives_the_way_through_the_models():
     image = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, axis=-1)
-    as_float = pictures.to_float(image)
+    as_float = pixels.to_float(image)
     assert as_float.min() == -1 and as_float.max() == 1
-    np.testing.assert_array_equal(pictures.to_uint8(as_float), image)
+    np.testing.assert_array_equal(pixels.to_uint8(as_float), image)
 
 
 def test_what_lies_outside_is_clipped_and_the_rest_is_rounded():
     values = np.array([-9.0, -1.001, 0.999, 1.5, 0.4 / 127.5 - 1, 0.6 / 127.5 - 1], np.float32)
-    assert pictures.to_uint8(values).tolist() == [0, 0, 255, 255, 0, 1]
+    assert pixels.to_uint8(values).tolist() == [0, 0, 255, 255, 0, 1]
 
 
 def test_psnr_by_hand():
     image = np.zeros((2, 4, 4, 3), np.float32)
     other = image.copy()
     other[1] = 0.02  # mse 4e-4 at a peak of 2: 10 log10(4 / 4e-4)
-    quality = pictures.psnr(image, other)
+    quality = pixels.psnr(image, other)
     assert quality[1] == pytest.approx(40, abs=1e-3) and quality[0] > 100
     # What a picture cannot show does not count: a reconstruction is clipped first.
-    assert pictures.psnr(image + 1, image + 7)[0] == pytest.approx(float(quality[0]))
+    assert pixels.psnr(image + 1, image + 7)[0] == pytest.approx(float(quality[0]))
 
 
 def test_a_sheet_has_its_tiles_where_they_belong():
     rng = np.random.default_rng(0)
     columns = [rng.integers(0, 256, (2, 8, 8, 3), dtype=np.uint8) for _ in range(3)]
-    page = np.asarray(pictures.sheet(columns, ["a", "b", "c"], ["one", "two\nlines"]))
+    page = np.asarray(sheets.sheet(columns, ["a", "b", "c"], ["one", "two\nlines"]))
     found = {
         (column, row)
         for column in range(3)
@@ -49,7 +49,7 @@ def test_a_caption_is_whole_however_long_and_a_title_stays_in_its_column():
     long = "\n".join(f"line {number} of a text" for number in range(12))
 
     def page(captions, titles=("",)):
-        return np.asarray(pictures.sheet([column], titles, captions)).min(-1)
+        return np.asarray(sheets.sheet([column], titles, captions)).min(-1)
 
     both = page([long, long])
     # All lines of either caption, as two sheets of their own have them.
@@ -62,7 +62,7 @@ def test_a_caption_is_whole_however_long_and_a_title_stays_in_its_column():
 
 @pytest.mark.parametrize("letters", ["äöüß", "–„“…", "αβγ", "жщю"])
 def test_letters_beyond_the_plainest_are_drawn(letters):
-    font = pictures.text_font(14)
+    font = sheets.text_font(14)
     missing = font.getmask("\uffff").getbbox(), bytes(font.getmask("\uffff"))
     for letter in letters:
         mask = font.getmask(letter)
@@ -75,13 +75,13 @@ def test_letters_beyond_the_plainest_are_drawn(letters):
 def test_a_sheet_that_does_not_add_up_is_refused(titles, captions):
     columns = [np.zeros((2, 8, 8, 3), np.uint8)] * 2
     with pytest.raises(ValueError, match=rf"{len(captions)} captions and {len(titles)} titles"):
-        pictures.sheet(columns, titles, captions)
+        sheets.sheet(columns, titles, captions)
 
 
 def test_a_file_keeps_its_metadata_in_any_script(tmp_path):
     path = tmp_path / "new" / "face.png"
     image = Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3))
-    pictures.save_png(image, path, synthetic="true", text="眉 — levé", seed=3)
+    files.save_png(image, path, synthetic="true", text="眉 — levé", seed=3)
     read = Image.open(path)
     assert read.info == {"synthetic": "true", "text": "眉 — levé", "seed": "3"}
     np.testing.assert_array_equal(read, image)

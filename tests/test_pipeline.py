@@ -10,10 +10,10 @@ import pytest
 from small_batches import BUCKETS, SIZE, assert_same_batches, build_set, take, who
 
 from auface_jax import facs
-from auface_jax.data import batches as batches_module
-from auface_jax.data import pipeline
-from auface_jax.data.build import build
-from auface_jax.data.records import decode_image
+from auface_jax.data.build.builder import build
+from auface_jax.data.loading import collate as batches_module
+from auface_jax.data.loading import pipeline
+from auface_jax.data.record import decode_image
 from auface_jax.data.shards import DatasetError, ShardReader
 from auface_jax.data.tokenizer import load_tokenizer
 

@@ -11,11 +11,12 @@ from small_batches import BUCKETS, SIZE, assert_same_batches, build_set, take
 from test_damaged_data import change_records
 
 from auface_jax.config_check import ConfigError, check_config
-from auface_jax.data import batch_stream, pipeline
-from auface_jax.data.records import RecordError
+from auface_jax.data.loading import pipeline
+from auface_jax.data.loading.stream import open_stream
+from auface_jax.data.record import RecordError
 from auface_jax.data.tokenizer import load_tokenizer
-from auface_jax.presets import data_config
-from auface_jax.run_config import write_config
+from auface_jax.runs.presets import data_config
+from auface_jax.runs.run_config import write_config
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,7 @@ def test_a_worker_names_the_record_and_counts_what_it_leaves_out(batches, tmp_pa
 
 def test_a_batch_fits_its_slot_whatever_its_texts(directory, tokenizer):
     for buckets in (BUCKETS, BUCKETS[-1:], (8,)):
-        stream = batch_stream.open_stream(directory, 5, 0, tokenizer, buckets, size=SIZE)
+        stream = open_stream(directory, 5, 0, tokenizer, buckets, size=SIZE)
         sizes = [sum(array.nbytes for array in stream[n].values()) for n in range(9)]
         assert max(sizes) <= stream.most_bytes
         if len(buckets) == 1:

@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import pytest
 import tiny
 
-from auface_jax import loss_networks, presets, run_config
+from auface_jax import loss_networks
 from auface_jax.data.tokenizer import load_tokenizer
 from auface_jax.models.vqgan import VQGAN
 from auface_jax.parallel import sharding
 from auface_jax.pretrained import convert, vgg
 from auface_jax.recognize import Recognizer
+from auface_jax.runs import presets, run_config
 from auface_jax.state import parameter_count
 from auface_jax.synthesis import build_model
 from auface_jax.tasks import make_task

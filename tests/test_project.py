@@ -19,7 +19,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 MODULES = sorted(m.name for m in pkgutil.walk_packages(auface_jax.__path__, "auface_jax."))
 
 # Modules that import what the tests' own environment cannot have.
-NEEDS_EXTRA = {"auface_jax.data.beam_build": "apache_beam"}
+NEEDS_EXTRA = {"auface_jax.data.build.beam": "apache_beam"}
 
 # A folder of one machine, or an address that packages come from.
 STRAY = re.compile(

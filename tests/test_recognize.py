@@ -14,10 +14,12 @@ import pytest
 import tiny
 from PIL import Image
 
-from auface_jax import checkpoints, frames, recognize
-from auface_jax.data import images
+from auface_jax import recognize
 from auface_jax.facs import AU_NUMBERS
+from auface_jax.images import frames
+from auface_jax.images.files import read_rgb
 from auface_jax.recognize import load_recognizer
+from auface_jax.runs import checkpoints
 from auface_jax.tasks.au_image import AUImageTask
 from auface_jax.tasks.au_text import AUTextTask, load_text_reader
 
@@ -124,7 +126,7 @@ def test_what_a_camera_keeps_beside_a_photograph_is_no_second_face(tmp_path):
     photograph.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[depth])
     [frame] = frames.read_frames(tmp_path / "a.jpg", 16)
     assert frame.still and frame.number == 0
-    np.testing.assert_array_equal(frame.image, images.read_rgb(tmp_path / "a.jpg"))
+    np.testing.assert_array_equal(frame.image, read_rgb(tmp_path / "a.jpg"))
     photograph.save(tmp_path / "moving.png", save_all=True, append_images=[depth])
     assert [frame.still for frame in frames.read_frames(tmp_path / "moving.png", 16)] == [False] * 2
 

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import tiny
 
-from auface_jax import checkpoints
-from auface_jax.data import pipeline
+from auface_jax.data.loading import pipeline
 from auface_jax.data.tokenizer import load_tokenizer
 from auface_jax.evaluation import recognizers
 from auface_jax.facs import AU_NUMBERS
 from auface_jax.metrics.units import f1_scores
 from auface_jax.recognize import load_recognizer
+from auface_jax.runs import checkpoints
 from auface_jax.tasks.au_image import AUImageTask
 
 

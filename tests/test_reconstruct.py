@@ -10,9 +10,11 @@ import tiny
 from PIL import Image
 from test_recognize import write_run
 
-from auface_jax import checkpoints, pictures, reconstruct
-from auface_jax.data import detector
+from auface_jax import reconstruct
+from auface_jax.data.sources import detector
+from auface_jax.images.pixels import to_float, to_uint8
 from auface_jax.metrics.ssim import ssim
+from auface_jax.runs import checkpoints
 from auface_jax.synthesis import load_vqgan
 from auface_jax.tasks.vqgan import VQGANTask
 
@@ -65,8 +67,8 @@ def test_a_folder_gives_a_row_and_a_picture_each_and_a_sheet(run, folder, tmp_pa
 
     vqgan, weights = load_vqgan(run)
     real = tiny.images(3)[1]
-    codes = vqgan.encode(weights, pictures.to_float(real[None]))
-    made = np.asarray(pictures.to_uint8(vqgan.decode(weights, codes)))[0]
+    codes = vqgan.encode(weights, to_float(real[None]))
+    made = np.asarray(to_uint8(vqgan.decode(weights, codes)))[0]
     with Image.open(out / "pictures" / "b.png") as written:
         assert written.text["synthetic"] == "true" and written.text["source"].endswith("b.png")
         pixels = np.asarray(written)

@@ -11,15 +11,27 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from auface_jax.data import records
-from auface_jax.data.records import Record, RecordError, decode_record, encode_record
+from auface_jax.data import record as record_module
+from auface_jax.data.record import (
+    IMAGE_FORMATS,
+    REFERENCES,
+    SPLITS,
+    UNSEEN_HELD_OUT,
+    UNSEEN_NOVEL,
+    Record,
+    RecordError,
+    decode_image,
+    decode_record,
+    encode_image,
+    encode_record,
+)
 
 
 def a_record(**changes) -> Record:
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
     fields = {
-        "image": records.encode_image(image),
+        "image": encode_image(image),
         "subject": "F001",
         "task": "T1",
         "frame": 7,
@@ -79,11 +91,11 @@ def test_decoding_inverts_encoding(
 
 
 def test_only_a_novel_label_row_has_no_image():
-    record = a_record(image=None, split=records.UNSEEN_NOVEL)
+    record = a_record(image=None, split=UNSEEN_NOVEL)
     assert_same(decode_record(encode_record(record)), record)
     with pytest.raises(RecordError, match="F001/T1/7 has no image"):
-        records.decode_image(record, 16)
-    for split in (*records.SPLITS, records.UNSEEN_HELD_OUT, records.REFERENCES):
+        decode_image(record, 16)
+    for split in (*SPLITS, UNSEEN_HELD_OUT, REFERENCES):
         with pytest.raises(RecordError, match="no image, which only unseen_novel may lack"):
             encode_record(a_record(image=None, split=split))
 
@@ -155,19 +167,19 @@ def test_png_keeps_every_pixel_and_jpeg_nearly():
     ramp = np.linspace(0, 255, 32, dtype=np.uint8)
     image = np.stack([np.broadcast_to(ramp, (32, 32))] * 3, axis=-1)
     for image_format, tolerance in (("png", 0), ("jpeg", 6)):
-        record = a_record(image=records.encode_image(image, image_format))
-        got = records.decode_image(record, 32).astype(int)
+        record = a_record(image=encode_image(image, image_format))
+        got = decode_image(record, 32).astype(int)
         assert np.abs(got - image).max() <= tolerance
     with pytest.raises(ValueError, match="'gif', expected png or jpeg"):
-        records.encode_image(image, "gif")
+        encode_image(image, "gif")
 
 
 def test_a_damaged_image_names_its_record():
     record = a_record()
     with pytest.raises(RecordError, match="F001/T1/7: the image is 16 x 16 RGB, expected 32 x 32"):
-        records.decode_image(record, 32)
+        decode_image(record, 32)
     with pytest.raises(RecordError, match="F001/T1/7: the image cannot be read"):
-        records.decode_image(msgspec.structs.replace(record, image=record.image[:60]), 16)
+        decode_image(msgspec.structs.replace(record, image=record.image[:60]), 16)
 
 
 def pillow(data: bytes) -> np.ndarray | None:
@@ -185,9 +197,9 @@ def assert_as_pillow(data: bytes):
     for mirrored in (False, True):
         if expected is None:
             with pytest.raises(RecordError, match="cannot be read|expected 24 x 24 RGB"):
-                records.decode_image(record, 24, mirrored=mirrored)
+                decode_image(record, 24, mirrored=mirrored)
         else:
-            got = records.decode_image(record, 24, mirrored=mirrored)
+            got = decode_image(record, 24, mirrored=mirrored)
             assert got.dtype == np.uint8 and not got.flags.writeable
             np.testing.assert_array_equal(got, expected[:, ::-1] if mirrored else expected)
 
@@ -199,17 +211,17 @@ def saved(picture: Image.Image, *arguments, **options) -> bytes:
 
 
 @pytest.mark.parametrize("size", [16, 21, 24, 64])
-@pytest.mark.parametrize("image_format", records.IMAGE_FORMATS)
+@pytest.mark.parametrize("image_format", IMAGE_FORMATS)
 def test_the_quick_decoder_gives_the_pixels_of_pillow(size, image_format, monkeypatch):
     rng = np.random.default_rng(size)
     smooth = rng.integers(0, 256, (5, 5, 3), np.uint8)
     smooth = np.asarray(Image.fromarray(smooth).resize((size, size), Image.Resampling.BICUBIC))
-    monkeypatch.setattr(records, "_decode_with_pillow", None)  # it must not be needed
+    monkeypatch.setattr(record_module, "_decode_with_pillow", None)  # it must not be needed
     for image in (rng.integers(0, 256, (size, size, 3), np.uint8), smooth):
-        data = records.encode_image(image, image_format)
+        data = encode_image(image, image_format)
         expected = np.asarray(Image.open(io.BytesIO(data)))
         for mirrored in (False, True):
-            got = records.decode_image(a_record(image=data), size, mirrored=mirrored)
+            got = decode_image(a_record(image=data), size, mirrored=mirrored)
             np.testing.assert_array_equal(got, expected[:, ::-1] if mirrored else expected)
 
 
@@ -232,10 +244,10 @@ def test_what_pillow_refuses_is_refused_and_what_it_takes_is_the_same():
                 continue
 
 
-@pytest.mark.parametrize("image_format", records.IMAGE_FORMATS)
+@pytest.mark.parametrize("image_format", IMAGE_FORMATS)
 def test_a_damaged_picture_is_what_pillow_makes_of_it(image_format):
     rng = np.random.default_rng(0)
-    whole = records.encode_image(rng.integers(0, 256, (24, 24, 3), np.uint8), image_format)
+    whole = encode_image(rng.integers(0, 256, (24, 24, 3), np.uint8), image_format)
     for length in (*range(0, len(whole), 11), *range(len(whole) - 20, len(whole))):
         assert_as_pillow(whole[:length])
     for place in (*range(170), *rng.integers(0, len(whole), 150)):

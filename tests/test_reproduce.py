@@ -13,7 +13,7 @@ from PIL import Image
 from auface_jax import evaluate, reproduce, train
 from auface_jax.reproduction import paper, plan, scores, tables
 from auface_jax.reproduction.plan import Model, Scale, Study
-from auface_jax.run_config import flatten
+from auface_jax.runs.run_config import flatten
 
 TINY = Scale(
     data={},

@@ -9,10 +9,10 @@ import pytest
 import tiny
 
 from auface_jax import reproduce
-from auface_jax.locks import claimed
 from auface_jax.reproduction import plan, results, tuning
 from auface_jax.reproduction.plan import Model, Study
 from auface_jax.reproduction.sharing import Job, share
+from auface_jax.runs.locks import claimed
 
 SCORES = {"AAAD": 0.5, "AU-F1": 0.75}
 

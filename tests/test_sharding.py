@@ -12,9 +12,9 @@ import tiny
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from auface_jax import presets
 from auface_jax.data.tokenizer import load_tokenizer
 from auface_jax.parallel import sharding
+from auface_jax.runs import presets
 from auface_jax.tasks import make_task
 from auface_jax.tasks import vqgan as vqgan_task
 

@@ -7,14 +7,14 @@ import pytest
 from PIL import Image
 from small_dataset import COLUMNS, build_folder, read_table, write_folder, write_table
 
-from auface_jax.data.build import build
-from auface_jax.data.folder import FolderFaces
-from auface_jax.data.images import read_square
-from auface_jax.data.open_faces import OpenFaces
-from auface_jax.data.records import REFERENCES, SPLITS
-from auface_jax.data.samples import SourceError
+from auface_jax.data.build.builder import build
+from auface_jax.data.record import REFERENCES, SPLITS
 from auface_jax.data.shards import ShardReader
+from auface_jax.data.sources.base import SourceError
+from auface_jax.data.sources.folder import FolderFaces
+from auface_jax.data.sources.open_faces import OpenFaces
 from auface_jax.faces import sampler
+from auface_jax.images.files import read_square
 
 FOREIGN_FACES = Path(__file__).parents[2] / "shared" / "foreign_faces"
 

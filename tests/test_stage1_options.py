@@ -12,11 +12,12 @@ import tiny
 from flax import linen as nn
 from test_lpips import untrained
 
-from auface_jax import checkpoints, pictures
+from auface_jax.images import pixels
 from auface_jax.loss_networks import load_lpips_loss
 from auface_jax.metrics import lpips
 from auface_jax.models.vqgan import VQGAN, Encoder
 from auface_jax.pretrained import convert
+from auface_jax.runs import checkpoints
 from auface_jax.tasks import vqgan as vqgan_task
 from auface_jax.tasks.vqgan import VQGANTask
 from auface_jax.tasks.vqgan_gradients import gradients
@@ -129,7 +130,7 @@ def test_r1_is_lazy_and_makes_up_for_it():
     task.config.gan.r1.update(config)
     names = [task.step_name(number) for number in range(1, 10)]
     assert names == 2 * (3 * ["step"] + ["step_with_penalty"]) + ["step"]
-    image = pictures.to_float(BATCH["image"])
+    image = pixels.to_float(BATCH["image"])
 
     def found(penalty):
         options = {"adversarial": True, "penalty": penalty}
@@ -185,7 +186,7 @@ def test_lpips_without_its_weights_says_how_to_get_them():
 
 
 def test_recomputed_activations_change_nothing_but_memory():
-    image = pictures.to_float(tiny.images(4))
+    image = pixels.to_float(tiny.images(4))
     fields = tiny.VQGAN_FIELDS | {"num_res_blocks": 2, "patch_skip": False}
     kept, again = VQGAN(**fields), VQGAN(**fields, remat=True)
     z = jnp.ones((4, kept.grid, kept.grid, kept.latent))

@@ -12,11 +12,12 @@ from PIL import Image
 from small_dataset import write_folder
 
 from auface_jax import facs
-from auface_jax.data import card, statistics
-from auface_jax.data.build import build
-from auface_jax.data.pipeline import record_text
-from auface_jax.data.records import SPLITS, encode_record
+from auface_jax.data.build.builder import build
+from auface_jax.data.loading.pipeline import record_text
+from auface_jax.data.record import SPLITS, encode_record
 from auface_jax.data.shards import ShardReader, read_info
+from auface_jax.data.statistics import card, counts
+from auface_jax.data.statistics.__main__ import main
 from auface_jax.data.tokenizer import load_tokenizer
 from auface_jax.faces.sampler import sample_intensities
 
@@ -41,7 +42,7 @@ def records(directory):
 
 @pytest.fixture(scope="module")
 def counted(directory):
-    return statistics.statistics(directory)
+    return counts.statistics(directory)
 
 
 def test_counts_are_those_of_a_plain_reading(counted, records):
@@ -118,7 +119,7 @@ def without_au7(directory, tmp_path):
 
 
 def test_an_uncoded_unit_is_named_and_left_out(without_au7, counted):
-    found = statistics.statistics(without_au7)
+    found = counts.statistics(without_au7)
     assert found["units"]["AU7"] == {
         "present": 0, "absent": 0, "uncoded": counted["entries"], "rate": None,
     }  # fmt: skip
@@ -131,7 +132,7 @@ def test_an_uncoded_unit_is_named_and_left_out(without_au7, counted):
 
 
 def test_the_command_writes_json_card_and_plots(directory, tmp_path, counted, capsys):
-    statistics.main([str(directory), "--out", str(tmp_path / "card")])
+    main([str(directory), "--out", str(tmp_path / "card")])
     assert f"{counted['combinations']['share']:.1%} of these" in capsys.readouterr().out
     assert json.loads((tmp_path / "card" / "statistics.json").read_text()) == counted
     text = (tmp_path / "card" / "card.md").read_text()
@@ -146,10 +147,10 @@ def test_the_command_writes_json_card_and_plots(directory, tmp_path, counted, ca
 
 def test_a_fault_is_told_by_the_command(directory, tmp_path):
     with pytest.raises(SystemExit, match="holds no data set"):
-        statistics.main([str(tmp_path)])
+        main([str(tmp_path)])
     (tmp_path / "words.json").write_text('{"schema_version": 2, "constructs": {"AU1": []}}')
     with pytest.raises(SystemExit) as caught:
-        statistics.main([str(directory), "--dictionary", str(tmp_path / "words.json")])
+        main([str(directory), "--dictionary", str(tmp_path / "words.json")])
     for fault in ("schema_version is 2", "missing key 'neutral'", "AU1 has 0 texts", "AU6+AU12"):
         assert fault in str(caught.value)
 
@@ -158,8 +159,8 @@ def test_drawn_label_rows_are_near_the_papers_set():
     """81.4 % of BP4D-AUText's entries have a combination, 1.35 occurrences an entry."""
     rng = np.random.default_rng(0)
     rows = [(sample_intensities(rng) >= 0.3).astype(int) for _ in range(3000)]
-    found = statistics.count_rows(rows)
+    found = counts.count_rows(rows)
     assert found["rows"] == 3000
     assert abs(found["share"] - 0.814) < 0.07 and abs(found["occurrences"] - 1.35) < 0.2
     with pytest.raises(ValueError, match="no row has an active unit"):
-        statistics.count_rows([np.zeros(12)])
+        counts.count_rows([np.zeros(12)])

@@ -13,9 +13,9 @@ from small_dataset import write_folder
 from tiny import command_environment
 
 from auface_jax.data import tfds_dataset
-from auface_jax.data.build import build
-from auface_jax.data.pipeline import record_text
-from auface_jax.data.records import REFERENCES, RecordError, decode_image
+from auface_jax.data.build.builder import build
+from auface_jax.data.loading.pipeline import record_text
+from auface_jax.data.record import REFERENCES, RecordError, decode_image
 from auface_jax.data.shards import ShardReader
 
 SIZE = 16

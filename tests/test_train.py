@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import tiny
 
-from auface_jax import checkpoints, log, train
-from auface_jax.log import read_lines
+from auface_jax import train
+from auface_jax.runs import checkpoints
+from auface_jax.training import log
+from auface_jax.training.log import read_lines
 
 # Where a run is stopped, on the way to step 6; checkpoints are due at 2, 4 and 6.
 STOPPED_AT = 3

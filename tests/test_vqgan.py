@@ -10,7 +10,7 @@ import pytest
 import tiny
 from flax import linen as nn
 
-from auface_jax import pictures
+from auface_jax.images import pixels
 from auface_jax.models import codebook_learning, quantizer
 from auface_jax.models.layers import depth_to_space, space_to_depth
 from auface_jax.models.vqgan import VQGAN, principal_components
@@ -80,7 +80,7 @@ def test_group_norm_is_flax_group_norm(channels):
 def test_encode_and_decode_fit_together(patch_skip, attention):
     vqgan = VQGAN(**tiny.VQGAN_FIELDS | {"patch_skip": patch_skip, "attention": attention})
     assert vqgan.grid == 4 and vqgan.bits_per_image == 4 * 4 * 2 * 4
-    image = pictures.to_float(tiny.images(3))
+    image = pixels.to_float(tiny.images(3))
     z = jnp.zeros((1, vqgan.grid, vqgan.grid, vqgan.latent))
 
     @jax.jit
@@ -127,7 +127,7 @@ def test_other_structures_of_codes_train(fields, bits):
     assert np.isfinite(metrics["loss"]) and differs(
         new.variables["codebooks"], state.variables["codebooks"]
     )
-    image = pictures.to_float(batch["image"])
+    image = pixels.to_float(batch["image"])
     codes = task.vqgan.encode(task.export(new), image)
     assert codes.shape == (20, 4, 4, 2)
     if "scales" in fields:
@@ -145,7 +145,7 @@ def test_scales_that_do_not_fit_are_refused(scales):
 
 
 def test_principal_components_are_orthonormal_and_the_best_of_their_number():
-    images = pictures.to_float(tiny.images(30))
+    images = pixels.to_float(tiny.images(30))
     mean, basis = principal_components(images, factor=4, components=8)
     np.testing.assert_allclose(basis.T @ basis, np.eye(8), atol=1e-5)
     centred = np.asarray(space_to_depth(images, 4) - mean).reshape(-1, 48)
@@ -157,7 +157,7 @@ def test_principal_components_are_orthonormal_and_the_best_of_their_number():
 
 
 def test_more_components_than_pixels_are_zero_columns():
-    _, basis = principal_components(pictures.to_float(tiny.images(9)), factor=1, components=5)
+    _, basis = principal_components(pixels.to_float(tiny.images(9)), factor=1, components=5)
     np.testing.assert_allclose(basis[:, :3].T @ basis[:, :3], np.eye(3), atol=1e-5)
     assert not np.asarray(basis[:, 3:]).any()
 
@@ -165,7 +165,7 @@ def test_more_components_than_pixels_are_zero_columns():
 def test_the_untrained_network_is_the_linear_projection():
     _, state, _ = started()
     vqgan, weights = VQGAN(**tiny.VQGAN_FIELDS), weights_of(state)
-    image = pictures.to_float(tiny.images(20))
+    image = pixels.to_float(tiny.images(20))
 
     @jax.jit
     def unquantised(params):
@@ -218,7 +218,7 @@ def test_the_generator_descends_on_pixels_plus_the_weighted_adversarial_loss(mon
     keep = lambda *_: optax.chain(optax.trace(0.0), optax.scale(0.0))  # noqa: E731
     monkeypatch.setattr(vqgan_task, "optimizer", keep)
     task = task_of(start_step=0)
-    image = pictures.to_float(tiny.images(8))
+    image = pixels.to_float(tiny.images(8))
     state = tiny.awake(tiny.stage1_state(), task)
     generator = state.params["generator"]
     state, metrics = jax.jit(task.step)(state, {}, tiny.records(8), jax.random.key(1))
@@ -273,9 +273,9 @@ def test_the_exported_weights_reconstruct():
     assert_same(weights["params"], state.params["generator"])  # averages start at the weights
     splits = {"test": tiny.records(6) | {"subjects": list("abcdef")}}
     evaluation = task.evaluate(state, {}, splits)
-    image = pictures.to_float(tiny.images(6))
+    image = pixels.to_float(tiny.images(6))
     made = task.vqgan.decode(weights, task.vqgan.encode(weights, image))
-    want = float(pictures.psnr(image, made).mean())
+    want = float(pixels.psnr(image, made).mean())
     assert evaluation.figures["psnr"] == pytest.approx(want, rel=1e-4)
     assert evaluation.figures["images"] == 6
     assert evaluation.figures["bits_per_image"] == task.vqgan.bits_per_image

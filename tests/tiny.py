@@ -15,13 +15,13 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 from small_dataset import write_folder
 
-from auface_jax import checkpoints
-from auface_jax.data import build
-from auface_jax.log import Progress
+from auface_jax.data.build import builder
 from auface_jax.models import quantizer
+from auface_jax.runs import checkpoints
 from auface_jax.state import optimizer
 from auface_jax.tasks import make_task
 from auface_jax.tasks import vqgan as vqgan_task
+from auface_jax.training.log import Progress
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
@@ -64,7 +64,7 @@ def build_data(folder: Path) -> Path:
     references between people.
     """
     labels = write_folder(folder.with_name(folder.name + "-images"), people=8, size=IMAGE_SIZE)
-    build.build(
+    builder.build(
         folder,
         source="folder",
         labels=str(labels),

@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 
 from auface_jax import facs
-from auface_jax.data.samples import SourceError, listed
+from auface_jax.data.sources.base import SourceError, listed
 
 TASK = "video"  # everybody watches one film
 _PERSON = re.compile(r"SN\d{3}", re.IGNORECASE)

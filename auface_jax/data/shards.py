@@ -18,7 +18,7 @@ from pathlib import Path
 
 from array_record.python import array_record_module
 
-from auface_jax.data.records import (
+from auface_jax.data.record import (
     SCHEMA_VERSION,
     SPLITS,
     UNSEEN_SPLITS,

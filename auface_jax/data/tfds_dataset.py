@@ -22,8 +22,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from auface_jax import facs
-from auface_jax.data.pipeline import record_text
-from auface_jax.data.records import NUM_UNITS, decode_image, decode_record
+from auface_jax.data.loading.pipeline import record_text
+from auface_jax.data.record import NUM_UNITS, decode_image, decode_record
 from auface_jax.data.shards import DatasetError, read_info
 
 NAME = "auface_faces"
@@ -58,7 +58,7 @@ class FaceRecord(tfds.features.FeaturesDict):
         if decoders:
             raise NotImplementedError(
                 "records have one decoding: take as_data_source(split) without decoders, or "
-                "deserialize_method RAW_BYTES and auface_jax.data.records.decode_record"
+                "deserialize_method RAW_BYTES and auface_jax.data.record.decode_record"
             )
         record = decode_record(bytes(serialized_example))
         example = {name: getattr(record, name) for name in self if name != "text"}

@@ -7,7 +7,7 @@ as the code that draws is the same. Photographs know the person alone.
 
 import numpy as np
 
-from auface_jax.data.open_faces import OpenFaces
+from auface_jax.data.sources.open_faces import OpenFaces
 from auface_jax.evaluation.population import Population
 from auface_jax.faces import sampler
 from auface_jax.faces.person import Person

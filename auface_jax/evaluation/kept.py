@@ -16,7 +16,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from auface_jax.log import say
+from auface_jax.runs.console import say
 
 FORMAT_VERSION = 2  # raised when another thing is read, or read otherwise
 Arrays = tuple[np.ndarray, ...]

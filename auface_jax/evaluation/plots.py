@@ -6,12 +6,12 @@ import numpy as np
 from jaxtyping import Float, Int8, UInt8
 from matplotlib.figure import Figure
 
-from auface_jax import pictures
 from auface_jax.evaluation.findings import Findings
 from auface_jax.evaluation.population import Population
 from auface_jax.evaluation.scores import REAL, REFERENCE, SYSTEM, Alignment, UnitReport
 from auface_jax.facs import AU_NUMBERS
-from auface_jax.held_out import unit_caption
+from auface_jax.images import files, sheets
+from auface_jax.images.comparison import unit_caption
 
 _COLOURS = {SYSTEM: "tab:blue", REAL: "tab:green", REFERENCE: "0.6"}
 _ROWS = 10  # of a sheet
@@ -48,7 +48,7 @@ def write_plots(
         order = order[np.isfinite(cosines[order])]
         for file, rows in (("best", order[::-1][:_ROWS]), ("worst", order[:_ROWS])):
             page = sample_sheet(findings.population, made, read, cosines, rows)
-            pictures.save_png(page, out / f"{file}.png", synthetic="true", system=name)
+            files.save_png(page, out / f"{file}.png", synthetic="true", system=name)
             paths.append(out / f"{file}.png")
     return paths
 
@@ -188,7 +188,7 @@ def sample_sheet(
     if population.image is not None:
         columns.insert(1, population.image[rows])
         titles.insert(1, "real")
-    return pictures.sheet(columns, titles, captions, scale=max(1, 128 // population.size))
+    return sheets.sheet(columns, titles, captions, scale=max(1, 128 // population.size))
 
 
 def _words(labels: Int8[np.ndarray, " A"]) -> str:

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Int, Int8, UInt8
 
 from auface_jax import facs
-from auface_jax.data.batches import References
-from auface_jax.data.pipeline import record_text
-from auface_jax.data.records import UNSEEN_HELD_OUT, UNSEEN_NOVEL, decode_image
+from auface_jax.data.loading.collate import References
+from auface_jax.data.loading.pipeline import record_text
+from auface_jax.data.record import UNSEEN_HELD_OUT, UNSEEN_NOVEL, decode_image
 from auface_jax.data.shards import ShardReader, read_info, read_test_list, split_names
 
 # By the names of the command line.

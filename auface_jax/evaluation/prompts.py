@@ -23,13 +23,11 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from auface_jax.data.images import central_square, read_rgb
-from auface_jax.data.samples import SourceError
 from auface_jax.evaluation.population import Population, load_population
 from auface_jax.facs import AU_NUMBERS, Dictionary, load_dictionary
 from auface_jax.facs.descriptions import SCHEMA_VERSION
-from auface_jax.frames import PICTURES
-from auface_jax.pictures import save_png
+from auface_jax.images.files import ImageFileError, central_square, read_rgb, save_png
+from auface_jax.images.frames import PICTURES
 
 FORMAT_VERSION = 1
 _DESCRIPTION, _MANIFEST, _DICTIONARY = "prompts.json", "manifest.csv", "dictionary.json"
@@ -199,7 +197,7 @@ def read_pictures(
         else:
             try:
                 image = read_rgb(found[0])
-            except SourceError as error:
+            except ImageFileError as error:
                 faults["unreadable"].append(str(error))
                 continue
             sizes[name] = image.shape[1::-1]

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int8
 
-from auface_jax.data.records import decode_image
+from auface_jax.data.record import decode_image
 from auface_jax.data.shards import ShardReader, read_info, split_names
 from auface_jax.facs import AU_NUMBERS
 from auface_jax.metrics.units import f1_scores

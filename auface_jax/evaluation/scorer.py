@@ -16,11 +16,12 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float, UInt8
 
-from auface_jax import checkpoints, pictures
 from auface_jax.evaluation.drawing import batch_size
+from auface_jax.images import pixels
 from auface_jax.metrics.features import Features, extract
 from auface_jax.pretrained import convert
 from auface_jax.recognize import load_recognizer, recognizer_input
+from auface_jax.runs import checkpoints
 from auface_jax.tasks.au_image import THRESHOLD
 from auface_jax.tasks.au_probe import AUProbe, AUProbeTask
 
@@ -118,14 +119,14 @@ def load_scorer(path: str | Path, *, pleased: Mapping[str, str]) -> Scorer:
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _read_recognizer(module, size: int, crop: int, variables: PyTree, batch: dict[str, Array]):
-    images = recognizer_input(pictures.to_float(batch["image"]), size, crop)
+    images = recognizer_input(pixels.to_float(batch["image"]), size, crop)
     found = module.apply(variables, images)
     return found.probabilities, found.nodes.mean(1)  # pooled over the units
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _read_probe(probe: AUProbe, variables: PyTree, batch: dict[str, Array]):
-    image, reference = (pictures.to_float(batch[name]) for name in ("image", "reference"))
+    image, reference = (pixels.to_float(batch[name]) for name in ("image", "reference"))
     logits, kept = probe.apply(
         variables, image, reference, capture_intermediates=lambda module, _: module.name == _LAST
     )

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from auface_jax.faces.face_model import PULLS, FaceModel
+from auface_jax.faces.mesh.face_model import PULLS, FaceModel
 from auface_jax.facs import AU_NUMBERS
 
 _LIDS = PULLS.index("lid_tight")

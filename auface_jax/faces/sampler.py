@@ -16,14 +16,14 @@ import functools
 import numpy as np
 from scipy.special import ndtri
 
-from auface_jax.faces.beard import BEARDS
-from auface_jax.faces.builtin import face_model
-from auface_jax.faces.face_model import PULLS, FaceModel
-from auface_jax.faces.film import UNCOMPRESSED
-from auface_jax.faces.glasses import GLASSES
+from auface_jax.faces.mesh.beard import BEARDS
+from auface_jax.faces.mesh.builtin import face_model
+from auface_jax.faces.mesh.face_model import PULLS, FaceModel
+from auface_jax.faces.mesh.glasses import GLASSES
 from auface_jax.faces.muscles import check_intensities
 from auface_jax.faces.person import Person, Scene
-from auface_jax.faces.render import render
+from auface_jax.faces.render.film import UNCOMPRESSED
+from auface_jax.faces.render.render import render
 from auface_jax.facs import AU_NUMBERS
 
 AU_RATES = {

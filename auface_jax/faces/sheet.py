@@ -21,11 +21,11 @@ import numpy as np
 from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
-from auface_jax.faces.face_model import FaceModel
-from auface_jax.faces.film import UNCOMPRESSED
-from auface_jax.faces.models import MODELS, load_model
+from auface_jax.faces.mesh.face_model import FaceModel
 from auface_jax.faces.person import Scene
-from auface_jax.faces.render import render
+from auface_jax.faces.registry import MODELS, load_model
+from auface_jax.faces.render.film import UNCOMPRESSED
+from auface_jax.faces.render.render import render
 from auface_jax.faces.sampler import (
     NEUTRAL_FRAMES,
     person_frames,

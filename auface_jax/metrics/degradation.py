@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float, Int8, UInt8
 from matplotlib.figure import Figure
 
-from auface_jax.data.records import decode_image
+from auface_jax.data.record import decode_image
 from auface_jax.data.shards import ShardReader, read_info
 from auface_jax.faces.sampler import PRESENT, sample_intensities
 from auface_jax.facs import AU_NUMBERS, describe

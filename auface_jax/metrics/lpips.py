@@ -20,7 +20,7 @@ from flax import linen as nn
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, UInt8
 
-from auface_jax import pictures
+from auface_jax.images import pixels
 from auface_jax.metrics.distances import Score
 from auface_jax.metrics.features import PyTree, extract
 from auface_jax.pretrained import alexnet, vgg
@@ -144,7 +144,7 @@ def paired_distances(
 def _distance_function(module: LPIPS) -> Callable[..., Array]:
     @jax.jit
     def function(variables, pair):
-        return module.apply(variables, *map(pictures.to_float, pair))
+        return module.apply(variables, *map(pixels.to_float, pair))
 
     return function
 

@@ -26,18 +26,10 @@ from jax.sharding import PartitionSpec as P
 from auface_jax.parallel.logical_axes import logical_axes
 
 PyTree = Any
-
-
 Rules = Mapping[str, tuple[str, ...]]
-
-
 AXES = ("data", "fsdp", "tensor")
-
-
 # Under this many elements splitting saves nothing and costs an all-gather.
 MIN_SHARDED_SIZE = 2**16
-
-
 # For networks that are only read: a copy on every device.
 ROWS_ONLY: Rules = {"batch": AXES}
 

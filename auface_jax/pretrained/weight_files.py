@@ -15,7 +15,7 @@ import ml_dtypes  # noqa: F401  (numpy and safetensors know bfloat16 once this i
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from auface_jax.json_files import read_object
+from auface_jax.runs.json_files import read_object
 
 # What a folder is searched for, in this order. The last two are OpenCLIP's.
 FOLDER_FILES = (

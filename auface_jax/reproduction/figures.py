@@ -10,12 +10,14 @@ from jaxtyping import UInt8
 from matplotlib.figure import Figure
 from PIL import Image
 
-from auface_jax import facs, pictures
+from auface_jax import facs
+from auface_jax.data.loading.example_selection import distinct_rows
 from auface_jax.evaluation.drawing import draw
 from auface_jax.evaluation.population import Population
 from auface_jax.facs.interactions import OPPOSED_PAIRS
 from auface_jax.generator import Generator, Request
-from auface_jax.held_out import distinct_rows, unit_caption
+from auface_jax.images import files, sheets
+from auface_jax.images.comparison import unit_caption
 
 _ROWS = 6
 # Figures 5 to 7: what changes from one description to the next, and the sets of units.
@@ -54,7 +56,7 @@ def system_figure(
             _show(axes, images[place])
             if place == 0:
                 axes.set_title(textwrap.fill(name, 18), fontsize=8)
-    return pictures.of_figure(figure)
+    return sheets.of_figure(figure)
 
 
 def description_figure(
@@ -78,7 +80,7 @@ def description_figure(
         _show(faces[place], image)
         faces[place].set_title(unit_caption(row), fontsize=8)
         _write(words[place], textwrap.fill(text, 31, max_lines=12), size=6)
-    return pictures.of_figure(figure)
+    return sheets.of_figure(figure)
 
 
 def write_figures(
@@ -110,7 +112,7 @@ def write_figures(
     for caption, (file, picture) in made.items():
         paths[caption] = folder / file
         small = picture.convert("RGB").quantize(256)  # of a page's size: a third of the bytes
-        pictures.save_png(small, folder / file, synthetic="true", system=", ".join(generators))
+        files.save_png(small, folder / file, synthetic="true", system=", ".join(generators))
     return paths
 
 

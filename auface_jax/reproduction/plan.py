@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from auface_jax import checkpoints, presets
-from auface_jax.run_config import load_config_file
+from auface_jax.runs import checkpoints, presets
+from auface_jax.runs.run_config import load_config_file
 
 TABLES = {
     2: "Texts against labels",

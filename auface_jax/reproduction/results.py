@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from auface_jax.evaluation import report
-from auface_jax.json_files import read_object, write_object
 from auface_jax.reproduction.plan import Model, Study
 from auface_jax.reproduction.scores import read_scores
 from auface_jax.reproduction.tuning import Trial, Trials, load_trials
+from auface_jax.runs.json_files import read_object, write_object
 
 FILE = "reproduction.json"
 

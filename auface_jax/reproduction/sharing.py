@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from auface_jax.locks import claimed
+from auface_jax.runs.locks import claimed
 
 
 @dataclasses.dataclass(frozen=True)

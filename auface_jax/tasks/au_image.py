@@ -21,9 +21,9 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int8, UInt8
 
-from auface_jax import pictures
-from auface_jax.data import population
+from auface_jax.data.loading import chosen_people
 from auface_jax.facs import AU_NUMBERS
+from auface_jax.images import pixels
 from auface_jax.metrics.units import f1_scores
 from auface_jax.models.au_recognizer import AURecognizer, make_recognizer
 from auface_jax.parallel.map_batches import map_batches
@@ -91,7 +91,7 @@ class AUImageTask:
         return optimizer(self.config.optimizer, self.num_steps, self.learning_rate)
 
     def init(self, rng: jax.Array, batch: Batch) -> TrainState:
-        image = centre_crop(pictures.to_float(batch["image"][:1]), self.config.model.crop)
+        image = centre_crop(pixels.to_float(batch["image"][:1]), self.config.model.crop)
         variables: dict[str, PyTree] = {"params": {}, "batch_stats": {}}
         for stage in self.stages:
             # One key: what both stages have comes out the same.
@@ -108,7 +108,7 @@ class AUImageTask:
 
     def load_frozen(self) -> PyTree:
         """The units' weights in the loss, from the training people's labels."""
-        labels = population.training_labels(self.config, limit=_WEIGHING_RECORDS)
+        labels = chosen_people.training_labels(self.config, limit=_WEIGHING_RECORDS)
         return {"unit_weights": unit_weights(labels)}
 
     def step_name(self, number: int) -> str:
@@ -135,7 +135,7 @@ class AUImageTask:
         self, stage: int, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
     ) -> tuple[TrainState, dict[str, Array]]:
         augment_key, drop_key = jax.random.split(rng)
-        image = pictures.to_float(batch["image"])
+        image = pixels.to_float(batch["image"])
         image = augment(augment_key, image, self.config.model.crop, self.config.augment)
         labels = batch["labels"]
 
@@ -227,7 +227,7 @@ def predict(
 def _probabilities(
     recognizer: AURecognizer, crop: int, variables: PyTree, images: UInt8[Array, "B S S 3"]
 ) -> Float[Array, "B A"]:
-    images = centre_crop(pictures.to_float(images), crop)
+    images = centre_crop(pixels.to_float(images), crop)
     return recognizer.apply(variables, images).probabilities
 
 

@@ -17,8 +17,8 @@ import optax
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from auface_jax import pictures
 from auface_jax.facs import AU_NUMBERS
+from auface_jax.images import pixels
 from auface_jax.metrics.units import f1_scores
 from auface_jax.models.layers import ResidualBlock, space_to_depth
 from auface_jax.ops.group_norm import GroupNorm
@@ -82,7 +82,7 @@ class AUProbeTask:
         return 1
 
     def init(self, rng: jax.Array, batch: Batch) -> TrainState:
-        image = pictures.to_float(batch["image"][:1])
+        image = pixels.to_float(batch["image"][:1])
         params = self.probe.init(rng, image, image)["params"]
         return TrainState(
             step=jnp.zeros((), jnp.int32),
@@ -102,7 +102,7 @@ class AUProbeTask:
         """One update by binary cross-entropy on the coded units, brightness and shift jittered."""
         del frozen
         gain_key, offset_key = jax.random.split(rng)
-        image, reference = (pictures.to_float(batch[name]) for name in ("image", "reference"))
+        image, reference = (pixels.to_float(batch[name]) for name in ("image", "reference"))
         shape = (image.shape[0], 1, 1, 1)
         gain = jax.random.uniform(gain_key, shape, minval=0.85, maxval=1.15)
         offset = jax.random.uniform(offset_key, shape, minval=-0.1, maxval=0.1)
@@ -130,7 +130,7 @@ class AUProbeTask:
 
         @jax.jit
         def occurrence(weights, image, reference):
-            image, reference = pictures.to_float(image), pictures.to_float(reference)
+            image, reference = pixels.to_float(image), pixels.to_float(reference)
             return (self.probe.apply(weights, image, reference) > 0).astype(jnp.int8)
 
         return map_batches(occurrence, weights, image, reference, batch_size=self.config.batch_size)

@@ -19,8 +19,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from auface_jax import checkpoints
-from auface_jax.data import texts
+from auface_jax.data.loading import texts
 from auface_jax.data.tokenizer import Tokenizer, load_tokenizer
 from auface_jax.facs import AU_NUMBERS, load_dictionary
 from auface_jax.facs.other_words import STYLES, load_other_words
@@ -30,6 +29,7 @@ from auface_jax.parallel.map_batches import map_batches
 from auface_jax.parallel.sharding import gathered
 from auface_jax.pretrained import convert
 from auface_jax.pretrained.t5 import T5Encoder
+from auface_jax.runs import checkpoints
 from auface_jax.state import TrainState, apply_gradients, optimizer
 from auface_jax.tasks import Evaluation
 from auface_jax.training.losses import units

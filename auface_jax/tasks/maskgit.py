@@ -18,25 +18,22 @@ import optax
 from jaxtyping import Array
 from PIL import Image
 
-from auface_jax import checkpoints, pictures
-from auface_jax.data.batches import References, SkippedRecords
+from auface_jax.data.loading.collate import References, SkippedRecords
+from auface_jax.data.loading.example_selection import distinct_rows, spread_rows, take_rows
 from auface_jax.data.shards import as_cropped
 from auface_jax.data.tokenizer import Tokenizer, load_tokenizer
 from auface_jax.decode import DecodeOptions
 from auface_jax.encoders import Encoders, load_encoders
 from auface_jax.facs import describe, labels_from_units, load_dictionary
 from auface_jax.generation import masking
-from auface_jax.held_out import (
-    comparison_sheet,
-    distinct_rows,
-    spread_rows,
-    take_rows,
-)
-from auface_jax.log import say
+from auface_jax.images import pixels, sheets
+from auface_jax.images.comparison import comparison_sheet
 from auface_jax.models.vq_auface import VQAUFace
 from auface_jax.models.vqgan import VQGAN
 from auface_jax.parallel.map_batches import map_batches
 from auface_jax.parallel.sharding import from_first_process, gathered
+from auface_jax.runs import checkpoints
+from auface_jax.runs.console import say
 from auface_jax.state import TrainState, apply_gradients, optimizer
 from auface_jax.synthesis import (
     Networks,
@@ -153,7 +150,7 @@ class MaskGITTask:
 
         @jax.jit
         def features(frozen, images):
-            made = reference_features(self.vqgan, self.encoders, frozen, pictures.to_float(images))
+            made = reference_features(self.vqgan, self.encoders, frozen, pixels.to_float(images))
             return {
                 name: value if name == "codes" else value.astype(dtype)
                 for name, value in made.items()
@@ -169,7 +166,7 @@ class MaskGITTask:
         """Random weights."""
         vqgan, one = self.vqgan, {name: rows[:1] for name, rows in batch.items()}
         tokens = jnp.zeros((1, vqgan.grid**2, vqgan.levels), jnp.int32)
-        reference = pictures.to_float(one["reference"])
+        reference = pixels.to_float(one["reference"])
         # Shapes are all that is wanted of the frozen networks.
         features = jax.eval_shape(
             lambda variables, reference, tokens, mask: {
@@ -310,7 +307,7 @@ class MaskGITTask:
         columns = [references, *np.split(made, len(texts))]
         titles = ["reference", *("AU" + "+".join(map(str, units)) for units in SHOWN_SETS)]
         scale = max(1, 128 // self.vqgan.image_size)
-        return pictures.sheet(columns, titles, list(subjects), scale=scale)
+        return sheets.sheet(columns, titles, list(subjects), scale=scale)
 
 
 def drawing_weights(weights: PyTree, frozen: PyTree) -> PyTree:

@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, UInt8
 
-from auface_jax import checkpoints
+from auface_jax.data.loading.example_selection import different_partners
 from auface_jax.facs import AU_NUMBERS
 from auface_jax.generation import masking
-from auface_jax.held_out import different_partners
-from auface_jax.log import say
 from auface_jax.metrics.units import f1_scores
 from auface_jax.parallel.map_batches import map_batches
+from auface_jax.runs import checkpoints
+from auface_jax.runs.console import say
 from auface_jax.synthesis import Networks, tokenize_batch
 from auface_jax.tasks.au_probe import AUProbeTask
 

@@ -17,8 +17,9 @@ import optax
 from jaxtyping import Array
 from PIL import Image
 
-from auface_jax import pictures
 from auface_jax.gate import Gate
+from auface_jax.images import pixels
+from auface_jax.images.sheets import sheet
 from auface_jax.loss_networks import (
     OF_LOSS,
     LossNetwork,
@@ -85,7 +86,7 @@ class VQGANTask:
         k-means."""
         encoder_key, decoder_key, discriminator_key, kmeans_key = jax.random.split(rng, 4)
         vqgan = self.vqgan
-        image = pictures.to_float(batch["image"])
+        image = pixels.to_float(batch["image"])
         z_shape = (1, vqgan.grid, vqgan.grid, vqgan.latent)
         encoder = vqgan.encoder.init(encoder_key, image[:1])["params"]
         decoder = vqgan.decoder.init(decoder_key, jnp.zeros(z_shape))["params"]
@@ -275,12 +276,12 @@ class VQGANTask:
 
         @jax.jit
         def reconstruct(weights, image):
-            image = pictures.to_float(image)
+            image = pixels.to_float(image)
             codes = vqgan.encode(weights, image)
             reconstruction = vqgan.decode(weights, codes)
             return {
                 "codes": codes,
-                "psnr": pictures.psnr(image, reconstruction),
+                "psnr": pixels.psnr(image, reconstruction),
                 "l1": jnp.abs(image - reconstruction).mean((1, 2, 3)),
             }
 
@@ -307,8 +308,8 @@ class VQGANTask:
         vqgan = self.vqgan
         previews = functools.partial(level_previews, vqgan)
         levels = map_batches(previews, weights, image, batch_size=self.rows_at_once)
-        real = pictures.to_float(image)
-        psnr = [pictures.psnr(real, pictures.to_float(one)) for one in levels.swapaxes(0, 1)]
+        real = pixels.to_float(image)
+        psnr = [pixels.psnr(real, pixels.to_float(one)) for one in levels.swapaxes(0, 1)]
         usage, perplexity = codebook_learning.usage_and_perplexity(jnp.asarray(codes), vqgan.codes)
         return {
             "codebooks": vqgan_plots.codebook_usage(codes, vqgan.codes, usage, perplexity),
@@ -319,8 +320,8 @@ class VQGANTask:
     def _level_sheet(self, weights: PyTree, image: np.ndarray) -> Image.Image:
         vqgan = self.vqgan
         columns = np.asarray(level_previews(vqgan, weights, image)).swapaxes(0, 1)
-        quality = pictures.psnr(pictures.to_float(image), pictures.to_float(columns[-1]))
-        return pictures.sheet(
+        quality = pixels.psnr(pixels.to_float(image), pixels.to_float(columns[-1]))
+        return sheet(
             [image, *columns],
             ["real", *(f"{q} level{'s' if q > 1 else ''}" for q in range(1, vqgan.levels + 1))],
             [f"{value:.1f} dB" for value in quality],

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, UInt8
 
-from auface_jax import pictures
+from auface_jax.images.pixels import psnr, to_float
 from auface_jax.loss_networks import LossNetwork
 from auface_jax.models import quantizer
 from auface_jax.parallel.sharding import gathered
@@ -95,7 +95,7 @@ def gradients(
     """
     c, vqgan, discriminator = task.config, task.vqgan, task.discriminator
     frozen = gathered(frozen)
-    image = pictures.to_float(image)
+    image = to_float(image)
     decode = vqgan.decoder.apply
 
     def of_pixels(reconstruction):
@@ -206,6 +206,6 @@ def gradients(
     metrics = {
         "loss": value,
         **{f"loss/{name}": part for name, part in parts.items()},
-        "psnr": pictures.psnr(image, reconstruction).mean(),
+        "psnr": psnr(image, reconstruction).mean(),
     }
     return grads, assigned, metrics

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from auface_jax.pictures import of_figure
+from auface_jax.images.sheets import of_figure
 
 # Left, upper, right, lower edge in a crop of side 1, around the points that `data.align` places.
 REGIONS = {

@@ -1,0 +1,342 @@
+"""The `bp4d` source: BP4D and BP4D+ as they are published, either of them or both.
+
+Below the root of a corpus are looked for, up to two folders down and in any case of letters:
+
+    <person>/<task>/<frame>.jpg                      2D frames
+    AU_OCC/<person>_<task>.csv                       occurrence of units
+    AU_INT/AU<nn>/<person>_<task>_AU<nn>.csv         intensity of some of them
+    2DFeatures/<person>_<task>.mat                   landmarks
+
+Releases differ. What is found is said; what does not fit is an error that names the file, and a
+frame that is in no record is counted with the reason. The two corpora give the same ids to
+different people, so a subject carries the name of its corpus.
+"""
+
+import csv
+import dataclasses
+import functools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from auface_jax import facs
+from auface_jax.data.record import record_id
+from auface_jax.data.sources.base import SourceError, listed
+from auface_jax.data.sources.landmark_files import read_sequence
+from auface_jax.data.sources.photographs import UNKNOWN_CODE, Album, Photograph, PhotographSource
+
+CORPORA = {"bp4d": "BP4D", "bp4d_plus": "BP4D+"}
+NOT_CODED = "a picture that nobody coded"
+NO_PICTURE = "a code without its picture"
+
+_PERSON = re.compile(r"[FM]\d{3}", re.IGNORECASE)
+_TASK = re.compile(r"T\d{1,2}", re.IGNORECASE)
+_SEQUENCE_FILE = re.compile(r"([FM]\d{3})_(T\d{1,2})(?:_.*)?\.(csv|mat)", re.IGNORECASE)
+_PICTURES = (".jpg", ".jpeg")
+_HIGHEST_CODE = 5  # of an intensity; 9 is unknown
+
+Sequence = tuple[str, str]  # person and task, in capitals
+
+
+@dataclasses.dataclass(frozen=True)
+class BP4DFaces(PhotographSource):
+    """The coded frames of BP4D, of BP4D+, or of both.
+
+    Attributes:
+      bp4d, bp4d_plus: Root of the corpus; one at least.
+      size: Side of the images made of them, in pixels.
+      uncoded_units: Whether a unit that a corpus never codes is an error ("refuse") or is marked
+        -1 and described as absent ("absent").
+      align: One of `align.ALIGNMENTS`; "auto" is the corpus's landmarks.
+      margin: Of the alignment: see `align.align`.
+
+    Raises:
+      SourceError: Listing every file that does not fit, when the object is made.
+    """
+
+    size: int
+    bp4d: str | None = None
+    bp4d_plus: str | None = None
+    uncoded_units: str = "refuse"
+    align: str = "auto"
+    margin: float = 0.0
+
+    name = "bp4d"
+
+    def __post_init__(self):
+        self.check_framing()
+        _ = self._album  # look at everything now, so that faults show before any work
+
+    @property
+    def _framing(self) -> str:
+        return "landmarks" if self.align == "auto" else self.align
+
+    @functools.cached_property
+    def _album(self) -> Album:
+        roots = {name: getattr(self, name) for name in CORPORA if getattr(self, name) is not None}
+        if not roots:
+            raise SourceError("name the folder of BP4D, of BP4D+, or of both")
+        albums = [
+            _read_corpus(
+                CORPORA[name],
+                Path(root),
+                need_landmarks=self._framing == "landmarks",
+                uncoded_units=self.uncoded_units,
+            )
+            for name, root in roots.items()
+        ]
+        people = {subject: rows for album in albums for subject, rows in album.people.items()}
+        uncoded = {unit for album in albums for unit in album.uncoded}
+        return Album(
+            people=people,
+            left_out=[item for album in albums for item in album.left_out],
+            uncoded=tuple(sorted(uncoded)),
+            lines=tuple(line for album in albums for line in album.lines),
+        )
+
+    @functools.cached_property
+    def options(self) -> dict:
+        return self.content_options()
+
+    def _landmarks(self, row: Photograph) -> Float32[np.ndarray, "M 2"] | None:
+        if row.landmarks is None:
+            return None
+        directory = Path(row.path).parent
+        points, numbers = _sequence_landmarks(row.landmarks)
+        if numbers is None:
+            numbers = np.array(sorted(_list_frames(str(directory))))
+        if len(numbers) != len(points):
+            raise SourceError(
+                f"{row.landmarks}: landmarks of {len(points)} frames, and {directory} has "
+                f"{len(numbers)} pictures; which belongs to which cannot be told"
+            )
+        place = np.flatnonzero(numbers == row.frame)
+        return points[place[0]] if len(place) else None
+
+
+# The frames of a sequence follow each other; a file is read once for all of them.
+_sequence_landmarks = functools.lru_cache(maxsize=4)(read_sequence)
+
+
+@functools.lru_cache(maxsize=4)
+def _list_frames(directory: str) -> dict[int, str]:
+    """Frame number -> name of the picture.
+
+    Raises:
+      SourceError: Two pictures of one number.
+    """
+    frames = {}
+    for path in sorted(Path(directory).iterdir()):
+        if path.suffix.lower() not in _PICTURES or not path.stem.isdecimal():
+            continue
+        if int(path.stem) in frames:
+            raise SourceError(f"{path}: a second picture of frame {int(path.stem)}")
+        frames[int(path.stem)] = path.name
+    return frames
+
+
+@dataclasses.dataclass(frozen=True)
+class _Files:
+    """Where a corpus keeps what: by person and task, or also by unit."""
+
+    pictures: dict[Sequence, Path]
+    occurrence: dict[Sequence, Path]
+    intensity: dict[tuple[str, str, int], Path]
+    landmarks: dict[Sequence, Path]
+
+
+def _read_corpus(name: str, root: Path, *, need_landmarks: bool, uncoded_units: str) -> Album:
+    """All coded frames of a corpus that have a picture and every code."""
+    files = _find_files(name, root, need_landmarks)
+    faults, left_out, rows = [], [], []
+    for sequence in sorted(files.pictures.keys() | files.occurrence.keys()):
+        try:
+            codes = {}
+            if sequence in files.occurrence:
+                codes = _read_occurrence(files.occurrence[sequence])
+            pictures = {}
+            if sequence in files.pictures:
+                pictures = _list_frames(str(files.pictures[sequence]))
+            intensities = {
+                unit: _read_intensity(files.intensity[(*sequence, unit)], unit)
+                for unit in facs.AU_NUMBERS
+                if (*sequence, unit) in files.intensity
+            }
+        except SourceError as error:
+            faults.append(str(error))
+            continue
+        subject, task = f"{name}-{sequence[0]}", sequence[1]
+        for frame in sorted(codes.keys() | pictures.keys()):
+            if frame not in codes or frame not in pictures:
+                reason = NO_PICTURE if frame in codes else NOT_CODED
+                left_out.append((record_id(subject, task, frame), reason))
+                continue
+            scores = [intensities.get(unit, {}).get(frame, 0.0) for unit in facs.AU_NUMBERS]
+            photograph = Photograph(
+                task=task,
+                frame=frame,
+                path=str(files.pictures[sequence] / pictures[frame]),
+                labels=codes[frame],
+                intensities=tuple(scores) if files.intensity else None,
+                landmarks=str(path) if (path := files.landmarks.get(sequence)) else None,
+            )
+            rows.append((subject, photograph))
+    if faults:
+        raise SourceError(listed(faults, f"{root} ({name})"))
+    if not rows:
+        raise SourceError(
+            f"{root} ({name}): no frame has both a picture and a code; "
+            f"{len(left_out)} have one of the two"
+        )
+    coded = (np.array([photograph.labels for _, photograph in rows]) >= 0).any(axis=0)
+    uncoded = tuple(unit for unit, some in zip(facs.AU_NUMBERS, coded, strict=True) if not some)
+    if uncoded and uncoded_units == "refuse":
+        raise SourceError(
+            f"{root} ({name}): nothing codes {', '.join(f'AU{unit}' for unit in uncoded)}; if it "
+            "shall be so, allow --uncoded-units absent: they are then described as absent and "
+            "left out of every figure"
+        )
+    people, found = {}, len(rows)
+    for subject, photograph in rows:
+        if (np.array(photograph.labels)[coded] < 0).any():
+            frame_name = record_id(subject, photograph.task, photograph.frame)
+            left_out.append((frame_name, UNKNOWN_CODE))
+        else:
+            people.setdefault(subject, []).append(photograph)
+    scored = sorted({unit for *_, unit in files.intensity})
+    total = sum(map(len, people.values()))
+    lines = (
+        f"{name}: {len(files.pictures)} sequences of pictures, {len(files.occurrence)} of codes, "
+        f"{len(files.landmarks)} of landmarks",
+        f"{name}: {found} coded frames, {total} of them with every code, {len(people)} people; "
+        f"intensities of {', '.join(f'AU{unit}' for unit in scored) or 'no unit'}",
+    )
+    return Album(people, left_out, uncoded, lines)
+
+
+def _find_files(name: str, root: Path, need_landmarks: bool) -> _Files:
+    """Looks through the upper folders of a corpus."""
+    if not root.is_dir():
+        raise SourceError(f"{root} ({name}): no such folder")
+    pictures, occurrence, intensity, landmarks, faults = {}, {}, {}, {}, []
+
+    def add(table: dict, key: tuple, path: Path) -> None:
+        if key in table:
+            faults.append(f"{path}: a second one of {' '.join(map(str, key))}, as {table[key]}")
+        table[key] = path
+
+    for folder in _upper_folders(root):
+        kind = folder.name.lower()
+        if _PERSON.fullmatch(folder.name):
+            for task in sorted(folder.iterdir()):
+                if _TASK.fullmatch(task.name) and _has_frames(task):
+                    add(pictures, (folder.name.upper(), task.name.upper()), task)
+        elif kind in ("au_occ", "2dfeatures"):
+            suffix, table = (".csv", occurrence) if kind == "au_occ" else (".mat", landmarks)
+            for path, sequence in _sequence_files(folder, suffix):
+                add(table, sequence, path)
+        elif kind == "au_int":
+            for unit_folder in sorted(folder.iterdir()):
+                if not (number := re.fullmatch(r"AU0*(\d+)", unit_folder.name, re.IGNORECASE)):
+                    continue
+                unit = int(number[1])
+                if unit in facs.AU_NUMBERS:
+                    for path, sequence in _sequence_files(unit_folder, ".csv"):
+                        add(intensity, (*sequence, unit), path)
+    if faults:
+        raise SourceError(listed(faults, f"{root} ({name})"))
+    if not pictures:
+        faults.append("no pictures (<person>/<task>/<frame>.jpg)")
+    if not occurrence:
+        faults.append("no codes (AU_OCC/<person>_<task>.csv)")
+    if not landmarks and need_landmarks:
+        faults.append(
+            "no landmarks (2DFeatures/<person>_<task>.mat): align by the detector, or not at all "
+            "(--align detector, --align off)"
+        )
+    if faults:
+        raise SourceError(listed(faults, f"{root} ({name}), looked at two folders deep"))
+    return _Files(pictures, occurrence, intensity, landmarks)
+
+
+def _upper_folders(folder: Path, depth: int = 3) -> Iterator[Path]:
+    """Folders below, in order; people's and those of codes are not looked into."""
+    for path in sorted(folder.iterdir()):
+        if not path.is_dir():
+            continue
+        yield path
+        known = _PERSON.fullmatch(path.name) or path.name.lower() in (
+            "au_occ",
+            "au_int",
+            "2dfeatures",
+        )
+        if depth > 1 and not known:
+            yield from _upper_folders(path, depth - 1)
+
+
+def _has_frames(folder: Path) -> bool:
+    """Whether a sequence's folder holds a 2D frame (there are such folders of 3D data)."""
+    return folder.is_dir() and any(
+        path.suffix.lower() in _PICTURES and path.stem.isdecimal() for path in folder.iterdir()
+    )
+
+
+def _sequence_files(folder: Path, suffix: str) -> Iterator[tuple[Path, Sequence]]:
+    """Files that are named for a sequence."""
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() == suffix and (match := _SEQUENCE_FILE.fullmatch(path.name)):
+            yield path, (match[1].upper(), match[2].upper())
+
+
+def _read_numbers(path: Path) -> list[tuple[int, list[int]]]:
+    """Line number and integers of each line of a CSV that is not empty."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file)
+            return [
+                (reader.line_num, [int(float(field)) for field in line])
+                for line in reader
+                if any(field.strip() for field in line)
+            ]
+    except (OSError, ValueError, csv.Error) as error:
+        raise SourceError(f"{path}: not a CSV of numbers ({error})") from error
+
+
+def _read_occurrence(path: Path) -> dict[int, tuple[int, ...]]:
+    """Frame -> labels of the 12 units, -1 where the code is neither 0 nor 1."""
+    (_, header), *lines = _read_numbers(path) or [(1, [])]
+    if header.count(0) != 1 or not set(header) & set(facs.AU_NUMBERS):
+        raise SourceError(
+            f"{path}: the first line is {header[:8]}..., expected the numbers of units and one 0 "
+            "over the column of frames"
+        )
+    columns = [header.index(u) if u in header else None for u in facs.AU_NUMBERS]
+    codes = {}
+    for number, line in lines:
+        if len(line) != len(header):
+            raise SourceError(
+                f"{path}, line {number}: {len(line)} fields, the first line has {len(header)}"
+            )
+        frame = line[header.index(0)]
+        if frame < 0 or frame in codes:
+            raise SourceError(f"{path}, line {number}: frame {frame} is negative or there twice")
+        found = [-1 if column is None else line[column] for column in columns]
+        codes[frame] = tuple(code if code in (0, 1) else -1 for code in found)
+    return codes
+
+
+def _read_intensity(path: Path, unit: int) -> dict[int, float]:
+    """Frame -> intensity in [0, 1] of one unit, where it is known."""
+    lines = _read_numbers(path)
+    if lines and lines[0][1] == [0, unit]:  # a header like that of occurrence
+        lines = lines[1:]
+    known = {}
+    for number, line in lines:
+        if len(line) != 2 or line[0] < 0:
+            raise SourceError(f"{path}, line {number}: {line}, expected a frame and a code")
+        if 0 <= line[1] <= _HIGHEST_CODE:
+            known[line[0]] = line[1] / _HIGHEST_CODE
+    return known

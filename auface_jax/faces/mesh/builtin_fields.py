@@ -1,0 +1,248 @@
+"""Displacement fields of the built-in face: what each muscle and each identity mode moves.
+
+Every field is a smooth function of where a vertex lies on the neutral face: x and y of its `uv`,
+and on which side of the mouth line and of the lid line it belongs. All are symmetric; which half
+a muscle moves is decided by `FaceModel.left`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from auface_jax.faces.mesh.face_model import PULLS
+from auface_jax.faces.mesh.head_shape import (
+    EYE,
+    LOWER_OPEN,
+    MOUTH_HALF,
+    MOUTH_Y,
+    UPPER_OPEN,
+    fold_distance,
+    hill,
+    lid_shape,
+    mouth_line,
+    ramp,
+)
+
+_LIP_TOP, _LIP_BOTTOM = MOUTH_Y + 0.85, MOUTH_Y - 1.0  # edges of the red of the lips
+
+
+def pull_fields(uv, mouth_side, eye_side):
+    """Displacement at full contraction of each of `PULLS`.
+
+    Args:
+        uv: [V, 2], neutral position on the unrolled face.
+        mouth_side, eye_side: [V], +1 above the mouth (lid) line, -1 below.
+
+    Returns:
+        float64 [P, V, 3].
+    """
+    x, y = uv[:, 0], uv[:, 1]
+    s, ax = np.sign(x), np.abs(x)
+    upper, lower = mouth_side > 0, mouth_side < 0
+    top_lid, low_lid = eye_side > 0, eye_side < 0
+    out = ramp(ax, 0.0, 2.2)  # sideways pulls vanish at the midline
+
+    def field(dx=0.0, dy=0.0, dz=0.0):
+        return np.stack(np.broadcast_arrays(s * dx, dy, dz + 0 * x), -1)
+
+    f = {}
+    # --- forehead and brows
+    inner = hill(ax, y, 0.9, 5.6, 1.45, 1.9, 1.0)
+    f["brow_inner_up"] = field(dx=-0.08 * inner * out, dy=1.15 * inner, dz=0.06 * inner)
+    outer = hill(ax, y, 4.1, 5.8, 1.45, 1.9, 1.1)
+    f["brow_outer_up"] = field(dy=1.05 * outer, dz=0.05 * outer)
+    off_lid = ramp(y - EYE[1] - UPPER_OPEN * lid_shape(ax), 0.0, 1.0)  # brows fold over the lids
+    brow = hill(ax, y, 2.2, 5.4, 2.0, 1.5, 0.75) * off_lid
+    f["brow_down"] = field(dy=-0.85 * brow, dz=0.22 * brow)
+    knit = hill(ax, y, 1.5, 5.4, 1.2, 1.5, 0.9) * ramp(ax, 0.0, 1.3)
+    glabella = hill(ax, y, 0.75, 5.3, 0.35, 0.9, 0.6)
+    f["brow_together"] = field(dx=-0.65 * knit, dz=0.22 * glabella)
+
+    # --- eyes
+    cheek = hill(ax, y, 3.9, 0.7, 1.5, 0.95, 1.6)
+    pouch = low_lid * hill(ax, y, 3.2, 2.75, 1.3, 0.5, 0.7)
+    crow = hill(ax, y, 5.9, 3.2, 0.75, 1.2)
+    tail = hill(ax, y, 4.7, 5.4, 1.0, 0.9, 0.8) * off_lid
+    f["cheek_up"] = field(
+        dx=0.05 * cheek - 0.62 * crow,
+        dy=1.30 * cheek + 0.12 * pouch - 0.10 * crow - 0.22 * tail,
+        dz=0.85 * cheek + 0.18 * pouch + 0.40 * crow,
+    )
+    opening = lid_shape(ax)
+    below = np.clip(1 - np.abs(EYE[1] - LOWER_OPEN * opening - y) / 1.5, 0, 1) ** 1.3
+    above = np.clip(1 - np.abs(y - EYE[1] - UPPER_OPEN * opening) / 1.4, 0, 1) ** 1.3
+    f["lid_tight"] = field(
+        dy=opening * (0.42 * below * low_lid - 0.38 * above * top_lid)
+        + 0.18 * hill(ax, y, 3.2, 2.3, 1.2, 0.5) * low_lid,
+        dz=0.26 * hill(ax, y, 3.2, 2.4, 1.2, 0.28, 0.35) * low_lid,
+    )
+
+    # --- nose and upper lip
+    lift = upper * hill(ax, y, 0.9, MOUTH_Y + 0.5, 1.15, 1.5, 1.0) * (1 - ramp(ax, 1.5, 2.6))
+    wing = hill(ax, y, 1.4, -0.5, 0.7, 0.9, 0.8)
+    fold = hill(ax, y, 2.2, -0.6, 0.65, 1.0, 1.0)
+    # At the nasolabial fold skin from the lip's side slides under the cheek, which swells.
+    away = fold_distance(ax, y)
+    slide = (1 - ramp(away, -0.35, 0.30)) * hill(away, 0, 0, 0, 0.8, 1)
+    swell = hill(away, 0, 0.55, 0, 0.40, 1) - 0.75 * hill(away, 0, 0, 0, 0.20, 1)
+    high, low = hill(y, 0, -0.7, 0, 0.9, 1), hill(y, 0, -1.9, 0, 1.1, 1)
+    drop = lower * hill(ax, y, 0.0, MOUTH_Y - 0.4, 1.5, 1.0, 1.0)
+    f["lip_up"] = field(
+        dx=0.12 * fold + 0.26 * slide * high,
+        dy=0.80 * lift + 0.36 * wing + 0.34 * fold - 0.16 * drop,
+        dz=0.12 * lift + 0.15 * fold + 0.10 * wing + 0.42 * swell * high,
+    )
+
+    # --- corners of the mouth
+    corner = hill(ax, y, MOUTH_HALF, MOUTH_Y, 1.05, 1.15, 1.25)
+    # The lips bend like a bow: little in their middle, most at their ends.
+    bend = np.clip(ax / MOUTH_HALF, 0.0, 1.0) ** 1.9 * hill(
+        np.maximum(ax, MOUTH_HALF), y, MOUTH_HALF, MOUTH_Y, 0.85, 1.15, 1.25
+    )
+    apple = hill(ax, y, 3.5, -0.4, 1.15, 1.1, 1.2)
+    f["corner_up"] = field(
+        dx=0.10 * apple + 0.26 * slide * low,
+        dy=1.05 * bend + 0.42 * apple + 0.12 * slide * low,
+        dz=0.42 * apple - 0.15 * corner + 0.34 * swell * low,
+    )
+    wide = hill(ax, y, MOUTH_HALF, MOUTH_Y, 1.35, 1.25, 1.25)
+    lips = hill(ax, y, 0.0, MOUTH_Y, 1.8, 0.9, 1.0)
+    f["corner_wide"] = field(
+        dx=0.85 * wide * out,
+        dy=-0.16 * lips * np.clip((y - MOUTH_Y) / 0.6, -1, 1),
+        dz=-0.42 * wide - 0.12 * lips,
+    )
+    pit = hill(ax, y, MOUTH_HALF + 0.40, MOUTH_Y + 0.05, 0.36, 0.75)
+    pad = hill(ax, y, 3.85, MOUTH_Y + 0.1, 0.55, 1.1)
+    flat = hill(ax, y, 1.7, MOUTH_Y, 0.8, 0.8)
+    f["corner_tuck"] = field(
+        dx=0.42 * corner * out - 0.40 * pad,
+        dy=0.26 * corner - 0.60 * flat * np.clip((y - MOUTH_Y) / 0.6, -1, 1),
+        dz=-1.1 * pit + 0.9 * pad - 0.30 * flat,
+    )
+    droop = np.clip(ax / MOUTH_HALF, 0.0, 1.0) ** 2.0 * hill(
+        np.maximum(ax, MOUTH_HALF), y, MOUTH_HALF, MOUTH_Y - 0.05, 0.7, 0.95, 1.35
+    )
+    jowl = hill(ax, y, 3.1, -5.0, 0.75, 0.7)
+    shove = hill(ax, y, 2.55, -4.6, 0.45, 0.8)  # towards the furrow that runs down from the corner
+    f["corner_down"] = field(
+        dx=0.22 * droop * out + 0.30 * shove, dy=-1.25 * droop, dz=0.65 * jowl - 0.2 * droop
+    )
+
+    # --- chin and the ring of the mouth
+    boss = hill(ax, y, 0.0, -6.2, 1.5, 1.0, 1.0)
+    push = lower * hill(ax, y, 0.0, MOUTH_Y - 0.45, 1.35, 0.9, 0.9)
+    above_lip = upper * hill(ax, y, 0.0, MOUTH_Y + 0.2, 1.25, 0.8)
+    f["chin_up"] = field(
+        dy=1.10 * boss + 0.66 * push + 0.60 * above_lip,
+        dz=0.55 * boss + 0.75 * push + 0.15 * above_lip,
+    )
+    span = np.clip(1.0 - (ax / 3.2) ** 2, 0.0, None) ** 1.2
+    red_up = span * upper * hill(0, y, 0, MOUTH_Y + 0.45, 1, 0.42, 0.6)
+    red_low = span * lower * hill(0, y, 0, MOUTH_Y - 0.5, 1, 0.6, 0.5)
+    shut = ramp(np.abs(y - mouth_line(ax)), 0.0, 0.45)  # the line between the lips stays
+    rim_up = shut * span * upper * hill(0, y, 0, _LIP_TOP, 1, 0.45, 0.5)
+    rim_low = shut * span * lower * hill(0, y, 0, _LIP_BOTTOM, 1, 0.5, 0.5)
+    f["lips_roll"] = field(
+        dy=-0.62 * rim_up + 0.74 * rim_low,
+        dz=-0.62 * (red_up + red_low) - 0.1 * (rim_up + rim_low),
+    )
+    bulge_up = hill(ax, y, 0.0, MOUTH_Y + 1.35, 1.9, 0.42)
+    bulge_low = hill(ax, y, 0.0, MOUTH_Y - 1.45, 1.7, 0.42)
+    f["lips_press"] = field(
+        dy=-0.30 * rim_up + 0.34 * rim_low,
+        dz=-0.30 * (red_up + red_low) + 0.75 * (bulge_up + bulge_low),
+    )
+    ring = hill(ax, y, MOUTH_HALF, MOUTH_Y, 1.25, 1.1, 1.1)
+    f["mouth_narrow"] = field(dx=-1.0 * ring * out, dz=0.12 * ring)
+    return np.stack([f[name] for name in PULLS])
+
+
+def identity_fields(uv, points, mouth_side, eye_side):
+    """What makes one face another: (names, float64 [I, V, 3]), scaled so that 1 is one deviation.
+
+    Args:
+        uv: [V, 2] position on the unrolled face; points: [V, 3] the neutral vertices themselves.
+        mouth_side, eye_side: [V], +1 above the mouth (lid) line, -1 below.
+    """
+    x, y = uv[:, 0], uv[:, 1]
+    px, py, pz = points.T
+    s, ax = np.sign(px), np.abs(x)
+    zero = 0.0 * x
+    out = ramp(ax, 0.0, 2.2)
+    eye = hill(ax, y, EYE[0], EYE[1], 1.9, 1.7)
+    nose = hill(ax, y, 0.0, 0.2, 1.3, 2.4, 1.3)
+    wing = hill(ax, y, 1.15, -0.4, 0.7, 0.9, 0.8)
+    tip = hill(ax, y, 0.0, 0.1, 0.8, 0.9, 0.8)
+    mouth = hill(ax, y, 0.0, MOUTH_Y, 2.4, 1.3)
+    brow = hill(ax, y, 3.0, 5.5, 2.2, 0.9)
+    span = np.clip(1.0 - (ax / 3.0) ** 2, 0.0, None) ** 0.5
+    span = span * ramp(np.abs(y - mouth_line(ax)), 0.0, 0.45)
+    rim_up = span * (mouth_side > 0) * hill(0, y, 0, _LIP_TOP, 1, 0.5)
+    rim_low = span * (mouth_side < 0) * hill(0, y, 0, _LIP_BOTTOM, 1, 0.6)
+    low_face = ramp(-py, -1.0, 6.5)
+    front = ramp(pz, 1.0, 7.0)
+
+    def mode(dx=zero, dy=zero, dz=zero):
+        return np.stack(np.broadcast_arrays(s * dx, dy, dz + zero), -1)
+
+    modes = {
+        "head_width": mode(dx=0.045 * np.abs(px)),
+        "face_length": mode(dy=0.04 * (py - EYE[1])),
+        "jaw_width": mode(dx=0.075 * np.abs(px) * low_face),
+        "jaw_square": mode(
+            dx=0.55 * hill(ax, y, 5.2, -5.2, 1.6, 1.7), dy=-0.3 * hill(ax, y, 4.6, -5.6, 1.6, 1.4)
+        ),
+        "chin_length": mode(dy=-0.42 * hill(np.abs(px), py, 0.0, -7.4, 3.0, 1.6)),
+        "chin_forward": mode(dz=0.4 * hill(ax, y, 0.0, -6.6, 1.8, 1.2)),
+        "cheekbones": mode(
+            dx=0.22 * hill(ax, y, 5.4, 1.0, 1.6, 1.6), dz=0.28 * hill(ax, y, 4.4, 1.0, 1.4, 1.2)
+        ),
+        "cheek_fat": mode(
+            dx=0.40 * hill(ax, y, 5.4, -2.4, 1.7, 2.2), dz=0.32 * hill(ax, y, 4.2, -2.2, 1.6, 1.9)
+        ),
+        "forehead_height": mode(dy=0.45 * ramp(py, 5.0, 12.0)),
+        "brow_ridge": mode(dz=0.22 * brow * front),
+        "brow_height": mode(dy=0.16 * hill(ax, y, 3.0, 5.6, 2.8, 0.9, 0.7)),
+        "eye_spacing": mode(dx=0.17 * eye * ramp(ax, 0.2, 2.0)),
+        "eye_size": mode(
+            dx=0.07 * eye * (ax - EYE[0]),
+            dy=eye * 0.16 * (y - EYE[1]) / (0.5 + np.abs(y - EYE[1])),
+        ),
+        "eye_slant": mode(dy=0.13 * eye * np.clip((ax - EYE[0]) / EYE[0] * 2.0, -1, 1)),
+        "hooded_lids": mode(
+            dy=-0.10 * (eye_side > 0) * hill(ax, y, 3.3, 4.3, 1.3, 0.8, 0.4),
+            dz=0.10 * hill(ax, y, 3.3, 4.8, 1.3, 0.45),
+        ),
+        "nose_length": mode(dy=-0.24 * nose),
+        "nose_width": mode(dx=0.20 * wing + 0.10 * nose * ramp(ax, 0.0, 0.8)),
+        "nose_forward": mode(dz=0.30 * nose),
+        "nose_tip_up": mode(dy=0.18 * tip, dz=0.10 * tip),
+        "nose_bridge": mode(dz=0.22 * hill(ax, y, 0.0, 2.6, 0.7, 1.4)),
+        "mouth_width": mode(dx=0.19 * hill(ax, y, MOUTH_HALF, MOUTH_Y, 1.3, 1.1) * out),
+        "mouth_height": mode(dy=0.18 * hill(ax, y, 0.0, MOUTH_Y, 3.0, 1.3)),
+        "mouth_forward": mode(dz=0.22 * mouth),
+        "upper_lip": mode(dy=0.13 * rim_up, dz=0.10 * rim_up),
+        "lower_lip": mode(dy=-0.15 * rim_low, dz=0.12 * rim_low),
+        "mouth_corners": mode(dy=0.09 * hill(ax, y, MOUTH_HALF, MOUTH_Y, 0.9, 0.8)),
+    }
+    return tuple(modes), np.stack(list(modes.values()))
+
+
+def crease_directions(uv):
+    """Unit direction [V, 2] across the wrinkles that skin can form at each place."""
+    x, y = uv[:, 0], uv[:, 1]
+    s, ax = np.sign(x), np.abs(x)
+    direction = np.stack([0.0 * x, np.ones_like(x)], -1)  # lines of the forehead run level
+
+    def blend(weight, dx, dy):
+        target = np.stack(np.broadcast_arrays(s * dx, dy + 0.0 * x), -1)
+        target /= np.maximum(np.linalg.norm(target, axis=-1, keepdims=True), 1e-6)
+        return direction + weight[:, None] * (target - direction)
+
+    direction = blend(hill(ax, y, 0.5, 5.3, 0.9, 0.9), 1.0, 0.0)  # glabella: upright lines
+    direction = blend(hill(ax, y, 5.6, 3.3, 0.8, 1.3), 1.0, 0.25 * (y - 3.4))  # crow's feet: a fan
+    direction = blend(hill(ax, y, 2.7, -1.6, 1.0, 1.9), 0.8, 0.6)  # nasolabial: slopes outwards
+    direction = blend(hill(ax, y, 3.3, -3.4, 0.6, 0.9), 1.0, 0.0)  # beside the mouth: upright
+    direction = blend(hill(ax, y, 3.0, -4.7, 0.6, 0.9), 1.0, 0.1)  # under its corners
+    return direction / np.maximum(np.linalg.norm(direction, axis=-1, keepdims=True), 1e-6)
