@@ -39,12 +39,12 @@ test-parity: .venv/.set-up-parity
 	$(PY) -m pytest -m parity $(PYTEST_ARGS)
 
 parity-table: .venv/.set-up-parity
-	$(PY) benchmarks/parity.py $(PYTEST_ARGS)
+	$(PY) -m benchmarks.parity $(PYTEST_ARGS)
 
 beam-env: .venv-beam/.set-up
 
 test-beam: .venv-beam/.set-up
-	.venv-beam/bin/python -m pytest tests/test_build_beam.py
+	.venv-beam/bin/python -m pytest tests/data/build/test_build_beam.py
 
 lint: $(SETUP)
 	$(PY) -m ruff check .

@@ -15,14 +15,14 @@ import numpy as np
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from auface_jax import train
 from auface_jax.data import shards
 from auface_jax.data.build.from_config import build_data
 from auface_jax.data.loading import chosen_people
 from auface_jax.facs import AU_NUMBERS
-from auface_jax.interrupts import Interrupted
 from auface_jax.runs.console import say
 from auface_jax.runs.required_runs import complete
+from auface_jax.training import loop
+from auface_jax.training.preemption import Interrupted
 
 # Of BP4D's 41 people, who are "BP4D-F001" and so on in a data set built of it: whom the first, the
 # second and the third fold test on.
@@ -81,7 +81,7 @@ def cross_validate(config, folds: list[list[str]], workdir: pathlib.Path) -> dic
             of_fold.people.train = " ".join(p for fold in folds if fold is not test for p in fold)
             of_fold.people.half = ""
         say(f"fold {number} of {len(folds)}: tested on {len(test)} people")
-        results.append(train.train(of_fold.lock(), workdir / f"fold{number}"))
+        results.append(loop.train(of_fold.lock(), workdir / f"fold{number}"))
     names = [f"AU{number}" for number in AU_NUMBERS]
     scores = {name: [result[f"eval/au_f1_{name}"] for result in results] for name in names}
     return scores | {"mean": [result["eval/au_f1"] for result in results]}

@@ -18,24 +18,24 @@ import numpy as np
 from jaxtyping import UInt8
 
 from auface_jax import facs
-from auface_jax.decode_arguments import add_decode_arguments, decode_arguments
-from auface_jax.evaluation import measures, prompts, report
-from auface_jax.evaluation.drawing import draw
-from auface_jax.evaluation.findings import Findings
-from auface_jax.evaluation.kept import cache_folder
+from auface_jax.evaluation import prompts, report, run_metrics
+from auface_jax.evaluation.cache import cache_folder
+from auface_jax.evaluation.draw_system import draw
+from auface_jax.evaluation.extraction import Viewer
 from auface_jax.evaluation.plots import write_plots
 from auface_jax.evaluation.population import SPLITS, load_population, same_data
+from auface_jax.evaluation.results import Findings
 from auface_jax.evaluation.scorer import load_scorer
-from auface_jax.evaluation.views import Viewer
-from auface_jax.generator import Generator
-from auface_jax.loss_networks import loss_recognizers
+from auface_jax.generation.decode_arguments import add_decode_arguments, decode_arguments
+from auface_jax.generation.generator import Generator
+from auface_jax.generation.request import LARGEST_SEED
 from auface_jax.metrics.lpips import load_lpips
 from auface_jax.pretrained import convert
-from auface_jax.recognize import load_recognizer
-from auface_jax.request import LARGEST_SEED
+from auface_jax.recognition.image_recognizer import load_recognizer
+from auface_jax.recognition.roles import loss_recognizers
+from auface_jax.recognition.text_reader import load_text_reader
 from auface_jax.runs import checkpoints
 from auface_jax.runs.console import say
-from auface_jax.tasks.au_text import load_text_reader
 
 # Where converted weights are looked for when nothing else is said.
 INCEPTION, LPIPS = "weights/inception", ("weights/alexnet", "weights/lpips-alexnet")
@@ -99,7 +99,7 @@ def evaluate(options: argparse.Namespace) -> None:
         reads = {"name": options.text_reader, "fingerprint": fingerprint}
     folder = None if options.no_cache else cache_folder()
     viewer = Viewer(judge, inception, folder)
-    wanted, left_out = measures.choose(
+    wanted, left_out = run_metrics.choose(
         options.metrics, population, viewer, perceptual, drawn=generator is not None
     )
     findings = Findings(
@@ -124,11 +124,11 @@ def evaluate(options: argparse.Namespace) -> None:
         (out / report.FAULTS).unlink(missing_ok=True)  # of an attempt before
         findings.notes += _twins(made)
         say(f"{len(made):,} pictures read, {_since(began)}")
-    views = measures.look(viewer, population, truth, made)
+    views = run_metrics.look(viewer, population, truth, made)
     say(f"every picture looked at, {_since(began)}")
-    measures.measure(findings, views, wanted, reader=reader, made=made, perceptual=perceptual)
+    run_metrics.measure(findings, views, wanted, reader=reader, made=made, perceptual=perceptual)
     if "diversity" in wanted:
-        measures.measure_diversity(findings, viewer, generator, made)
+        run_metrics.measure_diversity(findings, viewer, generator, made)
     read = views.system.reading
     paths = write_plots(findings, out, made, read.units)
     report.write_records(out / report.RECORDS, findings, read.probabilities)
@@ -202,7 +202,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--metrics",
         default="",
-        help=f"of {','.join(measures.METRICS)} (default: all that can be had)",
+        help=f"of {','.join(run_metrics.METRICS)} (default: all that can be had)",
     )
     add("--inception", help=f"converted weights for FID, KID, IS (default {INCEPTION}, if there)")
     add(
@@ -246,8 +246,8 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
     if (Path(options.out) / report.JSON).exists():
         faults.append(f"{options.out} holds a report already; name another folder or remove it")
     options.metrics = [name for name in options.metrics.split(",") if name]
-    if unknown := [name for name in options.metrics if name not in measures.METRICS]:
-        faults.append(f"--metrics {','.join(unknown)}: known are {', '.join(measures.METRICS)}")
+    if unknown := [name for name in options.metrics if name not in run_metrics.METRICS]:
+        faults.append(f"--metrics {','.join(unknown)}: known are {', '.join(run_metrics.METRICS)}")
     if faults:
         parser.error("; ".join(faults))
     if options.inception is None and Path(INCEPTION).is_dir():

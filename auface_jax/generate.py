@@ -21,14 +21,15 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from auface_jax import editing, facs
-from auface_jax.decode_arguments import add_decode_arguments, decode_arguments
-from auface_jax.generator import Generator
+from auface_jax import facs
+from auface_jax.generation import region_masks
+from auface_jax.generation.decode_arguments import add_decode_arguments, decode_arguments
+from auface_jax.generation.generator import Generator
+from auface_jax.generation.reference_images import find_reference
+from auface_jax.generation.request import LARGEST_SEED, Request
+from auface_jax.generation.request_csv import existing_files, read_jobs, text_of_units
 from auface_jax.images import files, sheets
 from auface_jax.images.frames import VIDEOS
-from auface_jax.jobs import existing_files, read_jobs, text_of_units
-from auface_jax.references import find_reference
-from auface_jax.request import LARGEST_SEED, Request
 from auface_jax.runs.console import say
 
 _ALONE = "give the text or the units of that line to a command of its own, without --jobs"
@@ -56,7 +57,9 @@ def make_parser() -> argparse.ArgumentParser:
         help="active units, such as 6,12, or with FACS degrees, 6C,12E: their text is made of them",
     )
     what.add_argument("--text", help="a description in words")
-    what.add_argument("--jobs", metavar="CSV", help="a picture a line; see auface_jax/jobs.py")
+    what.add_argument(
+        "--jobs", metavar="CSV", help="a picture a line; see auface_jax/generation/request_csv.py"
+    )
     parser.add_argument(
         "--reference",
         default="",
@@ -72,7 +75,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--change",
         metavar="REGIONS",
         help="draw only these anew and keep the rest of the reference: some of "
-        f"{', '.join(editing.REGIONS)}, joined by commas; or a mask image, white where to draw",
+        f"{', '.join(region_masks.REGIONS)}, joined by commas; or a mask, white where to draw",
     )
     parser.add_argument("--num", type=int, help="pictures to draw (default 4); a GIF is of one")
     parser.add_argument("--seed", type=int, help="of text and pictures (default 0)")
@@ -259,11 +262,11 @@ def make_request(
     if options.change:
         size, margin = generator.vqgan.image_size, generator.config.data.get("margin", 0.0)
         mask = (
-            editing.read_mask(options.change, size)
+            region_masks.read_mask(options.change, size)
             if pathlib.Path(options.change).is_file()
-            else editing.region_mask(options.change, size, margin)
+            else region_masks.region_mask(options.change, size, margin)
         )
-        change = editing.token_mask(mask, generator.vqgan.grid)
+        change = region_masks.token_mask(mask, generator.vqgan.grid)
     return Request(reference, text, options.seed, labels, change)
 
 

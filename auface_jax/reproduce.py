@@ -21,17 +21,18 @@ from pathlib import Path
 
 import jax
 
-from auface_jax import evaluate, train
+from auface_jax import evaluate
 from auface_jax.data.build.from_config import build_data
 from auface_jax.evaluation.population import load_population
-from auface_jax.generator import Generator
-from auface_jax.interrupts import Interrupted
+from auface_jax.generation.generator import Generator
 from auface_jax.reproduction import figures, results, tables, tuning
 from auface_jax.reproduction.plan import SCALES, TABLES, Model, Study, Training, listing, stages1
 from auface_jax.reproduction.results import Results
 from auface_jax.reproduction.sharing import Job, share
 from auface_jax.runs.console import say
 from auface_jax.runs.locks import claimed
+from auface_jax.training import loop
+from auface_jax.training.preemption import Interrupted
 
 PAGE = "reproduction.md"
 METRICS = "aaad,units,fid,kid"
@@ -121,7 +122,7 @@ def _job(training: Training, needs: Sequence[Job] = ()) -> Job:
 
 def _train(training: Training) -> None:
     began = time.monotonic()
-    train.train(training.config, training.folder)
+    loop.train(training.config, training.folder)
     _forget()
     say(f"{training.folder} took {(time.monotonic() - began) / 60:.1f} minutes")
 

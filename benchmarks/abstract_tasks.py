@@ -14,14 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from auface_jax.encoders import Encoders, named_weights
-from auface_jax.loss_networks import LossNetwork, unit_nodes, vgg_features
-from auface_jax.pretrained import arcface, clip_vision, t5, vgg
+from auface_jax.generation.encoders import Encoders, named_weights
+from auface_jax.generation.stages import reference_features
+from auface_jax.models import t5
+from auface_jax.pretrained import arcface, clip_vision, vgg
+from auface_jax.recognition.image_recognizer import build_recognizer
 from auface_jax.runs.run_config import load_config_file
-from auface_jax.synthesis import reference_features
-from auface_jax.tasks.au_image import build_recognizer
-from auface_jax.tasks.maskgit import MaskGITTask
-from auface_jax.tasks.vqgan import VQGANTask
+from auface_jax.training.losses.networks import LossNetwork, unit_nodes, vgg_features
+from auface_jax.training.tasks.maskgit import MaskGITTask
+from auface_jax.training.tasks.vqgan import VQGANTask
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[1] / "configs"
 KEY = jax.eval_shape(lambda: jax.random.key(0))

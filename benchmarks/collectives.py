@@ -1,7 +1,7 @@
 """What one training step costs on many devices, read from the compiled program; nothing is trained.
 
-    python benchmarks/collectives.py --config configs/stage2.py:paper --fsdp 2 --tensor 2
-    python benchmarks/collectives.py --config configs/stage1.py:paper --topology v5e:4x4
+    python -m benchmarks.collectives --config configs/stage2.py:paper --fsdp 2 --tensor 2
+    python -m benchmarks.collectives --config configs/stage1.py:paper --topology v5e:4x4
 
 Without `--topology` the step is compiled for eight simulated devices of this machine, whose XLA may
 choose other exchanges than a GPU's. With it, for that TPU, by the compiler that comes with
@@ -42,10 +42,10 @@ import abstract_tasks  # JAX reads the environment
 import jax
 from jax.experimental import mesh_utils, topologies
 
-from auface_jax import compiled
 from auface_jax.parallel import sharding
 from auface_jax.runs import run_config
-from auface_jax.tasks import make_task
+from auface_jax.training.tasks import make_task
+from benchmarks import program_cost
 
 REFERENCES = 300  # whose features are kept on the device
 
@@ -93,7 +93,7 @@ def main() -> None:
         places, of_frozen = (
             sharding.state_shardings(tree, mesh, rules) for tree in (state, frozen)
         )
-        flops = compiled.product_flops(step, state, frozen, rows, key)
+        flops = program_cost.product_flops(step, state, frozen, rows, key)
         program = jax.jit(
             step,
             in_shardings=(places, of_frozen, sharding.batch_sharding(mesh, rules), None),
@@ -104,12 +104,12 @@ def main() -> None:
 
     where = arguments.topology or f"{mesh.size} simulated CPU devices"
     print(f"{arguments.config}, {where}, mesh {dict(mesh.shape)}, batch of {config.batch_size}")
-    found = compiled.collectives(program.as_text(), mesh.size)
+    found = program_cost.collectives(program.as_text(), mesh.size)
     show(found)
     cost, memory = program.cost_analysis(), program.memory_analysis()
     held = {
-        "state": compiled.bytes_on_a_device(state, places),
-        "frozen": compiled.bytes_on_a_device(frozen, of_frozen),
+        "state": program_cost.bytes_on_a_device(state, places),
+        "frozen": program_cost.bytes_on_a_device(frozen, of_frozen),
     }
     record = {
         "config": arguments.config,
@@ -139,7 +139,7 @@ def main() -> None:
 def show(found) -> None:
     """Prints the exchanges by kind, and the largest."""
     print(f"{'':<20}{'number':>8}{'MiB':>10}{'MiB sent':>10}")
-    for kind in compiled.KINDS:
+    for kind in program_cost.KINDS:
         of_kind = {one: count for one, count in found.items() if one.kind == kind}
         size, sent = (
             sum(count * getattr(one, what) for one, count in of_kind.items()) / 2**20

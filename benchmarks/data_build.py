@@ -1,6 +1,6 @@
 """A data set as large as the paper's, of tiny pictures: built, counted and loaded.
 
-    python benchmarks/data_build.py --work DIR [--records 300000] [--processes 2]
+    python -m benchmarks.data_build --work DIR [--records 300000] [--processes 2]
 
 Writes people like BP4D's and BP4D+'s (181 of them) with drawn label rows at BP4D's rates and
 pictures of noise, 16 pixels square, as a folder with a table; then builds a data set of it, counts

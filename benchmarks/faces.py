@@ -1,7 +1,7 @@
 """How fast open faces are drawn, and how large their pictures are.
 
-    python benchmarks/faces.py
-    python benchmarks/faces.py --facekit CLONE --rounds 7
+    python -m benchmarks.faces
+    python -m benchmarks.faces --facekit CLONE --rounds 7
 
 Each round draws a person's frames with every face model at every size, one after another, and
 packs them as PNG, as a build does on each of its processes; what a person costs once (shape, skin,

@@ -1,6 +1,6 @@
 """Kills a small training at random moments, resumes it each time, and looks for what is lost.
 
-    python benchmarks/kills.py --work DIR --kills 30
+    python -m benchmarks.kills --work DIR --kills 30
 
 It trains the quickstart's probe, made smaller, on a few pictures, and saves every third step:
 many of the moments lie inside of a save, and one in six before the first step. Every attempt is a
@@ -29,6 +29,7 @@ from PIL import Image
 from auface_jax import facs, train
 from auface_jax.data.build import builder
 from auface_jax.runs import run_config
+from auface_jax.training import loop
 from auface_jax.training.log import read_lines
 
 CONFIG = pathlib.Path(__file__).resolve().parents[1] / "configs" / "au_probe.py"
@@ -78,7 +79,7 @@ def begin(config, workdir: pathlib.Path, output: pathlib.Path) -> int:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     try:
-        train.train(config, workdir)
+        loop.train(config, workdir)
     except train.Interrupted:
         os._exit(0)
     except BaseException as error:

@@ -1,7 +1,7 @@
 """The flat and the depth layout against each other: what they learn in how much time, and in how
 many iterations they draw.
 
-    python benchmarks/layouts.py --out runs/layouts --stage1 runs/stage1-quickstart \
+    python -m benchmarks.layouts --out runs/layouts --stage1 runs/stage1-quickstart \
         --probe runs/au_probe-quickstart --scorer runs/au_image-quickstart
 
 trains the quickstart's Stage II on one Stage I in every layout for several numbers of steps, each a
@@ -29,19 +29,19 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from auface_jax import evaluate
-from auface_jax import train as training
 from auface_jax.data.loading import pipeline
 from auface_jax.data.loading.example_selection import spread_rows
-from auface_jax.decode_arguments import add_decode_arguments, decode_arguments
 from auface_jax.evaluation import report
 from auface_jax.generation import masking
-from auface_jax.generator import Generator, Request
+from auface_jax.generation.decode_arguments import add_decode_arguments, decode_arguments
+from auface_jax.generation.generator import Generator, Request
+from auface_jax.generation.stages import tokenize_batch
 from auface_jax.parallel.map_batches import map_batches
 from auface_jax.runs import checkpoints
 from auface_jax.runs.json_files import read_object, write_object
 from auface_jax.runs.run_config import load_config_file
-from auface_jax.synthesis import tokenize_batch
-from auface_jax.tasks.maskgit_evaluation import MASK_RATIOS, TOLD
+from auface_jax.training import loop
+from auface_jax.training.tasks.maskgit_evaluation import MASK_RATIOS, TOLD
 
 # Name -> leaves of the quickstart's config that differ, and steps that take about the same times.
 LAYOUTS = {
@@ -79,7 +79,7 @@ def train(layout: str, steps: int, options) -> pathlib.Path:
         del config.preset_reason
         config.data = stage1.data
         config.update_from_flattened_dict(leaves)
-    training.train(config, run)
+    loop.train(config, run)
     jax.clear_caches()
     return run
 
@@ -208,7 +208,7 @@ def markdown(rows: list[dict]) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python benchmarks/layouts.py", description=__doc__.split("\n\n")[0]
+        prog="python -m benchmarks.layouts", description=__doc__.split("\n\n")[0]
     )
     add = parser.add_argument
     add("--out", required=True, help="folder of the runs and the table")

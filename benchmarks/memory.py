@@ -1,7 +1,7 @@
 """Whether memory stays flat: 10,000 small steps of the training loop, watched from outside.
 
-    python benchmarks/memory.py --work DIR
-    python benchmarks/memory.py --work DIR --checkpoint-every 100
+    python -m benchmarks.memory --work DIR
+    python -m benchmarks.memory --work DIR --checkpoint-every 100
 
 It trains a tiny Stage I with its adversary in a process of its own, reports every 10 steps, draws
 sheets of pictures every 500 and saves at the end, or every so many steps besides. Prints a line of

@@ -2,7 +2,8 @@
 
     make parity-table
 
-A parity test compares a port with its original at random weights, stage by stage (tests/parity.py).
+A parity test compares a port with its original at random weights, stage by stage:
+tests/helpers/parity.py.
 """
 
 import argparse

@@ -1,9 +1,9 @@
 """How fast training batches are made, against the bare decoding of the same pictures.
 
-    python benchmarks/pipeline.py
-    python benchmarks/pipeline.py --data DIR --rounds 9
-    python benchmarks/pipeline.py --workers 2 --images 8192
-    python benchmarks/pipeline.py --memory-minutes 10
+    python -m benchmarks.pipeline
+    python -m benchmarks.pipeline --data DIR --rounds 9
+    python -m benchmarks.pipeline --workers 2 --images 8192
+    python -m benchmarks.pipeline --memory-minutes 10
 
 Rounds alternate between the pipeline and the decoder alone (Pillow, bytes in memory to an array),
 on equally many images and threads, so that whatever else the machine does troubles both. A round
@@ -262,7 +262,7 @@ def resident_mebibytes() -> list[float]:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python benchmarks/pipeline.py", description=__doc__.split("\n\n")[0]
+        prog="python -m benchmarks.pipeline", description=__doc__.split("\n\n")[0]
     )
     parser.add_argument("--data", action="append", metavar="DIR", help="a built set; repeatable")
     parser.add_argument("--images", type=int, default=1024, help="a round (default 1024)")

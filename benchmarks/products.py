@@ -1,6 +1,6 @@
 """Products of matrices whose rows are a large power of two long, against the same in other forms.
 
-    python benchmarks/products.py
+    python -m benchmarks.products
 
 What `auface_jax/ops/row_padding.py` and the order of the logits (`MaskGIT._logits`) rest on: one
 line of JSON a product, with the shape that a step of Stage II has and, beside it, that of the form
@@ -14,7 +14,8 @@ import math
 
 import jax
 import jax.numpy as jnp
-import side_by_side
+
+from benchmarks import side_by_side
 
 WIDTH, CODES, PLACES, OF_HEAD = 512, 8_192, 2_048, 64
 MASKED = 1_304  # places that get logits
@@ -59,7 +60,7 @@ def entry(name: str) -> Entry:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python benchmarks/products.py", description=__doc__.split("\n\n")[0]
+        prog="python -m benchmarks.products", description=__doc__.split("\n\n")[0]
     )
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()

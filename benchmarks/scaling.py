@@ -1,7 +1,7 @@
 """Predicts a step on hardware that is not at hand, from what `benchmarks/collectives.py` found.
 
-    python benchmarks/collectives.py --config configs/stage2.py:paper --topology v5e:4x4 --json F
-    python benchmarks/scaling.py F
+    python -m benchmarks.collectives --config configs/stage2.py:paper --topology v5e:4x4 --json F
+    python -m benchmarks.scaling F
 
 A table in Markdown, a row a program. The model: products at `--products` of the vendor's peak,
 reading and writing at `--memory` of its bandwidth, the longer of these two, and exchanges, which

@@ -1,8 +1,8 @@
 """Stage I: its quantiser, a step of generator and discriminator, and the memory of a preset.
 
-    python benchmarks/stage1.py
-    python benchmarks/stage1.py --peers BENCH_PEERS.py
-    python benchmarks/stage1.py --memory paper
+    python -m benchmarks.stage1
+    python -m benchmarks.stage1 --peers BENCH_PEERS.py
+    python -m benchmarks.stage1 --memory paper
 
 One line of JSON an entry. A rate is items over the median seconds of its rounds, which go around
 all entries, so that what else the machine does troubles each alike; memory is XLA's account of the
@@ -17,19 +17,18 @@ import json
 import statistics
 import time
 
-import abstract_tasks
 import jax
 import jax.numpy as jnp
 import numpy as np
-import side_by_side
 from flax import linen as nn
 from ml_collections import ConfigDict
 
 from auface_jax.images import pixels
-from auface_jax.loss_networks import LossNetwork
 from auface_jax.models import codebook_learning, quantizer
-from auface_jax.state import parameter_count
-from auface_jax.tasks.vqgan import VQGANTask
+from auface_jax.training.losses.networks import LossNetwork
+from auface_jax.training.state import parameter_count
+from auface_jax.training.tasks.vqgan import VQGANTask
+from benchmarks import abstract_tasks, side_by_side
 
 MEBIBYTE = 2**20
 
@@ -254,7 +253,7 @@ def compare(results: dict[str, dict], runs: list[dict[str, dict]]) -> list[dict]
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python benchmarks/stage1.py", description=__doc__.split("\n\n")[0]
+        prog="python -m benchmarks.stage1", description=__doc__.split("\n\n")[0]
     )
     parser.add_argument("--only", choices=("quantizer", "step"), help="some of the entries")
     parser.add_argument("--rounds", type=int, default=7)

@@ -1,6 +1,6 @@
 """What each of Stage I's losses is worth: runs of equal length and seed, and a table of them.
 
-    python benchmarks/stage1_ablation.py --steps 800 --out runs/stage1-ablation \
+    python -m benchmarks.stage1_ablation --steps 800 --out runs/stage1-ablation \
         --teacher runs/au_image_loss-quickstart --scorer runs/au_image-quickstart
 
 trains the quickstart's Stage I once for every row and writes `table.md` and `table.json` to the
@@ -19,15 +19,15 @@ import sys
 import jax
 import numpy as np
 
-from auface_jax import reconstruct
 from auface_jax.data import tokenizer
 from auface_jax.data.loading import pipeline
+from auface_jax.evaluation import reconstruction
+from auface_jax.generation.stages import level_previews, load_vqgan
 from auface_jax.images import pixels
 from auface_jax.metrics import lpips
 from auface_jax.parallel.map_batches import map_batches
-from auface_jax.recognize import Recognizer, load_recognizer, recognizer_input
+from auface_jax.recognition.image_recognizer import Recognizer, load_recognizer, recognizer_input
 from auface_jax.runs import checkpoints
-from auface_jax.synthesis import level_previews, load_vqgan
 
 L1 = {"loss.l2": 0, "loss.gradient": 0, "loss.commit": 0}
 COMMIT = L1 | {"loss.commit": 0.25}
@@ -73,7 +73,7 @@ def figures(
     previews = functools.partial(level_previews, vqgan)
     levels = map_batches(previews, weights, images, batch_size=32)
     made = levels[:, -1]
-    measured = reconstruct.measure(images, levels)
+    measured = reconstruction.measure(images, levels)
     of_map = jax.jit(functools.partial(picture_map, scorer))
     maps = [map_batches(of_map, scorer.variables, one, batch_size=32) for one in (images, made)]
     distance = np.square(maps[0] - maps[1]).sum(-1).reshape(len(images), -1).mean(-1)
@@ -82,8 +82,8 @@ def figures(
         "psnr": float(measured["psnr"].mean()),
         "ssim": float(measured["ssim"].mean()),
         "feature_distance": float(distance.mean()),
-        "au_agreement": float(reconstruct.agreement(scorer, images, made).mean()),
-        "au_agreement_teacher": float(reconstruct.agreement(teacher, images, made).mean()),
+        "au_agreement": float(reconstruction.agreement(scorer, images, made).mean()),
+        "au_agreement_teacher": float(reconstruction.agreement(teacher, images, made).mean()),
     }
 
 
@@ -104,7 +104,7 @@ def train(name: str, options) -> pathlib.Path:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python benchmarks/stage1_ablation.py", description=__doc__.split("\n\n")[0]
+        prog="python -m benchmarks.stage1_ablation", description=__doc__.split("\n\n")[0]
     )
     parser.add_argument("--out", required=True, help="folder of the runs and the table")
     parser.add_argument("--steps", type=int, default=800)

@@ -1,6 +1,6 @@
 """The gradient norm of each of Stage I's losses at the decoder's last convolution.
 
-    python benchmarks/stage1_gradients.py --run runs/stage1-quickstart \
+    python -m benchmarks.stage1_gradients --run runs/stage1-quickstart \
         --perceptual runs/au_image_loss-quickstart --anatomical runs/au_image_loss-quickstart
 
 Of a finished run, on pictures of people it was not trained on: a line of JSON a loss, with its
@@ -19,12 +19,12 @@ import optax
 
 from auface_jax.data import tokenizer
 from auface_jax.data.loading import pipeline
+from auface_jax.generation.stages import load_vqgan
 from auface_jax.images import pixels
-from auface_jax.loss_networks import load_anatomical, load_lpips_loss, load_perceptual
 from auface_jax.models import quantizer
 from auface_jax.runs import checkpoints
-from auface_jax.synthesis import load_vqgan
-from auface_jax.tasks.vqgan_gradients import feature_losses, pixel_losses
+from auface_jax.training.losses.networks import load_anatomical, load_lpips_loss, load_perceptual
+from auface_jax.training.tasks.vqgan_gradients import feature_losses, pixel_losses
 
 
 def norms(vqgan, networks, weights, frozen, image):
@@ -52,7 +52,7 @@ def norms(vqgan, networks, weights, frozen, image):
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python benchmarks/stage1_gradients.py", description=__doc__.split("\n\n")[0]
+        prog="python -m benchmarks.stage1_gradients", description=__doc__.split("\n\n")[0]
     )
     parser.add_argument("--run", required=True, help="a finished run of Stage I")
     parser.add_argument("--perceptual", metavar="FOLDER", help="VGG16, or a run for losses")

@@ -1,7 +1,7 @@
 """Stage II: training steps and drawing, in the flat and the depth layout.
 
-    python benchmarks/stage2.py
-    python benchmarks/stage2.py --peers BENCH_PEERS.py
+    python -m benchmarks.stage2
+    python -m benchmarks.stage2 --peers BENCH_PEERS.py
 
 One line of JSON an entry. A rate is items over the median seconds of its rounds, which go around
 all entries, so that what else the machine does troubles each alike. Shapes are those of a program
@@ -21,14 +21,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import side_by_side
 from flax.core import FrozenDict
 
-from auface_jax.decode import DecodeOptions, decode, everything_masked, most_decided
 from auface_jax.generation import masking
+from auface_jax.generation.decode import DecodeOptions, decode, everything_masked, most_decided
 from auface_jax.models.vq_auface import VQAUFace
 from auface_jax.models.vqgan import VQGAN
 from auface_jax.training.losses import masked_tokens
+from benchmarks import side_by_side
 
 WIDTH, DEPTH, HEADS, HIDDEN = 512, 4, 8, 1365  # of the gated feed-forward
 TEXT, CODES, STEPS = 128, 8_192, 18
@@ -290,7 +290,7 @@ def compare(results: dict[str, dict], runs: list[dict[str, dict]]) -> list[dict]
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python benchmarks/stage2.py", description=__doc__.split("\n\n")[0]
+        prog="python -m benchmarks.stage2", description=__doc__.split("\n\n")[0]
     )
     parser.add_argument("--only", nargs="+", choices=ENTRIES, default=list(ENTRIES))
     parser.add_argument("--rounds", type=int, default=5)

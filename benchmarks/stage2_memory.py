@@ -1,6 +1,6 @@
 """What Stage II of a preset needs of each device.
 
-    python benchmarks/stage2_memory.py --preset paper --shapes
+    python -m benchmarks.stage2_memory --preset paper --shapes
 
 Shapes alone: no weights are read and nothing is run. Parameters, their moments and averages and the
 frozen encoders are counted to the byte as `mesh.fsdp` lays them out. Without `--shapes` the step of
@@ -10,12 +10,12 @@ one device's rows is compiled too, for the platform of this process, and XLA's a
 import argparse
 import math
 
-import abstract_tasks
 import jax
 from jax.sharding import AbstractMesh
 from ml_collections import ConfigDict
 
 from auface_jax.parallel import sharding
+from benchmarks import abstract_tasks
 
 CARD = 24  # GiB, of each of the paper's eight
 PEOPLE = 181  # of BP4D and BP4D+, a reference each
@@ -70,7 +70,7 @@ def table(preset: str, counts: tuple[int, ...] = (1, 2, 4, 8), *, compiled: bool
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python benchmarks/stage2_memory.py", description=__doc__.split("\n\n")[0]
+        prog="python -m benchmarks.stage2_memory", description=__doc__.split("\n\n")[0]
     )
     parser.add_argument("--preset", default="paper")
     parser.add_argument("--shapes", action="store_true", help="compile nothing")

@@ -11,7 +11,7 @@ It reads no image: of the data it takes the distinct label rows alone.
 
 from ml_collections import ConfigDict
 
-from auface_jax.pretrained.t5 import SIZES
+from auface_jax.models.t5 import SIZES
 from auface_jax.runs import presets
 
 
@@ -59,7 +59,7 @@ def get_config(preset: str = "") -> ConfigDict:
             "log_every": 100,
             "checkpoint_every": 500,
             "keep_checkpoints": 1,
-            # What becomes of a step that went wrong: see `auface_jax.guard`.
+            # What becomes of a step that went wrong: see `auface_jax.training.guard`.
             "guard": {"action": "stop", "grad_norm": 0.0, "spike": 0.0, "patience": 100},
             "sample_every": 10_000_000,  # it makes no pictures
             "eval_images": 2_000,  # label rows

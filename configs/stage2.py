@@ -133,7 +133,7 @@ def get_config(preset: str = "") -> ConfigDict:
             "log_every": 50,
             "checkpoint_every": 300,
             "keep_checkpoints": 2,
-            # What becomes of a step that went wrong: see `auface_jax.guard`.
+            # What becomes of a step that went wrong: see `auface_jax.training.guard`.
             "guard": {"action": "stop", "grad_norm": 0.0, "spike": 0.0, "patience": 100},
             "sample_every": 700,
             "eval_images": 256,

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float, Int8, UInt8
 from matplotlib.figure import Figure
 
-from auface_jax.evaluation.findings import Findings
 from auface_jax.evaluation.population import Population
+from auface_jax.evaluation.results import Findings
 from auface_jax.evaluation.scores import REAL, REFERENCE, SYSTEM, Alignment, UnitReport
 from auface_jax.facs import AU_NUMBERS
 from auface_jax.images import files, sheets

@@ -18,8 +18,7 @@ from auface_jax.data.record import decode_image
 from auface_jax.data.shards import ShardReader, read_info, split_names
 from auface_jax.facs import AU_NUMBERS
 from auface_jax.metrics.units import f1_scores
-from auface_jax.recognize import Recognizer, load_recognizer
-from auface_jax.tasks.au_image import THRESHOLD
+from auface_jax.recognition.image_recognizer import THRESHOLD, Recognizer, load_recognizer
 
 ALL = "all"
 _AT_A_TIME = 1_024  # pictures in memory

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from auface_jax.evaluation.findings import Findings, table_rows
 from auface_jax.evaluation.groups import AGE, PERSON, SKIN_TONE
+from auface_jax.evaluation.results import Findings, table_rows
 from auface_jax.evaluation.scores import REAL, REFERENCE, SYSTEM
 from auface_jax.facs import AU_NUMBERS
 

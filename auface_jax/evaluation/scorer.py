@@ -16,14 +16,14 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float, UInt8
 
-from auface_jax.evaluation.drawing import batch_size
+from auface_jax.evaluation.draw_system import batch_size
 from auface_jax.images import pixels
 from auface_jax.metrics.features import Features, extract
+from auface_jax.models.au_probe import AUProbe
 from auface_jax.pretrained import convert
-from auface_jax.recognize import load_recognizer, recognizer_input
+from auface_jax.recognition.image_recognizer import THRESHOLD, load_recognizer, recognizer_input
 from auface_jax.runs import checkpoints
-from auface_jax.tasks.au_image import THRESHOLD
-from auface_jax.tasks.au_probe import AUProbe, AUProbeTask
+from auface_jax.training.tasks.au_probe import AUProbeTask
 
 PyTree = Any
 

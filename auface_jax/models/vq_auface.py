@@ -11,7 +11,7 @@ Null inputs are learned: a dropped text is one learned token, a dropped referenc
 and T_V.
 
 The encoders of text and reference are small networks trained along, or pre-trained ones, whose
-features then come as inputs (`auface_jax.encoders`). For the paper's ablations a model can be left
+features then come as inputs (`generation.encoders`). For the paper's ablations a model can be left
 without T_A, T_S or T_V, or read labels in place of a text.
 """
 
@@ -29,8 +29,8 @@ from auface_jax.models.face_encoder import SmallFaceEncoder
 from auface_jax.models.label_tokens import LabelTokens
 from auface_jax.models.layers import RMSNorm
 from auface_jax.models.maskgit import Context, MaskGIT
+from auface_jax.models.t5 import T5Encoder
 from auface_jax.ops.fused_linear import Dense
-from auface_jax.pretrained.t5 import T5Encoder
 
 # What tells of the reference face: T_A, T_S and T_V.
 FACE_TOKENS = ("appearance", "structure", "reference")

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from auface_jax.models import resnet, swin
-from auface_jax.models.au_recognizer import make_recognizer
+from auface_jax.models.me_graphau import make_recognizer
 from auface_jax.pretrained.tables import (
     BATCH_COUNTERS,
     Network,

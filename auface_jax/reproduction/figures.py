@@ -12,10 +12,10 @@ from PIL import Image
 
 from auface_jax import facs
 from auface_jax.data.loading.example_selection import distinct_rows
-from auface_jax.evaluation.drawing import draw
+from auface_jax.evaluation.draw_system import draw
 from auface_jax.evaluation.population import Population
 from auface_jax.facs.interactions import OPPOSED_PAIRS
-from auface_jax.generator import Generator, Request
+from auface_jax.generation.generator import Generator, Request
 from auface_jax.images import files, sheets
 from auface_jax.images.comparison import unit_caption
 

@@ -9,8 +9,8 @@ from auface_jax.evaluation import report
 from auface_jax.facs import AU_NUMBERS
 from auface_jax.facs.interactions import OPPOSED_PAIRS
 from auface_jax.metrics.units import unit_scores
+from auface_jax.recognition.image_recognizer import THRESHOLD
 from auface_jax.runs.json_files import read_object
-from auface_jax.tasks.au_image import THRESHOLD
 
 OPPOSED = "opposed"  # figures of the records whose label rows have two opposed units
 

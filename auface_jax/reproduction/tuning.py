@@ -13,12 +13,12 @@ from pathlib import Path
 from auface_jax import facs
 from auface_jax.data.loading import pipeline
 from auface_jax.data.loading.example_selection import spread_rows
-from auface_jax.generator import Generator, Request
+from auface_jax.generation.generator import Generator, Request
 from auface_jax.reproduction.plan import Study, Training
 from auface_jax.reproduction.sharing import Job
 from auface_jax.runs.console import say
 from auface_jax.runs.json_files import read_object, write_object
-from auface_jax.tasks.maskgit_evaluation import unit_scores
+from auface_jax.training.tasks.maskgit_evaluation import unit_scores
 
 FOLDER = "tuning"
 

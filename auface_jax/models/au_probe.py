@@ -1,0 +1,39 @@
+"""A small action unit classifier that reads a picture beside the person's reference face."""
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from auface_jax.facs import AU_NUMBERS
+from auface_jax.models.layers import ResidualBlock, space_to_depth
+from auface_jax.ops.group_norm import GroupNorm
+
+
+class AUProbe(nn.Module):
+    """(image, reference) [B, H, W, 3] in [-1, 1] -> logits [B, 12].
+
+    Attributes:
+      patch: space-to-depth factor before the first convolution.
+      channels: width at each resolution; each step after the first halves it.
+    """
+
+    patch: int
+    channels: tuple[int, ...]
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, image: Float[Array, "B H W 3"], reference: Float[Array, "B H W 3"]
+    ) -> Float[Array, "B A"]:
+        x = jnp.concatenate([image, reference], axis=-1).astype(self.dtype)
+        x = space_to_depth(x, self.patch)
+        x = nn.Conv(self.channels[0], (3, 3), dtype=self.dtype)(x)
+        for level, channels in enumerate(self.channels):
+            if level > 0:
+                x = nn.Conv(channels, (3, 3), strides=(2, 2), dtype=self.dtype)(x)
+            x = ResidualBlock(channels, dtype=self.dtype)(x)
+        x = nn.silu(GroupNorm(dtype=self.dtype)(x))
+        # Where something moves tells which muscle moved it: places are kept, not averaged.
+        x = nn.Dense(32, dtype=self.dtype)(x).reshape(x.shape[0], -1)
+        x = nn.silu(nn.Dense(128, dtype=self.dtype)(x))
+        return nn.Dense(len(AU_NUMBERS))(x.astype(jnp.float32))

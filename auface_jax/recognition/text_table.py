@@ -1,0 +1,53 @@
+"""A table of the action units that the texts of a file state."""
+
+import csv
+import pathlib
+import sys
+
+import numpy as np
+
+from auface_jax.facs import AU_NUMBERS
+from auface_jax.recognition.text_reader import load_text_reader
+
+
+def read_texts(file: str) -> dict[int, str]:
+    """Lines of a file by number, from 1; empty ones are left out.
+
+    Args:
+      file: UTF-8; "-" is standard input.
+
+    Raises:
+      OSError: there is no such file.
+      ValueError: it is not UTF-8, or has no text.
+    """
+    content = sys.stdin.buffer.read() if file == "-" else pathlib.Path(file).read_bytes()
+    try:
+        lines = content.decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: not UTF-8 ({error}); save it as UTF-8 text") from error
+    found = {number: line.strip() for number, line in enumerate(lines, 1) if line.strip()}
+    if not found:
+        raise ValueError(f"{file}: no text in it; write one a line")
+    return found
+
+
+def write_text_table(run: str, sentences: dict[int, str], out: pathlib.Path) -> None:
+    """Reads the numbered texts with the text recogniser of a run and writes the table.
+
+    Raises:
+      checkpoints.CheckpointError: `run` is no finished text recogniser.
+    """
+    reader = load_text_reader(pathlib.Path(run))
+    probabilities = reader.probabilities(list(sentences.values()))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with out.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["line", *(f"AU{number}" for number in AU_NUMBERS), "units", "text"])
+        for (number, text), found in zip(sentences.items(), probabilities, strict=True):
+            stated = np.flatnonzero(found >= reader.thresholds)
+            units = "+".join(str(AU_NUMBERS[unit]) for unit in stated)
+            table.writerow([number, *(f"{value:.4f}" for value in found), units, text])
+    print(f"{out}: {len(sentences)} texts, read by {run}")
+    if cut := reader.task.text_tokenizer.truncated:
+        longest = max(reader.task.config.data.buckets)
+        print(f"{cut} of them are longer than the {longest} tokens that it reads, and were cut")

@@ -1,0 +1,77 @@
+"""Optimizers and learning rate schedules built from a config."""
+
+import jax
+import ml_collections
+import optax
+import optax.contrib
+
+from auface_jax.training.state import PyTree
+
+
+def learning_rate(config: ml_collections.ConfigDict, num_steps: int) -> optax.Schedule:
+    """Linear warm-up, constant, linear decay to zero over the last `decay` share of the steps.
+
+    The first of `warmup` steps has the rate 1 / warmup of the full one: no step is without effect.
+    """
+    decay_steps = max(1, round(config.decay * num_steps))
+    warmup = max(1, config.warmup)
+    return optax.join_schedules(
+        [
+            optax.linear_schedule(
+                config.learning_rate / warmup, config.learning_rate, max(1, warmup - 1)
+            ),
+            optax.constant_schedule(config.learning_rate),
+            optax.linear_schedule(config.learning_rate, 0.0, decay_steps),
+        ],
+        [warmup - 1, max(warmup - 1, num_steps - decay_steps)],
+    )
+
+
+# Stage I's layers that see pixels or make them: Muon is for what lies between (Jordan et al. 2024).
+OUTER_LAYERS = frozenset({"conv_in", "conv_out", "skip"})
+# Where the parameters of several layers are stacked, see `models.maskgit.MaskGIT.scan`.
+LOOP = "blocks"
+
+
+def optimizer(
+    config: ml_collections.ConfigDict, num_steps: int, schedule: optax.Schedule | None = None
+) -> optax.GradientTransformation:
+    """Adam(W) with the schedule above, or another, and a bound on the global gradient norm.
+
+    `config.clip_norm` is the bound; 0 sets none.
+
+    With `config.muon` > 0 the kernels of hidden layers are updated by Muon (Jordan et al. 2024), at
+    `muon` times the rate and with updates as large as Adam's (Liu et al. 2025), everything else by
+    Adam(W) with Nesterov's momentum. A small network then needs about half the steps.
+    """
+    rate = schedule or learning_rate(config, num_steps)
+    adam = {"b1": config.b1, "b2": config.b2, "weight_decay": config.weight_decay}
+    if config.get("muon", 0.0):
+        update = optax.contrib.muon(
+            lambda step: config.muon * rate(step),
+            # On two cores five iterations cost a quarter of a step; three learn as well.
+            ns_steps=3,
+            consistent_rms=0.2,
+            muon_weight_dimension_numbers=muon_dimensions,
+            weight_decay=config.weight_decay,
+            adam_learning_rate=rate,
+            **{f"adam_{name}": value for name, value in adam.items()},
+        )
+    else:
+        update = optax.adamw(rate, **adam)
+    clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
+    return optax.chain(clip, update)
+
+
+def muon_dimensions(params: PyTree) -> PyTree:
+    """Which axes of each parameter make a matrix's rows and columns; None where Adam stays."""
+
+    def of_leaf(path, leaf):
+        names = {getattr(key, "key", None) for key in path}
+        if "kernel" not in names or names & OUTER_LAYERS or leaf.ndim < 2:
+            return None
+        # Layers of a loop lie in one array: each has a matrix of its own.
+        first = 1 if LOOP in names else 0
+        return optax.contrib.MuonDimensionNumbers(tuple(range(first, leaf.ndim - 1)), leaf.ndim - 1)
+
+    return jax.tree_util.tree_map_with_path(of_leaf, params)

@@ -1,0 +1,262 @@
+"""The image AU recogniser: ME-GraphAU trained in its two stages, one after the other in one run.
+
+For `stage1_steps` nodes find their neighbours anew for each face; then backbone, linear blocks and
+cosine vectors are taken over by stage 2, whose edges carry features and a loss of their own. Each
+stage has a schedule of its own; Adam's moments are kept.
+
+A run has a role. `loss` is for training losses, such as Stage I's anatomical one, and `score` for
+judging: a generator that learnt to please one recogniser must not be judged by the same. The two
+have other seeds, backbones and halves of the training people (`configs/`), and
+`recognize.load_recognizer` refuses to swap them.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int8, UInt8
+
+from auface_jax.data.loading import chosen_people
+from auface_jax.facs import AU_NUMBERS
+from auface_jax.images import pixels
+from auface_jax.metrics.units import f1_scores
+from auface_jax.models.me_graphau import AURecognizer
+from auface_jax.parallel.map_batches import map_batches
+from auface_jax.parallel.sharding import gathered
+from auface_jax.recognition.image_recognizer import THRESHOLD, build_recognizer, centre_crop
+from auface_jax.recognition.roles import ROLES
+from auface_jax.training.losses.units import edge_cross_entropy, unit_weights, weighted_asymmetric
+from auface_jax.training.optimizers import learning_rate, optimizer
+from auface_jax.training.state import TrainState, apply_gradients
+from auface_jax.training.tasks.base import Evaluation
+
+Batch = dict[str, Array]
+PyTree = Any
+
+# Labels that the units' weights are taken from, at most: as good as all of a larger set.
+_WEIGHING_RECORDS = 20_000
+
+
+@dataclasses.dataclass(frozen=True)
+class AUImageTask:
+    """See `auface_jax.training.tasks` for the interface."""
+
+    config: ml_collections.ConfigDict
+    num_steps: int
+
+    evaluation_splits = ("test",)
+    progress_metrics = ("loss", "f1")
+
+    def __post_init__(self):
+        if self.config.role not in ROLES:
+            raise ValueError(f"role={self.config.role!r} is not one of {', '.join(ROLES)}")
+        if not 0 <= self.config.stage1_steps <= self.num_steps:
+            raise ValueError(
+                f"stage1_steps={self.config.stage1_steps} is not between 0 (stage 2 alone) and "
+                f"num_steps={self.num_steps} (stage 1 alone)"
+            )
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """The stages that the run has; the network of the last one is exported."""
+        if self.config.stage1_steps in (0, self.num_steps):
+            return (1,) if self.config.stage1_steps else (2,)
+        return (1, 2)
+
+    @property
+    def init_examples(self) -> int:
+        return 1
+
+    def recognizer(self, stage: int) -> AURecognizer:
+        """The network of one stage."""
+        return build_recognizer(self.config.model, stage)
+
+    @property
+    def learning_rate(self) -> optax.Schedule:
+        """Warm-up and decay of each stage, one after the other."""
+        lengths = {1: self.config.stage1_steps, 2: self.num_steps - self.config.stage1_steps}
+        schedules = []
+        for stage in self.stages:
+            rate = self.config.learning_rates[f"stage{stage}"]
+            of_stage = ml_collections.ConfigDict({**self.config.optimizer, "learning_rate": rate})
+            schedules.append(learning_rate(of_stage, lengths[stage]))
+        return optax.join_schedules(schedules, [lengths[stage] for stage in self.stages[:-1]])
+
+    @property
+    def optimizer(self) -> optax.GradientTransformation:
+        return optimizer(self.config.optimizer, self.num_steps, self.learning_rate)
+
+    def init(self, rng: jax.Array, batch: Batch) -> TrainState:
+        image = centre_crop(pixels.to_float(batch["image"][:1]), self.config.model.crop)
+        variables: dict[str, PyTree] = {"params": {}, "batch_stats": {}}
+        for stage in self.stages:
+            # One key: what both stages have comes out the same.
+            of_stage = self.recognizer(stage).init({"params": rng}, image)
+            variables = {name: variables[name] | of_stage[name] for name in variables}
+        params = variables["params"]
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            opt_state=self.optimizer.init(params),
+            ema_params=params,
+            variables={"batch_stats": variables["batch_stats"]},
+        )
+
+    def load_frozen(self) -> PyTree:
+        """The units' weights in the loss, from the training people's labels."""
+        labels = chosen_people.training_labels(self.config, limit=_WEIGHING_RECORDS)
+        return {"unit_weights": unit_weights(labels)}
+
+    def step_name(self, number: int) -> str:
+        """The function of step `number`, counted from 1: that of the stage whose turn it is.
+
+        Two programs and not one with a condition: XLA's convolutions on a CPU are about ten times
+        slower inside a conditional.
+        """
+        return "stage1_step" if number <= self.config.stage1_steps else "stage2_step"
+
+    def stage1_step(
+        self, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
+    ) -> tuple[TrainState, dict[str, Array]]:
+        """One update of the nearest nodes' network."""
+        return self._update(1, state, frozen, batch, rng)
+
+    def stage2_step(
+        self, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
+    ) -> tuple[TrainState, dict[str, Array]]:
+        """One update of the edges' network."""
+        return self._update(2, state, frozen, batch, rng)
+
+    def _update(
+        self, stage: int, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
+    ) -> tuple[TrainState, dict[str, Array]]:
+        augment_key, drop_key = jax.random.split(rng)
+        image = pixels.to_float(batch["image"])
+        image = augment(augment_key, image, self.config.model.crop, self.config.augment)
+        labels = batch["labels"]
+
+        def loss_fn(params):
+            found, updated = self.recognizer(stage).apply(
+                {"params": gathered(params), **state.variables},
+                image,
+                train=True,
+                mutable=["batch_stats"],
+                rngs={"drop_path": drop_key},
+            )
+            units = weighted_asymmetric(found.probabilities, labels, frozen["unit_weights"])
+            edges = jnp.zeros(())
+            if stage == 2:
+                edges = edge_cross_entropy(found.edges, labels)
+            f1 = batch_f1(found.probabilities, labels)
+            metrics = {"units_loss": units, "edges_loss": edges, "f1": f1}
+            return units + self.config.edge_weight * edges, (metrics, updated)
+
+        (loss, (metrics, variables)), gradients = jax.value_and_grad(loss_fn, has_aux=True)(
+            state.params
+        )
+        state = apply_gradients(
+            state, gradients, self.optimizer, self.config.ema_decay, variables=variables
+        )
+        return state, {"loss": loss, **metrics, "grad_norm": optax.tree.norm(gradients)}
+
+    def export(self, state: TrainState) -> PyTree:
+        """Averaged parameters and batch statistics of the last stage's network alone."""
+        variables = {"params": state.ema_params, **state.variables}
+        size = self.config.model.crop
+        wanted = jax.eval_shape(
+            self.recognizer(self.stages[-1]).init,
+            jax.random.key(0),
+            jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32),
+        )
+        return {
+            name: {module: variables[name][module] for module in wanted[name]} for name in wanted
+        }
+
+    def sample(self, state: TrainState, frozen: PyTree, splits: dict[str, Batch]) -> dict:
+        """No pictures: a recogniser makes none."""
+        return {}
+
+    def evaluate(self, state: TrainState, frozen: PyTree, splits: dict[str, Batch]) -> Evaluation:
+        """F1 of each unit on people never trained on, and what always answering "present" gets."""
+        del frozen
+        test = splits["test"]
+        found = predict(
+            self.recognizer(self.stages[-1]),
+            self.export(state),
+            test["image"],
+            crop=self.config.model.crop,
+            batch_size=self.config.batch_size,
+        )
+        scores = f1_scores((found >= THRESHOLD).astype(np.int8), test["labels"])
+        always = f1_scores(np.ones_like(test["labels"]), test["labels"])
+        figures = {"au_f1": float(np.nanmean(scores)), "au_f1_always": float(np.nanmean(always))}
+        figures |= {f"au_f1_AU{n}": float(s) for n, s in zip(AU_NUMBERS, scores, strict=True)}
+        notes = {"role": self.config.role, "test_people": str(len(set(test["subjects"])))}
+        return Evaluation(figures, {}, notes)
+
+
+def predict(
+    recognizer: AURecognizer,
+    variables: PyTree,
+    images: UInt8[np.ndarray, "M S S 3"],
+    *,
+    crop: int,
+    batch_size: int,
+) -> Float[np.ndarray, "M A"]:
+    """Probabilities of the units in the central `crop` x `crop` pixels of each image."""
+    read = functools.partial(_probabilities, recognizer, crop)
+    return map_batches(read, variables, images, batch_size=batch_size)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _probabilities(
+    recognizer: AURecognizer, crop: int, variables: PyTree, images: UInt8[Array, "B S S 3"]
+) -> Float[Array, "B A"]:
+    images = centre_crop(pixels.to_float(images), crop)
+    return recognizer.apply(variables, images).probabilities
+
+
+def augment(
+    rng: jax.Array, image: Float[Array, "B S S 3"], crop: int, config: ml_collections.ConfigDict
+) -> Float[Array, "B crop crop 3"]:
+    """A random crop of each image, and its brightness, contrast and saturation changed.
+
+    Args:
+      image: in [-1, 1], as is the result.
+      config: `shift`, pixels by which the edges are repeated outwards first, so that a crop of the
+        full size moves too; `brightness`, `contrast`, `saturation`, at most these shares.
+    """
+    place_key, colour_key = jax.random.split(rng)
+    rows, size = image.shape[:2]
+    reach = config.shift
+    padded = jnp.pad(image, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="edge")
+    corners = jax.random.randint(place_key, (rows, 2), 0, size + 2 * reach - crop + 1)
+    image = jax.vmap(
+        lambda picture, corner: jax.lax.dynamic_slice(picture, (*corner, 0), (crop, crop, 3))
+    )(padded, corners)
+    reaches = jnp.array([config.brightness, config.contrast, config.saturation])
+    factors = 1.0 + reaches * jax.random.uniform(colour_key, (rows, 3), minval=-1.0)
+    brightness, contrast, saturation = factors.T[:, :, None, None, None]
+    image = jnp.clip((image + 1.0) * brightness - 1.0, -1.0, 1.0)
+    grey = _grey(image).mean((1, 2), keepdims=True)
+    image = jnp.clip(grey + contrast * (image - grey), -1.0, 1.0)
+    grey = _grey(image)
+    return jnp.clip(grey + saturation * (image - grey), -1.0, 1.0)
+
+
+def _grey(image: Float[Array, "B H W 3"]) -> Float[Array, "B H W 1"]:
+    """Luma by ITU-R BT.601."""
+    return (image * jnp.array([0.299, 0.587, 0.114])).sum(-1, keepdims=True)
+
+
+def batch_f1(probabilities: Float[Array, "B A"], labels: Int8[Array, "B A"]) -> Float[Array, ""]:
+    """F1 over all coded units of a batch together: a sign of progress."""
+    predicted, present = probabilities >= THRESHOLD, labels == 1
+    hits = (predicted & present).sum()
+    errors = ((predicted != present) & (labels >= 0)).sum()
+    return 2 * hits / jnp.maximum(2 * hits + errors, 1)

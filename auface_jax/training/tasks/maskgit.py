@@ -1,0 +1,316 @@
+"""Stage II: trains VQ-AUFace on image tokens of a frozen Stage I (paper, Stage II).
+
+Masked cross-entropy with a cosine mask schedule; text, reference or both are replaced by learned
+nulls in a share of the rows, which is what guidance and the held-out figures without text or
+reference rest on.
+"""
+
+import dataclasses
+import functools
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import optax
+from jaxtyping import Array
+from PIL import Image
+
+from auface_jax.data.loading.collate import References, SkippedRecords
+from auface_jax.data.loading.example_selection import distinct_rows, spread_rows, take_rows
+from auface_jax.data.shards import as_cropped
+from auface_jax.data.tokenizer import Tokenizer, load_tokenizer
+from auface_jax.facs import describe, labels_from_units, load_dictionary
+from auface_jax.generation import masking
+from auface_jax.generation.decode import DecodeOptions
+from auface_jax.generation.encoders import Encoders, load_encoders
+from auface_jax.generation.stages import (
+    Networks,
+    build_model,
+    generate_batch,
+    load_vqgan,
+    reference_features,
+    tokenize_batch,
+)
+from auface_jax.images import pixels, sheets
+from auface_jax.images.comparison import comparison_sheet
+from auface_jax.models.vq_auface import VQAUFace
+from auface_jax.models.vqgan import VQGAN
+from auface_jax.parallel.map_batches import map_batches
+from auface_jax.parallel.sharding import from_first_process, gathered
+from auface_jax.runs import checkpoints
+from auface_jax.runs.console import say
+from auface_jax.training.losses import masked_tokens
+from auface_jax.training.losses.units import unit_cross_entropy
+from auface_jax.training.optimizers import optimizer
+from auface_jax.training.state import TrainState, apply_gradients
+from auface_jax.training.tasks.base import Evaluation
+from auface_jax.training.tasks.maskgit_batch import augment, context_dropout
+from auface_jax.training.tasks.maskgit_evaluation import TOLD, cross_entropies, unit_scores
+
+Batch = dict[str, Array]
+PyTree = Any
+
+# Sets of units that a person tells apart at a glance, opposed pulls (1+4, 12+15) among them.
+SHOWN_SETS = ((12,), (6, 12), (1, 2), (4,), (1, 4), (15, 17), (12, 15), (10,), (24,))
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskGITTask:
+    """See `auface_jax.training.tasks` for the interface."""
+
+    config: ml_collections.ConfigDict
+    num_steps: int
+
+    evaluation_splits = ("test",)
+    progress_metrics = ("loss", "loss_level0")
+
+    @functools.cached_property
+    def text_tokenizer(self) -> Tokenizer:
+        return load_tokenizer(self.config.data.tokenizer)
+
+    @functools.cached_property
+    def stage1(self) -> tuple[VQGAN, PyTree]:
+        return load_vqgan(pathlib.Path(self.config.requires.stage1.run))
+
+    @property
+    def vqgan(self) -> VQGAN:
+        return self.stage1[0]
+
+    @functools.cached_property
+    def loaded_encoders(self) -> tuple[Encoders, PyTree, dict[str, str]]:
+        return load_encoders(self.config, self.text_tokenizer.vocab_size)
+
+    @property
+    def encoders(self) -> Encoders:
+        return self.loaded_encoders[0]
+
+    @property
+    def model(self) -> VQAUFace:
+        return build_model(self.config, self.vqgan, self.text_tokenizer.vocab_size)
+
+    @property
+    def networks(self) -> Networks:
+        return Networks(self.model, self.vqgan, self.encoders)
+
+    @property
+    def init_examples(self) -> int:
+        return 1
+
+    @property
+    def optimizer(self) -> optax.GradientTransformation:
+        return optimizer(self.config.optimizer, self.num_steps)
+
+    def built_on(self) -> dict[str, str]:
+        """Fingerprints of Stage I and of the pre-trained encoders."""
+        stage1 = checkpoints.weights_fingerprint(self.stage1[1])
+        return {checkpoints.weights_key("stage1"): stage1} | self.loaded_encoders[2]
+
+    def _check_levels_at_once(self) -> None:
+        at_once = self.config.get("levels_at_once", 0)
+        if at_once and not self.config.get("mask_group", 0):
+            raise ValueError(
+                f"levels_at_once={at_once} needs mask_group: it is of masked tokens alone that "
+                "logits are computed then; set mask_group, or levels_at_once=0"
+            )
+        layout = self.config.model.transformer.layout
+        masking.check_levels_at_once(at_once, self.vqgan.levels, layout)
+
+    def load_frozen(self) -> PyTree:
+        """The weights of Stage I and of the pre-trained encoders.
+
+        With `cache_references` also what these make of every reference of the training people,
+        which is then computed once and not in every step.
+
+        Raises:
+          ValueError: references are to be cached, and augmented as well; `levels_at_once` cannot
+            be had; or see `load_encoders`.
+        """
+        self._check_levels_at_once()
+        if self.encoders.appearance is not None and as_cropped(self.config.data.dir):
+            say(
+                f"{self.config.data.dir} was built from pictures as they were cropped, and ArcFace "
+                "looks for eyes, nose and mouth where aligned faces have them: build it with "
+                "--align landmarks or detector"
+            )
+        frozen = {"stage1": self.stage1[1], "encoders": self.loaded_encoders[1]}
+        if not self.config.get("cache_references", False):
+            return frozen
+        if self.config.augment.shift or self.config.augment.tint:
+            raise ValueError(
+                "cache_references=True keeps what is computed of each reference, and augment "
+                f"(shift={self.config.augment.shift}, tint={self.config.augment.tint}) makes it "
+                "another picture in every step; set one of them to nothing"
+            )
+        skipped = SkippedRecords(say) if self.config.data.skip_corrupt else None
+        references = References(self.config.data.dir, "train", skipped=skipped)
+        every = references.all(mirrored=self.config.data.flip)
+        dtype = jnp.dtype(self.config.model.dtype)  # that of the layers which read the features
+
+        @jax.jit
+        def features(frozen, images):
+            made = reference_features(self.vqgan, self.encoders, frozen, pixels.to_float(images))
+            return {
+                name: value if name == "codes" else value.astype(dtype)
+                for name, value in made.items()
+            }
+
+        made = map_batches(
+            features, jax.device_put(frozen), every, batch_size=self.config.batch_size
+        )
+        # Processes may differ in a last bit, and so in a code; all are to train on the same.
+        return frozen | {"references": from_first_process(made)}
+
+    def init(self, rng: jax.Array, batch: Batch) -> TrainState:
+        """Random weights."""
+        vqgan, one = self.vqgan, {name: rows[:1] for name, rows in batch.items()}
+        tokens = jnp.zeros((1, vqgan.grid**2, vqgan.levels), jnp.int32)
+        reference = pixels.to_float(one["reference"])
+        # Shapes are all that is wanted of the frozen networks.
+        features = jax.eval_shape(
+            lambda variables, reference, tokens, mask: {
+                **self.encoders.of_reference(variables, reference),
+                **self.encoders.of_text(variables, tokens, mask),
+            },
+            *(self.loaded_encoders[1], reference, one["text_tokens"], one["text_mask"]),
+        )
+        params = self.model.init(
+            rng,
+            tokens,
+            tokens == 0,
+            **jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), features),
+            **{name: one[name] for name in ("text_tokens", "text_mask", "labels")},
+            reference=reference,
+            reference_latents=jnp.zeros((1, vqgan.grid**2, vqgan.latent)),
+            drop_text=jnp.zeros(1, bool),
+            drop_reference=jnp.zeros(1, bool),
+        )["params"]
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            opt_state=self.optimizer.init(params),
+            ema_params=params,
+            variables={},
+        )
+
+    def step(
+        self, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
+    ) -> tuple[TrainState, dict[str, Array]]:
+        """One update of everything but Stage I."""
+        c = self.config
+        group, at_once = c.get("mask_group", 0), c.get("levels_at_once", 0)
+        vqgan = self.vqgan
+        mask_key, drop_key, augment_key = jax.random.split(rng, 3)
+        deal_key = jax.random.fold_in(rng, 3)  # what a split into four has beside these three
+        batch = augment(augment_key, batch, c.augment)
+        codes, inputs = tokenize_batch(vqgan, self.encoders, gathered(frozen), batch)
+        rows, positions, levels = codes.shape
+        layout = c.model.transformer.layout
+        given = tuple(c.loss.levels)  # the last weight is that of all further levels
+        level_weights = tuple(given[min(level, len(given) - 1)] for level in range(levels))
+        tokens = {"positions": positions, "levels": levels, "layout": layout}
+        tokens["full"] = c.fully_masked
+        masked = masking.training_mask(mask_key, rows, **tokens, group=group)
+        drop_text, drop_reference = context_dropout(drop_key, rows, c.dropout)
+
+        def loss_fn(params):
+            variables = {"params": gathered(params)}
+            drops = {"drop_text": drop_text, "drop_reference": drop_reference}
+            context, out = self.model.apply(variables, **inputs, **drops, method="context")
+            places, hidden = None, masked
+            if group:  # the heads see masked tokens alone, as many as there can be
+                most = masking.most_masked(group, **tokens)
+                places, hidden = masking.masked_places(
+                    masked, group=group, most=most, layout=layout, at_once=at_once, rng=deal_key
+                )
+            logits, targets = self.model.apply(
+                variables, codes, masked, context, places, method="logits_at"
+            )
+            hidden = jnp.broadcast_to(hidden, targets.shape)
+            of_tokens, per_level = masked_tokens.masked_cross_entropy(
+                logits, targets, hidden, c.label_smoothing, level_weights
+            )
+            told = jnp.where(drop_text[:, None], -1, batch["labels"])  # no text tells nothing
+            units = unit_cross_entropy(out["unit_logits"], told)
+            return of_tokens + c.loss.units * units, (per_level, units)
+
+        (loss, (per_level, units)), gradients = jax.value_and_grad(loss_fn, has_aux=True)(
+            state.params
+        )
+        metrics = {"loss": loss, "loss_units": units, "grad_norm": optax.tree.norm(gradients)}
+        metrics |= {f"loss_level{q}": per_level[q] for q in range(levels)}
+        return apply_gradients(state, gradients, self.optimizer, c.ema_decay), metrics
+
+    def export(self, state: TrainState) -> PyTree:
+        """The averaged parameters."""
+        return {"params": state.ema_params}
+
+    # --- Held-out figures and pictures -----------------------------------------------------------
+
+    def sample(self, state: TrainState, frozen: PyTree, splits: dict[str, Batch]) -> dict:
+        """A sheet of a few held-out people."""
+        test = spread_rows(splits["test"], 8)
+        made = self.generate(self.export(state), frozen, test, seed=0)
+        return {"generated": comparison_sheet(test, made)}
+
+    def evaluate(self, state: TrainState, frozen: PyTree, splits: dict[str, Batch]) -> Evaluation:
+        """Cross-entropies with and without each input, units read from generated faces, sheets."""
+        test, weights = splits["test"], self.export(state)
+        figures = cross_entropies(
+            self.networks,
+            drawing_weights(weights, frozen),
+            test,
+            layout=self.config.model.transformer.layout,
+            batch_size=self.config.batch_size,
+        )
+        made = self.generate(weights, frozen, test, seed=0)
+        figures |= unit_scores(pathlib.Path(self.config.requires.au_probe.run), test, made)
+        rows = distinct_rows(test, 10)
+        sheet = comparison_sheet(take_rows(test, rows), made[rows])
+        sets = self.unit_set_sheet(weights, frozen, test)
+        notes = {"token_layout": self.config.model.transformer.layout}
+        return Evaluation(figures, {"generated": sheet, "unit_sets": sets}, notes)
+
+    def generate(self, weights: PyTree, frozen: PyTree, records: Batch, seed: int) -> np.ndarray:
+        """Pictures uint8 [M, H, W, 3] for the references and texts of `records`."""
+        options = DecodeOptions(**self.config.decode)
+        keys = jax.random.split(jax.random.key(seed), len(records["reference"]))
+        return map_batches(
+            functools.partial(generate_batch, self.networks, options),
+            drawing_weights(weights, frozen),
+            {name: records[name] for name in ("reference", *TOLD)},
+            np.asarray(jax.random.key_data(keys)),
+            batch_size=self.config.batch_size,
+        )
+
+    def unit_set_sheet(self, weights: PyTree, frozen: PyTree, test: Batch) -> Image.Image:
+        """Some held-out people, each with the same sets of units: what the text alone changes."""
+        subjects = sorted(set(test["subjects"]))[:5]
+        firsts = [test["subjects"].index(subject) for subject in subjects]
+        references = test["reference"][firsts]
+        rng = np.random.default_rng(0)
+        dictionary = load_dictionary(self.config.data.dictionary or None)
+        labels = [labels_from_units(units) for units in SHOWN_SETS]
+        texts = [describe(row, rng, dictionary) for row in labels]
+        tokens, mask = self.text_tokenizer.encode_batch(
+            [text for text in texts for _ in subjects], tuple(self.config.data.buckets)[-1:]
+        )
+        # All in one go: each call of `generate` fills up its last batch.
+        records = {
+            "reference": np.concatenate([references] * len(texts)),
+            "text_tokens": tokens,
+            "text_mask": mask,
+            "labels": np.repeat(labels, len(subjects), axis=0),
+        }
+        made = self.generate(weights, frozen, records, seed=1)
+        columns = [references, *np.split(made, len(texts))]
+        titles = ["reference", *("AU" + "+".join(map(str, units)) for units in SHOWN_SETS)]
+        scale = max(1, 128 // self.vqgan.image_size)
+        return sheets.sheet(columns, titles, list(subjects), scale=scale)
+
+
+def drawing_weights(weights: PyTree, frozen: PyTree) -> PyTree:
+    """What `generate_batch` takes: without the features of the training people's references."""
+    return {"params": weights["params"], "stage1": frozen["stage1"], "encoders": frozen["encoders"]}

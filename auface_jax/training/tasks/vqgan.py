@@ -1,0 +1,331 @@
+"""Stage I: trains the residual VQGAN (paper, Stage I; Esser et al. 2021 for the adversarial part).
+
+What is descended on stands in `vqgan_gradients.py`. A loss of weight 0 is not computed, and its
+network not loaded.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import optax
+from jaxtyping import Array
+from PIL import Image
+
+from auface_jax.generation.stages import level_previews
+from auface_jax.images import pixels
+from auface_jax.images.sheets import sheet
+from auface_jax.models import codebook_learning
+from auface_jax.models.discriminator import PatchDiscriminator
+from auface_jax.models.vqgan import VQGAN, principal_components
+from auface_jax.parallel.map_batches import map_batches
+from auface_jax.recognition.roles import OF_LOSS
+from auface_jax.training.losses.gate import Gate
+from auface_jax.training.losses.networks import (
+    LossNetwork,
+    load_anatomical,
+    load_lpips_loss,
+    load_perceptual,
+)
+from auface_jax.training.optimizers import optimizer
+from auface_jax.training.state import TrainState, update_ema
+from auface_jax.training.tasks import vqgan_plots
+from auface_jax.training.tasks.base import Evaluation
+from auface_jax.training.tasks.vqgan_gradients import gradients
+
+Batch = dict[str, Array]
+PyTree = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class VQGANTask:
+    """See `auface_jax.training.tasks` for the interface."""
+
+    config: ml_collections.ConfigDict
+    num_steps: int
+
+    evaluation_splits = ("test",)
+    progress_metrics = ("loss", "psnr")
+
+    def __post_init__(self):
+        parts, batch_size = self.config.accumulate, self.config.batch_size
+        if parts < 1 or batch_size % parts:
+            raise ValueError(
+                f"accumulate={parts} does not divide batch_size={batch_size}; a batch passes in "
+                "equal parts"
+            )
+
+    @property
+    def vqgan(self) -> VQGAN:
+        return VQGAN(**self.config.model)
+
+    @property
+    def discriminator(self) -> PatchDiscriminator:
+        return PatchDiscriminator(**self.config.discriminator, dtype=jnp.dtype(self.vqgan.dtype))
+
+    @property
+    def optimizers(self) -> dict[str, optax.GradientTransformation]:
+        c = self.config
+        # The discriminator's schedule counts its own updates, which begin at its start step.
+        its_steps = max(1, self.num_steps - c.gan.start_step)
+        return {
+            "generator": optimizer(c.optimizer, self.num_steps),
+            "discriminator": optimizer(c.discriminator_optimizer, its_steps),
+        }
+
+    @property
+    def init_examples(self) -> int:
+        """Records that `init` sees: the sample for principal components and k-means."""
+        return self.config.init_examples
+
+    def init(self, rng: jax.Array, batch: Batch) -> TrainState:
+        """Random weights, the linear path at the data's principal components, codebooks by
+        k-means."""
+        encoder_key, decoder_key, discriminator_key, kmeans_key = jax.random.split(rng, 4)
+        vqgan = self.vqgan
+        image = pixels.to_float(batch["image"])
+        z_shape = (1, vqgan.grid, vqgan.grid, vqgan.latent)
+        encoder = vqgan.encoder.init(encoder_key, image[:1])["params"]
+        decoder = vqgan.decoder.init(decoder_key, jnp.zeros(z_shape))["params"]
+        if vqgan.patch_skip:
+            mean, basis = principal_components(
+                image, factor=vqgan.encoder.downsampling, components=vqgan.latent
+            )
+            mean = {"mean": mean}
+            encoder |= {"mean_patches": mean, "skip": {"kernel": basis}}
+            decoder |= {"mean_patches": mean, "skip": {"kernel": basis.T}}
+        z = self._in_parts(lambda rows: vqgan.encoder.apply({"params": encoder}, rows), image)
+        codebooks = codebook_learning.init_kmeans(
+            kmeans_key,
+            z,
+            codes=vqgan.codes,
+            shared=vqgan.shared_codebook,
+            **vqgan.quantizing,
+        )
+        generator = {"encoder": encoder, "decoder": decoder}
+        discriminator = self.discriminator.init(discriminator_key, image[:1])["params"]
+        params = {"generator": generator, "discriminator": discriminator}
+        variables = {"codebooks": codebooks}
+        if self.config.loss.anatomical:
+            variables["anatomical_gate"] = Gate.closed()
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            opt_state={name: self.optimizers[name].init(params[name]) for name in params},
+            ema_params=generator,
+            variables=variables,
+        )
+
+    @property
+    def rows_at_once(self) -> int:
+        """How many images pass the networks together: what fits in memory in a step."""
+        return self.config.batch_size // self.config.accumulate
+
+    def _in_parts(self, function: Callable[[Array], Array], image: Array) -> Array:
+        """`function` of all rows, of no more at once than a step has where it is `accumulate`d."""
+        if self.config.accumulate == 1:
+            return function(image)
+        return jax.lax.map(lambda row: function(row[None])[0], image, batch_size=self.rows_at_once)
+
+    @functools.cached_property
+    def loss_networks(self) -> dict[str, LossNetwork]:
+        """The networks of the losses whose weight is not 0, by the loss's name."""
+        c, networks = self.config, {}
+        if c.loss.perceptual:
+            networks["perceptual"] = load_perceptual(c.perceptual.network)
+        if c.loss.lpips:
+            networks["lpips"] = load_lpips_loss(c.lpips.backbone, c.lpips.heads)
+        if c.loss.anatomical:
+            networks["anatomical"] = load_anatomical(c.anatomical.run)
+        return networks
+
+    def load_frozen(self) -> PyTree:
+        """The variables of `loss_networks`."""
+        return {name: network.variables for name, network in self.loss_networks.items()}
+
+    def built_on(self) -> dict[str, str]:
+        """Fingerprints of `loss_networks`."""
+        return {f"{name}{OF_LOSS}": n.fingerprint for name, n in self.loss_networks.items()}
+
+    def step_name(self, number: int) -> str:
+        """The function of step `number`, counted from 1.
+
+        Several programs and not one with conditions: XLA's convolutions on a CPU are about ten
+        times slower inside a conditional.
+        """
+        gan = self.config.gan
+        if gan.weight and number <= gan.start_step:
+            return "step_before_adversary"
+        if gan.weight and gan.r1.weight and number % gan.r1.every == 0:
+            return "step_with_penalty"
+        return "step"
+
+    def step(
+        self, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
+    ) -> tuple[TrainState, dict[str, Array]]:
+        """One update of encoder, decoder, codebooks and, where there is one, discriminator."""
+        adversarial = self.config.gan.weight > 0
+        return self._update(state, frozen, batch, rng, adversarial=adversarial)
+
+    def step_before_adversary(
+        self, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
+    ) -> tuple[TrainState, dict[str, Array]]:
+        """`step` without the discriminator."""
+        return self._update(state, frozen, batch, rng, adversarial=False)
+
+    def step_with_penalty(
+        self, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
+    ) -> tuple[TrainState, dict[str, Array]]:
+        """`step`, with R1 in the discriminator's loss."""
+        return self._update(state, frozen, batch, rng, adversarial=True, penalty=True)
+
+    def _update(
+        self,
+        state: TrainState,
+        frozen: PyTree,
+        batch: Batch,
+        rng: jax.Array,
+        *,
+        adversarial: bool,
+        penalty: bool = False,
+    ) -> tuple[TrainState, dict[str, Array]]:
+        """One update.
+
+        With `config.accumulate` > 1 the batch passes in so many parts, one after the other, and
+        the mean of their gradients is descended on. Codebooks follow the whole batch.
+        """
+        c = self.config
+        parts = c.accumulate
+        gradients_of = functools.partial(
+            gradients,
+            self,
+            self.loss_networks,
+            state=state,
+            frozen=frozen,
+            adversarial=adversarial,
+            penalty=penalty,
+        )
+        if parts == 1:
+            grads, (z, ids), metrics = gradients_of(image=batch["image"])
+        else:
+
+            def of_part(total, image):
+                grads, assigned, metrics = gradients_of(image=image)
+                total = jax.tree.map(lambda t, g: t + g / parts, total, grads)
+                return total, (assigned, metrics)
+
+            names = ("generator", *(["discriminator"] if adversarial else []))
+            zeros = jax.tree.map(jnp.zeros_like, {name: state.params[name] for name in names})
+            # Every part has rows from all over the batch, and so from every device.
+            dealt = batch["image"].reshape(-1, parts, *batch["image"].shape[1:]).swapaxes(0, 1)
+            grads, (assigned, metrics) = jax.lax.scan(of_part, zeros, dealt)
+            z, ids = (x.swapaxes(0, 1).reshape(-1, *x.shape[2:]) for x in assigned)
+            metrics = jax.tree.map(lambda x: x.mean(0), metrics)
+
+        params, opt_state = dict(state.params), dict(state.opt_state)
+
+        for name in grads:
+            updates, opt_state[name] = self.optimizers[name].update(
+                grads[name], state.opt_state[name], state.params[name]
+            )
+            params[name] = optax.apply_updates(state.params[name], updates)
+        variables = {
+            "codebooks": codebook_learning.update(
+                state.variables["codebooks"],
+                z,
+                ids,
+                rng,
+                decay=c.codebook.decay,
+                restart_below=c.codebook.restart_below,
+                scales=self.vqgan.scales,
+            )
+        }
+        if "anatomical_gate" in state.variables:
+            opening = {name: c.anatomical[name] for name in ("threshold", "start_step", "decay")}
+            variables["anatomical_gate"] = state.variables["anatomical_gate"].update(
+                metrics["loss/recon"], state.step, **opening
+            )
+        metrics["grad_norm"] = optax.tree.norm(grads["generator"])
+        if "discriminator" in grads:
+            metrics["grad_norm_discriminator"] = optax.tree.norm(grads["discriminator"])
+        state = state.replace(
+            step=state.step + 1,
+            params=params,
+            opt_state=opt_state,
+            ema_params=update_ema(state.ema_params, params["generator"], c.ema_decay, state.step),
+            variables=variables,
+        )
+        return state, metrics
+
+    def export(self, state: TrainState) -> PyTree:
+        """The `weights` of `models.vqgan.VQGAN`: averaged parameters and codebooks."""
+        return {"params": state.ema_params, "codebooks": state.variables["codebooks"]}
+
+    def sample(self, state: TrainState, frozen: PyTree, splits: dict[str, Batch]) -> dict:
+        """Reconstructions of a few held-out people, by level."""
+        test = splits["test"]["image"]
+        image = test[np.linspace(0, len(test) - 1, 8).astype(int)]
+        return {"reconstructions": self._level_sheet(self.export(state), image)}
+
+    def evaluate(self, state: TrainState, frozen: PyTree, splits: dict[str, Batch]) -> Evaluation:
+        """Reconstruction of held-out people: PSNR, codebooks in use; sheets."""
+        vqgan, weights, image = self.vqgan, self.export(state), splits["test"]["image"]
+
+        @jax.jit
+        def reconstruct(weights, image):
+            image = pixels.to_float(image)
+            codes = vqgan.encode(weights, image)
+            reconstruction = vqgan.decode(weights, codes)
+            return {
+                "codes": codes,
+                "psnr": pixels.psnr(image, reconstruction),
+                "l1": jnp.abs(image - reconstruction).mean((1, 2, 3)),
+            }
+
+        out = map_batches(reconstruct, weights, image, batch_size=self.rows_at_once)
+        usage, perplexity = codebook_learning.usage_and_perplexity(
+            jnp.asarray(out["codes"]), vqgan.codes
+        )
+        figures = {
+            "psnr": float(out["psnr"].mean()),
+            "l1": float(out["l1"].mean()),
+            "bits_per_image": vqgan.bits_per_image,
+            "images": float(len(out["psnr"])),
+        }
+        for level in range(vqgan.levels):
+            figures[f"usage_level{level}"] = float(usage[level])
+            figures[f"perplexity_level{level}"] = float(perplexity[level])
+        notes = {f"{name}{OF_LOSS}": network.name for name, network in self.loss_networks.items()}
+        sheets = self.sample(state, frozen, splits) | self._plots(weights, image, out["codes"])
+        return Evaluation(figures, sheets, notes)
+
+    def _plots(
+        self, weights: PyTree, image: np.ndarray, codes: np.ndarray
+    ) -> dict[str, Image.Image]:
+        vqgan = self.vqgan
+        previews = functools.partial(level_previews, vqgan)
+        levels = map_batches(previews, weights, image, batch_size=self.rows_at_once)
+        real = pixels.to_float(image)
+        psnr = [pixels.psnr(real, pixels.to_float(one)) for one in levels.swapaxes(0, 1)]
+        usage, perplexity = codebook_learning.usage_and_perplexity(jnp.asarray(codes), vqgan.codes)
+        return {
+            "codebooks": vqgan_plots.codebook_usage(codes, vqgan.codes, usage, perplexity),
+            "levels": vqgan_plots.psnr_by_level(np.stack(psnr, -1), vqgan.bits_by_level),
+            "errors": vqgan_plots.error_map(image, levels[:, -1]),
+        }
+
+    def _level_sheet(self, weights: PyTree, image: np.ndarray) -> Image.Image:
+        vqgan = self.vqgan
+        columns = np.asarray(level_previews(vqgan, weights, image)).swapaxes(0, 1)
+        quality = pixels.psnr(pixels.to_float(image), pixels.to_float(columns[-1]))
+        return sheet(
+            [image, *columns],
+            ["real", *(f"{q} level{'s' if q > 1 else ''}" for q in range(1, vqgan.levels + 1))],
+            [f"{value:.1f} dB" for value in quality],
+            scale=max(1, 128 // vqgan.image_size),
+        )

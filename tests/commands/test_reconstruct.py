@@ -1,0 +1,178 @@
+"""Reconstruction of files: table, sheet, pictures, SSIM, and errors that help."""
+
+import csv
+import sys
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from auface_jax import reconstruct
+from auface_jax.data.sources import detector
+from auface_jax.generation.stages import load_vqgan
+from auface_jax.images.pixels import to_float, to_uint8
+from auface_jax.metrics.ssim import ssim
+from auface_jax.runs import checkpoints
+from auface_jax.training.tasks.vqgan import VQGANTask
+from tests.helpers import tiny
+from tests.helpers.recognizer_runs import write_run
+
+
+def write_stage1(folder, **meta):
+    """A finished Stage I run at its initial weights: the best linear code."""
+    config = tiny.stage1_config(data="nowhere")
+    task = VQGANTask(config, 1)
+    state = jax.jit(task.init)(jax.random.key(0), tiny.records(20))
+    meta = {"text_tokenizer": ""} | meta
+    checkpoints.save_export(folder, task.export(state), config, meta)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return write_stage1(tmp_path_factory.mktemp("runs") / "stage1")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "faces"
+    (folder / "more").mkdir(parents=True)
+    one, two, three = map(Image.fromarray, tiny.images(3))
+    one.save(folder / "a.png")
+    two.save(folder / "b.png")
+    three.resize((40, 32)).save(folder / "more" / "a.png")
+    return folder
+
+
+def read_table(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_folder_gives_a_row_and_a_picture_each_and_a_sheet(run, folder, tmp_path, capsys):
+    judge, out = write_run(tmp_path / "judge", role="score"), tmp_path / "new" / "out"
+    reconstruct.main(
+        [str(folder), "--run", str(run), "--out", str(out), "--aligned", "--recognizer", str(judge)]
+    )
+    rows = read_table(out / "table.csv")
+    assert [row["path"].removeprefix(str(folder)) for row in rows] == [
+        "/a.png",
+        "/b.png",
+        "/more/a.png",
+    ]
+    assert list(rows[0]) == ["path", "psnr", "ssim", "psnr_1_levels", "au_agreement"]
+    names = sorted(path.name for path in (out / "pictures").iterdir())
+    assert names == ["a-2.png", "a.png", "b.png"]
+
+    vqgan, weights = load_vqgan(run)
+    real = tiny.images(3)[1]
+    codes = vqgan.encode(weights, to_float(real[None]))
+    made = np.asarray(to_uint8(vqgan.decode(weights, codes)))[0]
+    with Image.open(out / "pictures" / "b.png") as written:
+        assert written.text["synthetic"] == "true" and written.text["source"].endswith("b.png")
+        pixels = np.asarray(written)
+    assert np.abs(pixels.astype(int) - made).max() <= 1
+    mse = np.square((real.astype(float) - pixels) / 255).mean()
+    assert float(rows[1]["psnr"]) == pytest.approx(-10 * np.log10(mse), abs=1e-3)
+    assert float(rows[1]["ssim"]) == pytest.approx(ssim(real[None], pixels[None])[0], abs=1e-4)
+    assert all(float(row["psnr"]) > float(row["psnr_1_levels"]) for row in rows)
+    assert all(-1 <= float(row["au_agreement"]) <= 1.0001 for row in rows)
+    with Image.open(out / "sheet.png") as page:
+        assert page.text["synthetic"] == "true"
+        assert page.width > 4 * 128 and page.height > 3 * 128  # real, two levels, error; three rows
+    printed = capsys.readouterr().out
+    assert "3 pictures at 128 bits" in printed
+    mean = np.mean([float(row["psnr"]) for row in rows])
+    assert f"psnr {mean:.3f}" in printed
+
+
+def test_what_cannot_be_read_is_listed_and_the_rest_is_kept(run, folder, tmp_path, capsys):
+    (folder / "b.png").write_bytes(b"no picture")
+    with pytest.raises(SystemExit, match=r"(?s)1 of 3 files cannot be used.*b.png: cannot be read"):
+        reconstruct.main([str(folder), "--run", str(run), "--out", str(tmp_path), "--aligned"])
+    assert len(read_table(tmp_path / "table.csv")) == 2
+
+
+def test_without_a_detector_the_cure_is_told_once(run, folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    detector._opencv.cache_clear()
+    try:
+        with pytest.raises(SystemExit):
+            reconstruct.main([str(folder), "--run", str(run), "--out", str(tmp_path / "out")])
+    finally:
+        detector._opencv.cache_clear()
+    told = capsys.readouterr().err
+    assert told.count(".[detector]") == told.count("say --aligned") == 1
+    assert "--reference-aligned" not in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_picture_without_a_face_says_what_to_do(run, folder, tmp_path):
+    pytest.importorskip("cv2")
+    with pytest.raises(SystemExit, match=r"(?s)3 of 3 files.*a.png: .*say --aligned"):
+        reconstruct.main([str(folder), "--run", str(run), "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_requests_are_refused(run, folder, tmp_path, capsys):
+    def refused(*arguments):
+        with pytest.raises(SystemExit) as stopped:
+            reconstruct.main([*map(str, arguments), "--out", str(tmp_path / "out")])
+        assert stopped.value.code == 2
+        return capsys.readouterr().err
+
+    other, loss = write_run(tmp_path / "au"), write_run(tmp_path / "loss", role="loss")
+    assert "task au_image; pictures are reconstructed" in refused(folder, "--run", other)
+    assert "no such file or folder" in refused(tmp_path / "none", "--run", run)
+    assert "'loss'" in refused(folder, "--run", run, "--recognizer", loss)
+    # The very weights that a loss of this run used, under another role.
+    fingerprint = reconstruct.load_recognizer(other).fingerprint
+    pleased = write_stage1(tmp_path / "pleased", anatomical_network=fingerprint)
+    assert "the very weights" in refused(folder, "--run", pleased, "--recognizer", other)
+
+
+# --- SSIM ----------------------------------------------------------------------------------------
+
+
+def plain_ssim(x, y):
+    """Wang et al. 2004, window by window."""
+    place = np.arange(-5, 6)
+    weights = np.exp(-(place[:, None] ** 2 + place**2) / (2 * 1.5**2))
+    weights /= weights.sum()
+    c1, c2, values = 6.5025, 58.5225, []
+    for channel in range(3):
+        for top in range(x.shape[0] - 10):
+            for left in range(x.shape[1] - 10):
+                a, b = (
+                    image[top : top + 11, left : left + 11, channel].astype(float)
+                    for image in (x, y)
+                )
+                mean_a, mean_b = (weights * a).sum(), (weights * b).sum()
+                var_a = (weights * (a - mean_a) ** 2).sum()
+                var_b = (weights * (b - mean_b) ** 2).sum()
+                cov = (weights * (a - mean_a) * (b - mean_b)).sum()
+                values.append(
+                    (2 * mean_a * mean_b + c1)
+                    * (2 * cov + c2)
+                    / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
+                )
+    return np.mean(values)
+
+
+def test_ssim_is_the_published_formula():
+    one, other = tiny.images(2), tiny.images(2, seed=1)
+    blend = (0.7 * one + 0.3 * other).astype(np.uint8)
+    found = ssim(one, blend)
+    np.testing.assert_allclose(found, [plain_ssim(a, b) for a, b in zip(one, blend, strict=True)])
+    np.testing.assert_allclose(ssim(one, one), 1)
+    np.testing.assert_allclose(ssim(blend, one), found)
+    assert (found < 1).all()
+
+
+def test_ssim_refuses_what_it_cannot_compare():
+    one = tiny.images(1)
+    with pytest.raises(ValueError, match=r"one size of at least 11 x 11.*\[1, 16, 16, 3\]"):
+        ssim(one, one[:, :10])
+    with pytest.raises(ValueError, match="at least 11 x 11"):
+        ssim(one[:, :10], one[:, :10])

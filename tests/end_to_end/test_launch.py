@@ -1,0 +1,280 @@
+"""The scripts that start runs elsewhere, with stand-ins for the commands of clusters."""
+
+import os
+import re
+import signal
+import subprocess
+import tarfile
+import tomllib
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LAUNCH = ROOT / "launch"
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts a script of `launch/`; commands that `stand_in` wrote come before the real ones."""
+    (tmp_path / "bin").mkdir()
+    environment = os.environ | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    # In a container the checkout may belong to another user, which git distrusts by default.
+    trust = {"COUNT": "1", "KEY_0": "safe.directory", "VALUE_0": "*"}
+    environment |= {f"GIT_CONFIG_{name}": value for name, value in trust.items()}
+
+    def start(script, *arguments, **variables):
+        return subprocess.Popen(
+            [LAUNCH / script, *map(str, arguments)],
+            env=environment | {name: str(value) for name, value in variables.items()},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+def stand_in(path: Path, script: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/usr/bin/env bash\n{script}")
+    path.chmod(0o755)
+
+
+def finish(process):
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+# --- Processes on this machine -------------------------------------------------------------------
+
+
+def test_local_processes_know_each_other(start):
+    tell = 'echo "$JAX_PROCESS_ID of $JAX_NUM_PROCESSES, $1, $JAX_COORDINATOR_ADDRESS"'
+    code, out, _ = finish(start("local.sh", 3, "bash", "-c", tell, "-", "an argument"))
+    said, addresses = zip(*(line.rsplit(", ", 1) for line in out.splitlines()), strict=True)
+    assert code == 0
+    assert sorted(said) == sorted(
+        f"{before}{process} of 3, an argument"
+        for process, before in enumerate(("", "[1] ", "[2] "))
+    )
+    assert len(set(addresses)) == 1 and addresses[0].startswith("127.0.0.1:")
+
+
+def test_when_a_local_process_fails_the_others_get_some_time(start):
+    command = '[ "$JAX_PROCESS_ID" = 1 ] && exit 3; exec sleep 600'
+    code, _, err = finish(start("local.sh", 2, "bash", "-c", command, GRACE=1))
+    assert code == 3
+    assert "process 1 of 2 ended with status 3; the others have 1 s" in err
+
+
+def test_local_processes_are_told_to_stop(start):
+    process = start("local.sh", 2, "bash", "-c", 'trap "exit 75" TERM; echo up; sleep 600 & wait')
+    for _ in range(2):
+        assert process.stdout.readline().endswith("up\n")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=120) == 75
+
+
+def test_no_command_is_refused(start):
+    assert "usage: launch/local.sh" in finish(start("local.sh", 2))[2]
+    assert "usage: launch/ssh.sh" in finish(start("ssh.sh", "host"))[2]
+
+
+# --- A few machines ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def machines(tmp_path):
+    """An `ssh` that runs its command here, and a checkout whose Python is `script`."""
+    stand_in(tmp_path / "bin" / "ssh", f'echo "$3" >>{tmp_path}/hosts; exec bash -c "$4"\n')
+
+    def checkout(script):
+        stand_in(tmp_path / "checkout" / ".venv" / "bin" / "python", script)
+        return tmp_path / "checkout"
+
+    return checkout
+
+
+def test_machines_get_the_same_command_and_their_number(start, machines, tmp_path):
+    # One write a line: the two machines' output comes together in one pipe.
+    there = machines('line=$(printf "<%s>" "$@"); echo "$line"\n')
+    arguments = ("one,two", "--config", "a file.py:open", "--config.x=1 2")
+    code, out, err = finish(start("ssh.sh", *arguments, DIRECTORY=there, PORT=99))
+    common = "<-m><auface_jax.train><--coordinator_address><one:99><--num_processes><2>"
+    common += "<--config><a file.py:open><--config.x=1 2><--process_id>"
+    assert (code, err) == (0, "")
+    assert sorted(out.splitlines()) == sorted([f"{common}<0>", f"[two] {common}<1>"])
+    assert sorted((tmp_path / "hosts").read_text().split()) == ["one", "two"]
+
+
+def test_machines_are_told_to_stop_and_their_status_is_passed_on(start, machines):
+    there = machines('trap "exit 75" TERM; echo up; while true; do sleep 0.1; done\n')
+    process = start("ssh.sh", "one,two", "--config", "x", DIRECTORY=there)
+    for _ in range(2):
+        assert process.stdout.readline().endswith("up\n")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=120) == 75
+
+
+# --- Clusters ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("status", "again"), [(0, False), (75, True), (1, False)])
+def test_slurm_queues_a_run_again_that_was_told_to_stop(start, tmp_path, status, again):
+    srun = 'printf "<%s>" "$SRUN_CPUS_PER_TASK" "$@"'
+    stand_in(tmp_path / "bin" / "srun", f"{srun} >{tmp_path}/srun; exit {status}\n")
+    stand_in(tmp_path / "bin" / "scontrol", f'echo "$@" >{tmp_path}/scontrol\n')
+    job = {"SLURM_SUBMIT_DIR": tmp_path, "SLURM_JOB_ID": 7, "SLURM_CPUS_PER_TASK": 8}
+    process = start("slurm.sh", "--config", "x y", **job)
+    assert finish(process)[0] == status
+    told = (tmp_path / "srun").read_text()
+    assert told.startswith("<8>")  # or each process would have one CPU
+    assert told.endswith("<.venv/bin/python><-m><auface_jax.train><--config><x y>")
+    assert (tmp_path / "scontrol").exists() == again
+    if again:
+        assert (tmp_path / "scontrol").read_text() == "requeue 7\n"
+
+
+GCLOUD = """
+cd {folder}
+shift 2
+echo "$*" >>calls
+case $2 in
+    describe) cat state 2>/dev/null ;;
+    create) echo READY >state ;;
+    delete) rm -f state ;;
+    scp) # SOURCE DESTINATION, and the TPU is in the latter alone
+        [[ -f $3 && $4 == mine:* && $5 == --* ]] || exit 1
+        cp "$3" "${{4#mine:}}"
+        ;;
+    ssh)
+        if [[ $* == *auface_jax.train* && -e fails ]]; then
+            mv fails state # what the TPU is found to be afterwards
+            exit 1
+        fi
+        ;;
+esac
+"""
+
+
+@pytest.fixture
+def tpu(start, tmp_path):
+    """Runs `tpu.sh` with a `gcloud` that keeps one TPU in a file; returns what it was asked."""
+    stand_in(tmp_path / "bin" / "gcloud", GCLOUD.format(folder=tmp_path))
+    names = {"NAME": "mine", "ZONE": "here", "TYPE": "v5litepod-16", "PAUSE": 0}
+
+    def run(*arguments, **variables):
+        code, _, err = finish(start("tpu.sh", *arguments, **names | variables))
+        calls = (tmp_path / "calls").read_text().split("tpu-vm ")[1:]
+        return code, err, calls
+
+    return run
+
+
+BEGIN, TRAIN = ["create", "scp", "ssh", "ssh"], ["ssh"]
+
+
+def verbs(calls):
+    return [call.split()[0] for call in calls if not call.startswith("describe")]
+
+
+def test_a_tpu_is_made_and_installed_and_trains_on_all_hosts(tpu, tmp_path):
+    code, _, calls = tpu("train", "--config", "x y", SHARE="10.0.0.2:/runs")
+    assert code == 0 and verbs(calls) == BEGIN + TRAIN
+    created = next(call for call in calls if call.startswith("create"))
+    assert "create mine --zone here --accelerator-type v5litepod-16" in created
+    assert "--spot" in created
+    assert all("--worker=all" in call for call in calls if call.startswith(("ssh", "scp")))
+    assert "requirements-tpu.txt" in calls[3] and "10.0.0.2:/runs shared" in calls[4]
+    assert "auface_jax.train --distributed --config x\\ y" in calls[5]
+    with tarfile.open(tmp_path / "auface_jax.tar.gz") as copied:
+        assert "auface_jax/requirements-tpu.txt" in copied.getnames()
+
+
+def test_the_folders_of_a_new_share_belong_to_who_trains(tpu, tmp_path):
+    _, _, calls = tpu("install", SHARE="10.0.0.2:/runs")
+    script = calls[-1].split("--command", 1)[1]
+    # A host with NFS, where only root may write to the share: `sudo` alone makes folders there.
+    host = tmp_path / "host"
+    (host / "auface_jax").mkdir(parents=True)
+    stand_in(host / "bin" / "mount.nfs", "")
+    stand_in(host / "bin" / "mountpoint", "exit 1\n")
+    stand_in(host / "bin" / "sudo", 'echo "$*" >>asked; [ "$1" = mount ] || mkdir "${@: -1}"\n')
+    path = f"{host / 'bin'}:{os.environ['PATH']}"
+    for _ in range(2):
+        subprocess.run(
+            ["bash", "-c", script], cwd=host, check=True, env={"PATH": path, "USER": "me"}
+        )
+    mount = "mount -t nfs 10.0.0.2:/runs shared"
+    made = [f"install -d -o me shared/{folder}" for folder in ("runs", "datasets")]
+    assert (host / "asked").read_text().splitlines() == [mount, *made, mount]
+    for folder in ("runs", "datasets"):
+        assert (host / "auface_jax" / folder).resolve() == host / "shared" / folder
+
+
+def test_a_preempted_tpu_is_replaced_and_training_goes_on(tpu, tmp_path):
+    (tmp_path / "fails").write_text("PREEMPTED\n")
+    code, err, calls = tpu("train", "--config", "x", SHARE="10.0.0.2:/runs")
+    assert code == 0 and "mine was preempted; taking another" in err
+    assert verbs(calls) == [*BEGIN, *TRAIN, "delete", *BEGIN, *TRAIN]
+
+
+def test_training_that_fails_on_a_healthy_tpu_is_not_repeated(tpu, tmp_path):
+    (tmp_path / "fails").write_text("READY\n")
+    code, err, calls = tpu("train", "--config", "x")
+    assert code == 1 and "training failed on a TPU that is well" in err
+    assert verbs(calls) == ["create", "scp", "ssh", "ssh"]
+
+
+def test_a_share_that_is_none_is_refused(start):
+    names = {"NAME": "mine", "ZONE": "here", "SHARE": "10.0.0.2:/a; b"}
+    code, _, err = finish(start("tpu.sh", "train", "--config", "x", **names))
+    assert code == 1 and "is not HOST:/PATH" in err
+
+
+def test_the_pods_of_the_jobset_agree_with_each_other():
+    yaml = pytest.importorskip("yaml")
+    jobset = yaml.safe_load((LAUNCH / "jobset.yaml").read_text())
+    job = jobset["spec"]["replicatedJobs"][0]
+    pods = job["template"]["spec"]
+    container = pods["template"]["spec"]["containers"][0]
+    variables = {entry["name"]: entry.get("value") for entry in container["env"]}
+    assert pods["parallelism"] == pods["completions"] == int(variables["JAX_NUM_PROCESSES"])
+    name, port = jobset["metadata"]["name"], container["ports"][0]["containerPort"]
+    assert variables["JAX_COORDINATOR_ADDRESS"] == f"{name}-{job['name']}-0-0.{name}:{port}"
+    config = container["args"][1].split(":")[0]
+    assert (ROOT / config).is_file()
+    claims = {volume["name"] for volume in pods["template"]["spec"]["volumes"]}
+    assert {mount["name"] for mount in container["volumeMounts"]} <= claims
+
+
+# --- The image -----------------------------------------------------------------------------------
+
+
+def enters_the_image(name):
+    """Whether `.dockerignore` lets a file or folder at the checkout's top into the image."""
+    enters = True
+    for line in (ROOT / ".dockerignore").read_text().splitlines():
+        # The last line that matches decides. A comment matches nothing.
+        if fnmatchcase(name, line.removeprefix("!")):
+            enters = line.startswith("!")
+    return enters
+
+
+def test_no_data_enters_the_image():
+    ignored = re.findall(r"^/(.+)/$", (ROOT / ".gitignore").read_text(), re.MULTILINE)
+    assert {"runs", "datasets", "weights"} <= set(ignored)
+    entering = [name for name in (*ignored, ".git", "a-corpus") if enters_the_image(name)]
+    assert not entering
+
+
+def test_what_is_installed_and_run_enters_the_image():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = ["pyproject.toml", "auface_jax", project["readme"], *project["license-files"]]
+    assert "version" not in project.get("dynamic", ())  # else setuptools might ask git for it
+    needed += re.findall(r"-c (\S+)", (LAUNCH / "Dockerfile").read_text())
+    needed += re.findall(r"(\w+)/\w+\.py:", (LAUNCH / "jobset.yaml").read_text())
+    assert {"constraints.txt", "configs"} <= set(needed)
+    assert all((ROOT / name).exists() and enters_the_image(name) for name in needed), needed

@@ -1,0 +1,154 @@
+"""What a fresh clone relies on: pins, packaging, commands that documents name, no stray paths."""
+
+import importlib
+import importlib.util
+import os
+import pkgutil
+import re
+import subprocess
+import tomllib
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+import auface_jax
+
+ROOT = Path(__file__).resolve().parents[2]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+MODULES = sorted(m.name for m in pkgutil.walk_packages(auface_jax.__path__, "auface_jax."))
+
+# Modules that import what the tests' own environment cannot have.
+NEEDS_EXTRA = {"auface_jax.data.build.beam": "apache_beam"}
+
+# A folder of one machine, or an address that packages come from.
+STRAY = re.compile(
+    r"(?<![\w.~-])/(?:home|root|Users|work|farm|tmp|mnt|opt)/\w"
+    r"|file:/{3}|--(?:extra-)?index-url|pypi\.org/simple|files\.pythonhosted"
+)
+
+
+def tracked_files():
+    # In a container the checkout may belong to another user, which git distrusts by default.
+    command = ["git", "-c", "safe.directory=*", "ls-files", "-z"]
+    listing = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return [ROOT / name for name in listing.split("\0") if name and (ROOT / name).is_file()]
+
+
+def documents():
+    return [path for path in tracked_files() if path.suffix == ".md"]
+
+
+def canonical(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def requirement_names(lines):
+    """Names of the packages that requirement lines ask for."""
+    return {canonical(re.match(r"[\w.-]+", line).group()) for line in lines}
+
+
+def pinned(name):
+    """The lines of a file of pins, which names no address."""
+    text = (ROOT / name).read_text()
+    assert "://" not in text
+    lines = text.split("\n")[:-1]
+    assert all("==" in line for line in lines)
+    return lines
+
+
+def test_constraints_pin_every_requirement_and_name_no_address():
+    lines = pinned("constraints.txt")
+    extras = dict(PYPROJECT["project"]["optional-dependencies"])
+    # Beam has an environment and pins of its own, for the packages that building data needs.
+    beam = requirement_names(pinned("constraints-beam.txt"))
+    assert requirement_names(extras.pop("beam")) <= beam
+    asked = requirement_names(
+        PYPROJECT["project"]["dependencies"] + [line for group in extras.values() for line in group]
+    )
+    missing = asked - requirement_names(lines)
+    assert not missing, (
+        f"not in constraints.txt: {sorted(missing)}; compile it again (docs/design.md)"
+    )
+
+
+def test_extras_exist():
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    assert {"dev", "tpu", "cuda", "tensorboard", "convert"} <= extras.keys()
+    used = (ROOT / "Makefile").read_text() + (ROOT / "requirements-tpu.txt").read_text()
+    named = {name for group in re.findall(r"\.\[([\w,]+)\]", used) for name in group.split(",")}
+    assert named and named <= extras.keys()
+
+
+def test_one_version_everywhere():
+    citation = (ROOT / "CITATION.cff").read_text()
+    versions = {
+        auface_jax.__version__,
+        PYPROJECT["project"]["version"],
+        re.search(r"^version: (.+)$", citation, re.MULTILINE).group(1),
+    }
+    assert len(versions) == 1, versions
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_module_imports_and_says_what_it_is(name):
+    if name in NEEDS_EXTRA:
+        pytest.importorskip(NEEDS_EXTRA[name], reason="another environment: make test-beam")
+    assert importlib.import_module(name).__doc__
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.py")), ids=lambda p: p.name)
+def test_config_imports_and_says_what_it_is(path):
+    spec = importlib.util.spec_from_file_location(f"configs_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.__doc__
+
+
+def test_data_beside_the_code_is_packaged():
+    patterns = PYPROJECT["tool"]["setuptools"]["package-data"]["*"]
+    for path in tracked_files():
+        inside = path.is_relative_to(ROOT / "auface_jax")
+        if inside and path.suffix != ".py":
+            assert any(fnmatch(path.name, pattern) for pattern in patterns), path
+
+
+def test_reading_order_names_what_exists():
+    order = auface_jax.__doc__.split("Reading order")[1].split("Letters")[0]
+    heads = re.findall(r"^    (\w+(?:, \w+)*)", order, re.MULTILINE)
+    names = {name for head in heads for name in head.split(", ")}
+    assert {"facs", "presets", "train"} <= names
+    assert {f"auface_jax.{name}" for name in names} <= set(MODULES)
+
+
+def test_no_machine_path_or_registry_in_tracked_files():
+    found = []
+    for path in tracked_files():
+        content = path.read_bytes()
+        if b"\0" in content:
+            continue
+        for number, line in enumerate(content.decode().split("\n"), start=1):
+            if STRAY.search(line):
+                found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}")
+    assert not found, "\n".join(found)
+
+
+def test_commands_of_the_documents_exist():
+    targets = set(re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {"quickstart", "test", "lint", "clean"} <= targets
+    readme = (ROOT / "README.md").read_text()
+    assert "make quickstart" in readme and "make test" in readme
+    for path in documents():
+        text = path.read_text()
+        for target in re.findall(r"(?:^|`|\$ )make ([a-z][\w-]*)", text, re.MULTILINE):
+            assert target in targets, f"{path.name}: make {target}"
+        for module in re.findall(r"python3? -m (auface_jax[\w.]*)", text):
+            assert module in MODULES, f"{path.name}: python -m {module}"
+        for config in re.findall(r"--config[ =](\S+?\.py)", text):
+            assert (ROOT / config).is_file(), f"{path.name}: {config}"
+
+
+def test_ci_runs_the_tests():
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert "make test" in script.read_text()

@@ -1,0 +1,37 @@
+"""Batches of a small data set, and who is in them, for tests of the pipeline."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+
+from tests.helpers.small_dataset import build_folder, write_folder
+
+SIZE = 24
+BUCKETS = (32, 64, 128, 256, 512, 1024, 2048)
+
+
+def build_set(folder: Path) -> Path:
+    """A data set of seven people with eight frames each, five records a shard."""
+    labels = write_folder(folder / "faces", people=7, frames=8, size=SIZE)
+    build_folder(labels, folder / "set", size=SIZE, shard_records=5)
+    return folder / "set"
+
+
+def take(iterator, count: int) -> list[dict]:
+    """The next batches."""
+    return list(itertools.islice(iterator, count))
+
+
+def assert_same_batches(one: list[dict], two: list[dict]) -> None:
+    """Equal in names, types and values."""
+    for a, b in zip(one, two, strict=True):
+        assert a.keys() == b.keys()
+        for name in a:
+            assert a[name].dtype == b[name].dtype
+            np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def who(batch: dict) -> list[tuple[int, int]]:
+    """Person and frame of each example, which the pictures carry in red and green."""
+    return [tuple(int(v) // 10 for v in image[0, 0, :2]) for image in batch["image"]]

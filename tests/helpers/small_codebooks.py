@@ -1,0 +1,21 @@
+"""Small codebooks and vectors to quantise."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from auface_jax.models.quantizer import Codebooks
+
+Q, K, C = 3, 8, 4
+
+
+def books(seed=0, *, levels=Q, codes=K, width=C):
+    rng = np.random.default_rng(seed)
+    codes_ = rng.normal(size=(levels, codes, width)).astype(np.float32)
+    counts = np.full((levels, codes), 1 / codes, np.float32)
+    return Codebooks(
+        jnp.asarray(codes_), jnp.asarray(counts), jnp.asarray(codes_ * counts[..., None])
+    )
+
+
+def vectors(count, seed=1, width=C):
+    return np.random.default_rng(seed).normal(size=(count, width)).astype(np.float32)

@@ -1,0 +1,226 @@
+"""Laws of residual quantisation."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax.sharding import AxisType, Mesh
+
+from auface_jax.models import codebook_learning, quantizer
+from auface_jax.models.quantizer import Codebooks
+from auface_jax.ops import nearest_code
+from auface_jax.parallel import sharding
+from benchmarks import program_cost
+from tests.helpers.small_codebooks import C, K, Q, books, vectors
+
+
+def plain_quantize(codes, z):
+    """Residual quantisation as the paper tells it, a level at a time, in float64."""
+    residual, ids, sums = z.astype(np.float64), [], []
+    total = np.zeros_like(residual)
+    for book in codes.astype(np.float64):
+        distances = ((residual[:, None] - book) ** 2).sum(-1)
+        chosen = distances.argmin(-1)
+        residual = residual - book[chosen]
+        total = total + book[chosen]
+        ids.append(chosen)
+        sums.append(total)
+    return np.stack(ids, -1), np.stack(sums)
+
+
+@settings(max_examples=25)
+@given(st.lists(st.lists(st.integers(-3, 3), min_size=2, max_size=2), min_size=12, max_size=12))
+def test_nearest_is_the_first_of_the_nearest(points):
+    # Small whole numbers: distances are exact, and many codes tie or coincide.
+    z, codes = np.array(points[:5], np.float32), np.array(points[5:], np.float32)
+    distances = ((z[:, None] - codes) ** 2).sum(-1)
+    np.testing.assert_array_equal(nearest_code.nearest(z, codes), distances.argmin(-1))
+
+
+def test_nearest_does_not_depend_on_the_chunk():
+    z, codes = vectors(2 * nearest_code.CHUNK_ROWS + 37), books(codes=32).codes[0]
+    all_at_once = jax.jit(nearest_code.nearest)(z, codes)
+    distances = ((z[:, None].astype(np.float64) - np.asarray(codes, np.float64)) ** 2).sum(-1)
+    np.testing.assert_array_equal(all_at_once, distances.argmin(-1))
+
+
+def test_quantize_is_the_greedy_sum_of_codes():
+    codebooks, z = books(), vectors(60).reshape(3, 4, 5, C)
+    ids, partial = quantizer.quantize(codebooks, z)
+    want_ids, want_partial = plain_quantize(np.asarray(codebooks.codes), z.reshape(-1, C))
+    np.testing.assert_array_equal(ids, want_ids.reshape(3, 4, 5, Q))
+    np.testing.assert_allclose(partial, want_partial.reshape(Q, 3, 4, 5, C), atol=1e-5)
+    for level in range(Q):
+        looked_up = quantizer.lookup(codebooks, ids, level + 1)
+        np.testing.assert_allclose(looked_up, partial[level], atol=1e-6)
+    np.testing.assert_array_equal(
+        quantizer.lookup(codebooks, ids), quantizer.lookup(codebooks, ids, Q)
+    )
+
+
+def in_blocks(codebooks, z):
+    quantized = quantizer.quantize_batch(codebooks, z)
+    return quantized.ids, quantized.vectors, quantized.commitment(z)
+
+
+def at_once(codebooks, z):
+    ids, partial = quantizer.quantize(codebooks, z)
+    return ids, partial[-1], quantizer.commitment_loss(z, partial)
+
+
+@pytest.mark.parametrize("block", [1, 16, 40, 10_000])
+def test_a_batch_in_blocks_is_the_batch_at_once(block, monkeypatch):
+    codebooks, z = books(codes=32), vectors(6 * 8).reshape(6, 4, 2, C)
+    pull = vectors(6 * 8, seed=5).reshape(z.shape)
+
+    def loss(function, z):
+        ids, quantized, commitment = function(codebooks, z)
+        z_q = quantizer.straight_through(z, quantized)
+        return 0.25 * commitment + jnp.vdot(z_q, pull), (ids, quantized, commitment)
+
+    monkeypatch.setattr(quantizer, "BLOCK_BYTES", block * Q * C * 4)
+    graded = functools.partial(jax.value_and_grad, argnums=1, has_aux=True)
+    (_, outputs), gradient = jax.jit(graded(loss), static_argnums=0)(in_blocks, z)
+    (_, wanted), wanted_gradient = graded(loss)(at_once, z)
+    np.testing.assert_array_equal(outputs[0], wanted[0])
+    np.testing.assert_allclose(outputs[1], wanted[1], atol=1e-6)
+    assert outputs[2] == pytest.approx(float(wanted[2]), rel=1e-6)
+    np.testing.assert_allclose(gradient, wanted_gradient, atol=1e-6)
+    assert np.abs(gradient - pull).max() > 1e-3, "the commitment has its share"
+
+
+@pytest.mark.parametrize("block", [10**9, 4], ids=["at once", "in blocks"])
+def test_each_device_searches_for_its_own_rows_alone(block, monkeypatch):
+    monkeypatch.setattr(quantizer, "BLOCK_BYTES", block * Q * C * 256)
+    z = vectors(8 * 256).reshape(8, 16, 16, C)
+
+    def of_batch(codebooks, z):
+        made = quantizer.quantize_batch(codebooks, z)
+        return made.ids, made.vectors, jax.value_and_grad(made.commitment)(z)
+
+    wanted = jax.jit(of_batch)(books(), z)
+    mesh = Mesh(np.array(jax.devices()[:2]), "data", axis_types=(AxisType.Auto,))
+    rules = {"batch": ("data",)}
+    with sharding.placed(mesh, rules):
+        rows = sharding.batch_sharding(mesh, rules)
+        whole = sharding.replicated(mesh)
+        split = jax.jit(
+            of_batch, in_shardings=(whole, rows), out_shardings=(rows, rows, (whole, rows))
+        )
+        made = split(books(), z)
+        program = split.lower(books(), z).compile().as_text()
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), made, wanted)
+    found = program_cost.collectives(program, 2)
+    assert all(one.kind == "all-reduce" and one.size <= 8 for one in found), "numbers, no rows"
+
+
+def test_the_paper_s_quantiser_fits_in_64_mebibytes():
+    levels, codes, width, batch = 8, 8192, 256, (30, 16, 16)
+    abstract = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.float32)  # noqa: E731
+    codebooks = Codebooks(
+        abstract(levels, codes, width), abstract(levels, codes), abstract(levels, codes, width)
+    )
+
+    def train(codebooks, z, rng):
+        def loss(z):
+            quantized = quantizer.quantize_batch(codebooks, z)
+            z_q = quantizer.straight_through(z, quantized.vectors)
+            return quantized.commitment(z) + z_q.sum(), quantized
+
+        (_, quantized), gradient = jax.value_and_grad(loss, has_aux=True)(z)
+        options = {"decay": 0.99, "restart_below": 0.03}
+        new = codebook_learning.update(codebooks, z, quantized.ids, rng, **options)
+        return new, quantized.vectors, gradient
+
+    rng = jax.eval_shape(lambda: jax.random.key(0))
+    compiled = jax.jit(train, donate_argnums=0).lower(codebooks, abstract(*batch, width), rng)
+    memory = compiled.compile().memory_analysis()
+    # All but the inputs and what replaces the codebooks in place: the results count.
+    beyond = memory.temp_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+    assert beyond <= 64 * 2**20
+    assert memory.alias_size_in_bytes >= 2 * levels * codes * width * 4
+
+
+# --- One codebook for all levels, and coarser maps -----------------------------------------------
+
+
+def test_a_shared_codebook_is_every_level_s():
+    codebooks, z = books(levels=1, codes=32), vectors(60)
+    ids, partial = quantizer.quantize(codebooks, z, levels=Q)
+    repeated = jax.tree.map(lambda x: x.repeat(Q, 0), codebooks)
+    want_ids, want_partial = quantizer.quantize(repeated, z)
+    np.testing.assert_array_equal(ids, want_ids)
+    np.testing.assert_allclose(partial, want_partial, atol=1e-6)
+    for level in range(Q):
+        np.testing.assert_allclose(
+            quantizer.lookup(codebooks, ids, level + 1), partial[level], atol=1e-6
+        )
+
+
+def test_levels_of_coarser_maps(monkeypatch):
+    codebooks, z, scales = books(codes=32), vectors(3 * 16).reshape(3, 4, 4, C), (1, 2, 4)
+    ids, partial = quantizer.quantize(codebooks, z, scales=scales)
+    residual = z.astype(np.float64)
+    for level, side in enumerate(scales):
+        cell = 4 // side
+        means = residual.reshape(3, side, cell, side, cell, C).mean((2, 4))
+        book = np.asarray(codebooks.codes[level], np.float64)
+        chosen = ((means[..., None, :] - book) ** 2).sum(-1).argmin(-1)  # [3, side, side]
+        spread = chosen.repeat(cell, 1).repeat(cell, 2)
+        np.testing.assert_array_equal(ids[..., level], spread)
+        residual = residual - book[spread]
+        np.testing.assert_allclose(z - partial[level], residual, atol=1e-5)
+    # Decoding needs not know.
+    np.testing.assert_allclose(quantizer.lookup(codebooks, ids), partial[-1], atol=1e-6)
+    # In blocks, too.
+    monkeypatch.setattr(quantizer, "BLOCK_BYTES", 16 * Q * C * 4)
+    quantized = quantizer.quantize_batch(codebooks, z, levels=Q, scales=scales)
+    assert quantized.partial_sums is None
+    np.testing.assert_array_equal(quantized.ids, ids)
+    np.testing.assert_allclose(quantized.vectors, partial[-1], atol=1e-6)
+
+
+def test_coarser_maps_at_full_size_are_the_plain_levels():
+    codebooks, z = books(codes=32), vectors(2 * 9).reshape(2, 3, 3, C)
+    options = {"decay": 0.9, "restart_below": 0.2}
+    plain, full = {}, {"scales": (3,) * Q}
+    results = []
+    for structure in (plain, full):
+        ids, partial = quantizer.quantize(codebooks, z, **structure)
+        new = codebook_learning.update(codebooks, z, ids, jax.random.key(0), **options, **structure)
+        start = codebook_learning.init_kmeans(jax.random.key(1), z, levels=Q, codes=K, **structure)
+        results.append((ids, partial, new, start))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), *results)
+
+
+@pytest.mark.parametrize("levels", [0, Q + 1, -1])
+def test_lookup_of_levels_that_are_not_there(levels):
+    with pytest.raises(ValueError, match=rf"levels={levels} is not in 1\.\.{Q}"):
+        quantizer.lookup(books(), jnp.zeros((2, Q), jnp.int32), levels)
+
+
+def test_bfloat16_vectors_meet_float32_codes():
+    codebooks, z = books(codes=64), jnp.asarray(vectors(200), jnp.bfloat16)
+    ids, partial = quantizer.quantize(codebooks, z)
+    same, _ = quantizer.quantize(codebooks, z.astype(jnp.float32))
+    np.testing.assert_array_equal(ids, same)
+    assert partial.dtype == jnp.float32
+    assert quantizer.straight_through(z, partial[-1]).dtype == jnp.bfloat16
+
+
+def test_straight_through_gradient_is_the_identity():
+    z, pull = vectors(7), vectors(7, seed=3)
+    codebooks = books()
+
+    def loss(z):
+        _, partial = quantizer.quantize(codebooks, z)
+        z_q = quantizer.straight_through(z, partial[-1])
+        return jnp.vdot(z_q, pull), (z_q, partial[-1])
+
+    gradient, (z_q, quantized) = jax.grad(loss, has_aux=True)(z)
+    np.testing.assert_array_equal(gradient, pull)
+    np.testing.assert_allclose(z_q, quantized, atol=1e-6)

@@ -1,0 +1,57 @@
+"""The yardstick of generated faces: its score by hand, and that it learns what can be seen."""
+
+import jax
+import numpy as np
+import pytest
+
+from auface_jax.training.tasks.au_probe import AUProbeTask, f1_scores
+from tests.helpers import tiny
+
+
+def test_f1_by_hand():
+    predicted = np.array([[1, 1, 0, 1], [1, 0, 0, 0], [0, 1, 0, 1], [0, 0, 0, 1]], np.int8)
+    labels = np.array([[1, 0, 0, 1], [1, 0, 0, -1], [1, 1, 0, -1], [0, 1, 0, 0]], np.int8)
+    # 2 hits, 1 miss; 1 hit, 1 miss, 1 false alarm; never there; the uncoded left out.
+    scores = f1_scores(predicted, labels)
+    np.testing.assert_allclose(scores, [4 / 5, 2 / 4, np.nan, 2 / 3])
+
+
+def test_f1_of_perfect_and_of_silent_answers():
+    labels = np.array([[1, 0], [0, 1], [1, 1]], np.int8)
+    np.testing.assert_array_equal(f1_scores(labels, labels), [1, 1])
+    np.testing.assert_array_equal(f1_scores(0 * labels, labels), [0, 0])
+
+
+def test_the_probe_learns_a_difference_between_image_and_reference():
+    config = tiny.au_probe_config()
+    config.optimizer.update({"learning_rate": 3e-3, "warmup": 1})
+    task = AUProbeTask(config, num_steps=200)
+    batch = tiny.records(16)
+    # A unit "raises" one corner: it is brighter than in the reference, whatever it was there.
+    batch["labels"][:, 1:] = 0
+    batch["labels"][:, 0] = np.arange(16) % 2
+    batch["reference"] = (batch["reference"] // 2).astype(np.uint8)
+    batch["image"] = batch["reference"].copy()
+    batch["image"][batch["labels"][:, 0] == 1, :8, :8] += 120
+    state, step = jax.jit(task.init)(jax.random.key(0), batch), jax.jit(task.step)
+    for number in range(60):
+        state, metrics = step(state, {}, batch, jax.random.key(number))
+    evaluation = task.evaluate(state, {}, {"test": batch})
+    assert evaluation.figures["au_f1_real_AU1"] == 1
+    assert evaluation.figures["au_f1_real"] == 1  # units that never occur do not count
+    assert evaluation.figures["au_f1_reference"] < 0.7
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_units_that_nobody_coded_teach_nothing(label):
+    config = tiny.au_probe_config()
+    config.optimizer.muon = 0.0
+    task = AUProbeTask(config, num_steps=10)
+    batch = tiny.records(4)
+    batch["labels"][:] = -1
+    batch["labels"][:, 3] = label
+    state = jax.jit(task.init)(jax.random.key(0), batch)
+    after, metrics = jax.jit(task.step)(state, {}, batch, jax.random.key(0))
+    mean = after.opt_state[1][0].mu["Dense_2"]["bias"]  # Adam's first moment
+    assert np.flatnonzero(mean).tolist() == [3]
+    assert metrics["loss"] == pytest.approx(np.log(2), abs=0.5)

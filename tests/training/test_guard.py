@@ -1,0 +1,168 @@
+"""Steps that went wrong end the run or leave no trace, as the config says; a few can be traced."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from auface_jax.training.guard import SPIKE_WARMUP, Guard
+from auface_jax.training.profiling import Profile
+from auface_jax.training.state import TrainState, update_ratio
+
+
+def guard(action="skip", grad_norm=0.0, patience=3, spike=0.0):
+    config = {"action": action, "grad_norm": grad_norm, "patience": patience, "spike": spike}
+    return Guard(ConfigDict(config))
+
+
+def state():
+    return TrainState(
+        step=jnp.int32(4),
+        params=jnp.float32([1.0, 2.0]),
+        opt_state={"count": jnp.int32(4)},
+        ema_params=jnp.float32([0.5, 0.5]),
+        variables={},
+    )
+
+
+def step(state, frozen, batch, rng):
+    """Whose loss and gradient are what the batch says."""
+    after = jax.tree.map(lambda leaf: leaf + 1, state)
+    return after, {"loss": batch[0], "grad_norm": batch[1]}
+
+
+@pytest.mark.parametrize(
+    ("loss", "norm", "limit", "skipped"),
+    [
+        (1.0, 2.0, 0.0, False),
+        (1.0, 1e30, 0.0, False),
+        (1.0, 2.0, 2.0, False),
+        (1.0, 2.1, 2.0, True),
+        (np.nan, 2.0, 0.0, True),
+        (1.0, np.inf, 0.0, True),
+        (1.0, np.nan, 2.0, True),
+    ],
+)
+def test_a_wrong_update_leaves_nothing_but_its_number(loss, norm, limit, skipped):
+    batch = jnp.float32([loss, norm])
+    after, metrics = jax.jit(guard(grad_norm=limit).guarded(step))(state(), {}, batch, None)
+    free, _ = step(state(), {}, batch, None)
+    wanted = state().replace(step=jnp.int32(5)) if skipped else free
+    jax.tree.map(np.testing.assert_array_equal, after, wanted)
+    assert metrics["skipped"] == skipped
+
+
+def test_where_the_run_is_to_stop_the_step_is_the_tasks_own():
+    assert guard("stop").guarded(step) is step
+    assert guard("stop").report() == {}
+
+
+def test_skipped_steps_are_counted_once_a_report():
+    watch = guard()
+    for number, skipped in enumerate([0.0, 1.0, 1.0, 0.0, 1.0], 1):
+        for _ in range(2):  # as training does where it reports
+            watch.check(number, {"loss": np.nan, "grad_norm": 1.0, "skipped": skipped})
+    assert watch.report() == {"skipped_steps": 3.0}
+    assert watch.report() == {"skipped_steps": 0.0}
+
+
+def test_too_many_skipped_in_a_row_end_the_run():
+    watch = guard(patience=2)
+    watch.check(1, {"loss": np.nan, "skipped": 1.0})
+    with pytest.raises(FloatingPointError, match=r"2 steps in a row .* at step 2 \(loss=nan, skip"):
+        watch.check(2, {"loss": np.nan, "skipped": 1.0})
+
+
+def test_a_gradient_too_long_stops_the_run_that_is_to_stop():
+    watch = guard("stop", grad_norm=5.0)
+    assert watch.check(1, {"loss": jnp.ones(()), "grad_norm": 5.0}) == {"loss": 1, "grad_norm": 5}
+    with pytest.raises(FloatingPointError, match=r"guard.grad_norm=5 at step 2 \(grad_norm=6, l"):
+        watch.check(2, {"loss": 1.0, "grad_norm": 6.0})
+    with pytest.raises(FloatingPointError, match="the loss is inf at step 3"):
+        watch.check(3, {"loss": np.inf, "grad_norm": 1.0})
+
+
+@pytest.mark.parametrize("name", ["grad_norm", "grad_norm_discriminator"])
+def test_a_gradient_that_is_not_finite_is_wrong_whatever_the_loss(name):
+    fine = {"loss": 1.0, "grad_norm": 1.0, "grad_norm_discriminator": 1.0}
+    guard("stop").check(1, fine)
+    with pytest.raises(FloatingPointError, match=rf"length \({name}\) is nan at step 2 .*=skip"):
+        guard("stop").check(2, fine | {name: np.nan})
+
+    def of_two(state, frozen, batch, rng):
+        after = jax.tree.map(lambda leaf: leaf + 1, state)
+        return after, {metric: jnp.float32(value) for metric, value in batch.items()}
+
+    after, metrics = guard().guarded(of_two)(state(), {}, fine | {name: np.inf}, None)
+    assert metrics["skipped"] == 1 and after.params.tolist() == state().params.tolist()
+    assert guard().guarded(of_two)(state(), {}, fine, None)[1]["skipped"] == 0
+
+
+def test_a_guard_that_makes_no_sense_is_refused():
+    with pytest.raises(ValueError, match="guard.action='ignore' is not one of stop, skip"):
+        guard("ignore")
+    with pytest.raises(ValueError, match="guard.grad_norm is -1.0 and guard.patience 0"):
+        guard(grad_norm=-1.0, patience=0)
+    for spike in (-2.0, 0.5, 1.0, np.nan):
+        with pytest.raises(ValueError, match=f"guard.spike is {spike}; expected 0, or more than 1"):
+            guard(spike=spike)
+
+
+def lengths(watch, norms):
+    """The metrics and the last state of steps whose gradients are so long."""
+    start = watch.watched(lambda rng, batch: state())(None, None)
+    guarded, found = jax.jit(watch.guarded(step)), []
+    for norm in norms:
+        start, metrics = guarded(start, {}, jnp.float32([1.0, norm]), None)
+        found.append({name: float(value) for name, value in metrics.items()})
+    return found, start
+
+
+def test_a_gradient_is_measured_by_those_before_it():
+    warm = [1.0, 3.0] * (SPIKE_WARMUP // 2)
+    found, after = lengths(guard(spike=3.0), [100.0, *warm[1:], 20.0, 10.0, 50.0, np.nan, 5.0])
+    skipped = [line["skipped"] for line in found]
+    # The mean of the first twenty: (100 + 10 * 3 + 9 * 1) / 20; all may be up to three times that.
+    assert found[SPIKE_WARMUP - 1]["grad_norm_limit"] == np.inf
+    assert found[SPIKE_WARMUP]["grad_norm_limit"] == pytest.approx(3 * 139 / 20)
+    assert skipped == [0.0] * (SPIKE_WARMUP + 2) + [1.0, 1.0, 0.0]
+    # What was skipped left no trace but its number.
+    assert found[-1]["grad_norm_limit"] == found[-2]["grad_norm_limit"]
+    assert int(after.step) == 4 + len(found)
+    assert int(after.opt_state["count"]) == 4 + len(found) - 2
+    assert int(after.variables["guard"]["steps"]) == len(found) - 2
+
+
+def test_a_spike_stops_the_run_that_is_to_stop():
+    watch = guard("stop", spike=2.0)
+    found, after = lengths(watch, [1.0] * SPIKE_WARMUP + [1.9, 2.1])
+    assert after.variables.keys() == {"guard"}
+    watch.check(1, found[-2])
+    with pytest.raises(FloatingPointError, match="guard.spike=2 times its mean at step 2"):
+        watch.check(2, found[-1])
+
+
+def test_nothing_is_kept_where_no_spike_is_looked_for():
+    for action in ("stop", "skip"):
+        assert guard(action).watched(step) is step
+
+
+def test_how_far_a_step_goes_is_a_share_of_the_parameters():
+    before = {"a": jnp.float32([3.0, 4.0]), "b": jnp.zeros(2)}
+    after = {"a": jnp.float32([3.0, 4.0]), "b": jnp.float32([0.0, 0.005])}
+    assert float(update_ratio(before, after)) == pytest.approx(1e-3)
+    assert float(update_ratio(after, after)) == 0.0
+
+
+def test_the_steps_asked_for_are_traced(tmp_path):
+    profile = Profile(tmp_path, "2-3")
+    for number in range(1, 5):
+        profile.before(number)
+        metrics = {"loss": jnp.ones(()) + number}
+        profile.after(number, metrics)
+        assert any(tmp_path.rglob("*.xplane.pb")) == (number >= 3)
+    profile.close()
+    with pytest.raises(ValueError, match="--profile_steps=9: expected FIRST-LAST"):
+        Profile(tmp_path, "9")
+    Profile(tmp_path, None).before(1)

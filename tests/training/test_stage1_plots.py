@@ -1,0 +1,45 @@
+"""What Stage I's plots show of codes and pictures."""
+
+import numpy as np
+import pytest
+
+from auface_jax.training.tasks import vqgan_plots
+
+
+def test_an_error_in_a_region_is_that_region_s():
+    rng = np.random.default_rng(0)
+    images = rng.integers(50, 200, (5, 64, 64, 3), dtype=np.uint8)
+    left, upper, right, lower = (round(64 * edge) for edge in vqgan_plots.REGIONS["mouth"])
+    made = images.copy()
+    made[:, upper:lower, left:right] += 30
+    error, of_region = vqgan_plots.region_errors(images, made)
+    assert of_region.pop("mouth") == pytest.approx(30)
+    assert not any(of_region.values())
+    outside = np.ones((64, 64), bool)
+    outside[upper:lower, left:right] = False
+    assert not error[outside].any()
+
+
+def test_regions_lie_in_the_picture_and_apart():
+    boxes = list(vqgan_plots.REGIONS.values())
+    covered = np.zeros((100, 100), int)
+    for left, upper, right, lower in boxes:
+        assert 0 <= left < right <= 1 and 0 <= upper < lower <= 1
+        covered[
+            round(100 * upper) : round(100 * lower), round(100 * left) : round(100 * right)
+        ] += 1
+    assert covered.max() == 1
+
+
+def test_every_plot_is_a_picture_with_something_in_it():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
+    codes = rng.integers(0, 16, (6, 4, 4, 3))
+    plots = [
+        vqgan_plots.codebook_usage(codes, 16, [1.0] * 3, [15.2] * 3),
+        vqgan_plots.psnr_by_level(rng.uniform(20, 30, (6, 3)), [64, 128, 192]),
+        vqgan_plots.error_map(images, images[::-1]),
+    ]
+    for plot in plots:
+        pixels = np.asarray(plot)
+        assert pixels.ndim == 3 and pixels.std() > 5
