@@ -7,7 +7,7 @@ Without `--topology` the step is compiled for eight simulated devices of this ma
 choose other exchanges than a GPU's. With it, for that TPU, by the compiler that comes with
 `.venv/bin/python -m pip install 'jax[tpu]'` and needs no TPU. Weights are not needed either: shapes
 are enough, those of the published encoders and of the runs that a config builds on. Batches are
-`--rows` for each device, in one part (`accumulate=1`).
+`--rows` for each device, in one part (`num_microbatches=1`).
 
 Prints kinds of collectives with their number and bytes (of results on a device, and sent by it),
 FLOPs of matrix products and convolutions, bytes of the state, and memory that XLA allots. XLA
@@ -67,10 +67,11 @@ def main() -> None:
     mesh, rules = make_mesh(config), config.mesh.rules
     if arguments.rows:
         config.batch_size = arguments.rows * mesh.size
-    if "accumulate" in config:
-        config.accumulate = 1
+    if "num_microbatches" in config:
+        config.num_microbatches = 1
     if arguments.unroll:
-        config.model.transformer.update({"scan": False, "heads_at_once": 0})
+        config.model.transformer.scan = False
+        config.speed.heads_per_step = 0
     sharding.check_batch_size(config.batch_size, mesh, rules)
     if config.task == "vqgan":
         task = abstract_tasks.Stage1(config, config.num_steps)

@@ -47,7 +47,7 @@ from auface_jax.training.tasks.maskgit_evaluation import MASK_RATIOS, TOLD
 LAYOUTS = {
     "flat": {"model.transformer.layout": "flat"},
     "depth": {},
-    "by turns": {"mask_group": 16, "levels_at_once": 1},
+    "by turns": {"speed.mask_group": 16, "speed.quantizers_per_step": 1},
 }
 STEPS = {"flat": (75, 150, 300), "depth": (150, 300, 600, 1200), "by turns": (300, 600, 1200)}
 # How the longest run of a layout is drawn, beside its config's 12 steps: options of `evaluate`.
@@ -72,7 +72,7 @@ def train(layout: str, steps: int, options) -> pathlib.Path:
     stage1 = checkpoints.load_config(pathlib.Path(options.stage1))
     config = load_config_file(pathlib.Path("configs/stage2.py"), "quickstart")
     leaves = LAYOUTS[layout] | {"num_steps": steps, "seed": options.seed, "log_every": 25}
-    leaves |= {"sample_every": 10_000_000, "eval_images": 64}
+    leaves |= {"sample_every": 0, "eval_images": 64}
     leaves |= {"optimizer.learning_rate": options.rate}
     leaves |= {"requires.stage1.run": options.stage1, "requires.au_probe.run": options.probe}
     with config.unlocked():
@@ -116,12 +116,15 @@ def accuracies(generator: Generator, count: int) -> dict[str, float]:
 
         def predicted(hidden, level):
             first = level if layout == "flat" else 0  # depth gives its heads the coarser codes
-            masked = hidden & (jnp.arange(vqgan.levels) >= first)
+            masked = hidden & (jnp.arange(vqgan.num_quantizers) >= first)
             logits = apply(codes, masked, context, method="logits")
             return logits[:, :, level].argmax(-1)
 
         def of_ratio(hidden):
-            hit = [predicted(hidden, level) == codes[..., level] for level in range(vqgan.levels)]
+            hit = [
+                predicted(hidden, level) == codes[..., level]
+                for level in range(vqgan.num_quantizers)
+            ]
             return (jnp.stack(hit, -1) & hidden).sum(1), hidden.sum(1)  # [B, Q], [B, 1]
 
         sums, counts = jax.lax.map(of_ratio, jnp.moveaxis(hidden, 1, 0))

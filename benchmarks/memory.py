@@ -33,7 +33,9 @@ def tiny_config(work: pathlib.Path, steps: int, checkpoint_every: int):
     with config.unlocked():
         del config.preset_reason
         config.data.update(data)
-        config.model.update({"image_size": data["size"], "levels": 2, "codes": 16, "latent": 8})
+        config.model.update(
+            {"image_size": data["size"], "num_quantizers": 2, "codebook_size": 16, "latent_dim": 8}
+        )
         config.model.update({"channels": (8, 16), "patch": 2, "num_res_blocks": 1})
         config.discriminator.update({"channels": 8, "num_layers": 1})
         config.gan.weight = 0.1

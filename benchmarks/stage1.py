@@ -72,11 +72,13 @@ def stage1_config(preset: str) -> ConfigDict:
 def peers_config() -> ConfigDict:
     """64 px, batches of 16, every part of the GAN at work."""
     config = stage1_config("quickstart")
-    config.model.update({"channels": (48, 96, 192), "patch": 2, "levels": 1, "codes": 8192})
+    config.model.update(
+        {"channels": (48, 96, 192), "patch": 2, "num_quantizers": 1, "codebook_size": 8192}
+    )
     config.model.patch_skip = False
     config.loss.update({"l2": 0.0, "gradient": 0.0, "perceptual": 1.0})
     config.gan.weight = 0.1
-    config.optimizer.muon = 0.0
+    config.optimizer.muon_lr_multiplier = 0.0
     config.discriminator.update({"channels": 64, "num_layers": 3})
     config.init_examples = 128
     return config
@@ -153,7 +155,7 @@ def quantizer_entries() -> list[Entry]:
                 return z_q.sum() + quantized.commitment(z), quantized.ids
 
             (_, ids), gradient = jax.value_and_grad(loss, has_aux=True)(z)
-            options = {"decay": 0.8, "restart_below": 0.0}
+            options = {"decay": 0.8, "dead_code_threshold": 0.0}
             return codebook_learning.update(codebooks, z, ids, rng, **options), gradient
 
         shape = f"8x{codes}"
@@ -207,10 +209,10 @@ def preset_memory(preset: str) -> dict:
         "entry": f"memory_{preset}",
         "platform": jax.default_backend(),
         "images_a_step": c.batch_size,
-        "images_at_a_time": c.batch_size // c.accumulate,
+        "images_at_a_time": c.batch_size // c.num_microbatches,
         "parameters": {name: parameter_count(tree) for name, tree in state.params.items()},
         "frozen_parameters": parameter_count(frozen),
-        "tokens": task.vqgan.grid**2 * task.vqgan.levels,
+        "tokens": task.vqgan.grid**2 * task.vqgan.num_quantizers,
         **{f"{name}_mebibytes": round(value) for name, value in account.items()},
         "total_gibibytes": round(sum(account.values()) / 1024, 2),
         "compile_seconds": round(time.perf_counter() - began, 1),

@@ -40,7 +40,7 @@ VARIANTS = {
     "commit": COMMIT,
     "commit_1": L1 | {"loss.commit": 1},
     "commit_shared": COMMIT | {"model.shared_codebook": "true"},
-    "commit_scales": COMMIT | {"model.levels": 7, "model.scales": "(4,4,4,4,8,8,8)"},
+    "commit_scales": COMMIT | {"model.num_quantizers": 7, "model.scales": "(4,4,4,4,8,8,8)"},
     "perceptual": PERCEPTUAL,
     "gan": GAN,
     "anatomical": GAN | ANATOMICAL,
@@ -94,7 +94,7 @@ def train(name: str, options) -> pathlib.Path:
         return run
     values = vars(options) | {"half": options.steps // 2}
     leaves = {leaf: str(value).format(**values) for leaf, value in VARIANTS[name].items()}
-    leaves |= {"num_steps": options.steps, "log_every": 50, "sample_every": 10_000_000}
+    leaves |= {"num_steps": options.steps, "log_every": 50, "sample_every": 0}
     command = [sys.executable, "-m", "auface_jax.train", "--workdir", str(run)]
     command += ["--config", "configs/stage1.py:quickstart"]
     command += [f"--config.{leaf}={value}" for leaf, value in leaves.items()]

@@ -82,11 +82,11 @@ def model_of(layout: str, grid: int, levels: int, dtype: str, **transformer) -> 
         transformer=FrozenDict(
             layout=layout,
             grid=grid,
-            levels=levels,
-            codes=CODES,
-            width=WIDTH,
-            depth=DEPTH,
-            heads=HEADS,
+            num_quantizers=levels,
+            codebook_size=CODES,
+            d_model=WIDTH,
+            num_layers=DEPTH,
+            num_heads=HEADS,
             mlp_ratio=(HIDDEN + 0.5) / WIDTH,
             **transformer,
         ),
@@ -111,12 +111,12 @@ def forward_gflop(
     `combined` for every other row: guidance combines two before their product with the codes."""
     t = model.transformer
     depth_layout, positions = t["layout"] == "depth", t["grid"] ** 2
-    places = positions if depth_layout else positions * t["levels"]
+    places = positions if depth_layout else positions * t["num_quantizers"]
     blocks = 12 * WIDTH**2 + 6 * WIDTH * HIDDEN + 4 * (places + TEXT) * WIDTH  # a place
     of_text = 4 * WIDTH**2 * TEXT  # its keys and values
-    heads = 2 * WIDTH * CODES * positions * t["levels"] / (2 if combined else 1)
+    heads = 2 * WIDTH * CODES * positions * t["num_quantizers"] / (2 if combined else 1)
     if depth_layout:  # each level's feed-forward, twice as wide as the trunk
-        heads += 12 * WIDTH**2 * positions * t["levels"]
+        heads += 12 * WIDTH**2 * positions * t["num_quantizers"]
     return rows * (DEPTH * (blocks * places + of_text) + shown * heads) / 1e9
 
 
@@ -127,7 +127,7 @@ def training(name, layout, grid, levels, rows, dtype, *, at_once=0, **transforme
     drops = {"drop_text": np.zeros(rows, bool), "drop_reference": np.zeros(rows, bool)}
     rng = np.random.default_rng(1)
     codes = rng.integers(0, CODES, (rows, positions, levels)).astype(np.int32)
-    shape = {"positions": positions, "levels": levels, "layout": layout}
+    shape = {"positions": positions, "num_quantizers": levels, "layout": layout}
     most = masking.most_masked(rows, **shape)
     adam = optax.adam(3e-4)
     init = jax.jit(functools.partial(model.init, **inputs, **drops))
@@ -179,9 +179,9 @@ def drawing(name, layout, grid, levels, rows, dtype, **options) -> Entry:
     params = init(jax.random.key(0), codes, codes == 0)["params"]
     vqgan = VQGAN(
         image_size=8 * grid,
-        levels=levels,
-        codes=CODES,
-        latent=256,
+        num_quantizers=levels,
+        codebook_size=CODES,
+        latent_dim=256,
         channels=(64, 128, 256),
         patch=2,
         num_res_blocks=1,
@@ -221,8 +221,8 @@ def drawing(name, layout, grid, levels, rows, dtype, **options) -> Entry:
 # Name -> the entry. 2,048 tokens are 32 x 32 positions of two levels where they are compared with
 # the peers' (all places have 8,192 logits, and tables are the smallest), 16 x 16 of eight in depth.
 ENTRIES = {
-    "train_flat_256": lambda d: training("train_flat_256", "flat", 16, 1, 8, d, heads_at_once=2),
-    "train_flat_2048": lambda d: training("train_flat_2048", "flat", 32, 2, 1, d, heads_at_once=1),
+    "train_flat_256": lambda d: training("train_flat_256", "flat", 16, 1, 8, d, heads_per_step=2),
+    "train_flat_2048": lambda d: training("train_flat_2048", "flat", 32, 2, 1, d, heads_per_step=1),
     "train_depth_2048": lambda d: training("train_depth_2048", "depth", 16, 8, 8, d),
     # A position's levels by turns: an eighth of the heads' work a step.
     "train_depth_2048_by_turns": lambda d: training(

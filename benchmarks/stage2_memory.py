@@ -51,7 +51,7 @@ def table(preset: str, counts: tuple[int, ...] = (1, 2, 4, 8), *, compiled: bool
         parts = [on_a_device(tree, devices, rules) for tree in (state, frozen)]
         if compiled:
             with config.unlocked():
-                config.mask_group = min(config.mask_group, rows)
+                config.speed.mask_group = min(config.speed.mask_group, rows)
             step = jax.jit(task.step, donate_argnums=0)
             account = step.lower(state, frozen, longest_batch(config, rows), key).compile()
             parts.append(account.memory_analysis().temp_size_in_bytes)
@@ -60,7 +60,7 @@ def table(preset: str, counts: tuple[int, ...] = (1, 2, 4, 8), *, compiled: bool
         fits = "yes" if total < CARD else "no"
         lines.append([str(devices), str(rows), *shown, *([f"{total:.2f}", fits] * compiled)])
     columns += ["beside them", "in all", f"under {CARD} GiB"] * compiled
-    tokens = task.vqgan.grid**2 * task.vqgan.levels
+    tokens = task.vqgan.grid**2 * task.vqgan.num_quantizers
     head = f"{preset}: {tokens:,} tokens, texts of {max(config.data.buckets):,}; GiB a device" + (
         f", compiled for {jax.default_backend()}" if compiled else ""
     )

@@ -45,8 +45,8 @@ def get_config(preset: str = "") -> ConfigDict:
             "edge_weight": 0.05,
             "learning_rates": {"stage1": 2e-3, "stage2": 1e-3},
             "optimizer": {
-                "warmup": 50,
-                "decay": 0.6,
+                "warmup_steps": 50,
+                "lr_decay_fraction": 0.6,
                 "b1": 0.9,
                 "b2": 0.99,
                 "weight_decay": 1e-2,
@@ -58,7 +58,7 @@ def get_config(preset: str = "") -> ConfigDict:
             "keep_checkpoints": 1,
             # What becomes of a step that went wrong: see `auface_jax.training.guard`.
             "guard": {"action": "stop", "grad_norm": 0.0, "spike": 0.0, "patience": 100},
-            "sample_every": 10_000_000,  # it makes no pictures
+            "sample_every": 0,  # it makes no pictures
             "eval_images": 10_000,
         }
     )
@@ -78,7 +78,7 @@ def get_config(preset: str = "") -> ConfigDict:
         config.update({"num_steps": 60_000, "stage1_steps": 30_000, "batch_size": 64})
         config.augment.update({"shift": 0, "brightness": 0.4, "contrast": 0.4, "saturation": 0.4})
         config.learning_rates.update({"stage1": 1e-4, "stage2": 1e-5})
-        config.optimizer.update({"decay": 1.0, "b2": 0.999, "weight_decay": 5e-4})
+        config.optimizer.update({"lr_decay_fraction": 1.0, "b2": 0.999, "weight_decay": 5e-4})
         config.update({"log_every": 200, "checkpoint_every": 5_000, "ema_decay": 0.999})
         config.eval_images = 1_000_000
     return config.lock()

@@ -27,10 +27,10 @@ def get_config(preset: str = "") -> ConfigDict:
             "batch_size": 32,
             "model": {"patch": 4, "channels": (48, 96), "dtype": "float32"},
             "optimizer": {
-                "muon": 1.0,  # see configs/stage1.py
+                "muon_lr_multiplier": 1.0,  # see configs/stage1.py
                 "learning_rate": 2e-3,
-                "warmup": 50,
-                "decay": 0.5,
+                "warmup_steps": 50,
+                "lr_decay_fraction": 0.5,
                 "b1": 0.9,
                 "b2": 0.99,
                 "weight_decay": 1e-2,
@@ -42,13 +42,13 @@ def get_config(preset: str = "") -> ConfigDict:
             "keep_checkpoints": 1,
             # What becomes of a step that went wrong: see `auface_jax.training.guard`.
             "guard": {"action": "stop", "grad_norm": 0.0, "spike": 0.0, "patience": 100},
-            "sample_every": 10_000_000,  # it makes no pictures
+            "sample_every": 0,  # it makes no pictures
             "eval_images": 256,
         }
     )
     if preset != "quickstart":
         config.model.update({"channels": (64, 128, 256), "dtype": "bfloat16"})
-        config.optimizer.muon = 0.0
+        config.optimizer.muon_lr_multiplier = 0.0
         config.update({"num_steps": 10_000, "batch_size": 128, "eval_images": 2_000})
         config.update({"checkpoint_every": 2_000, "log_every": 200})
     return config.lock()

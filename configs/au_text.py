@@ -47,9 +47,9 @@ def get_config(preset: str = "") -> ConfigDict:
             },
             "optimizer": {
                 "learning_rate": 3e-3,
-                "muon": 1.0,  # see configs/stage1.py
-                "warmup": 100,
-                "decay": 0.5,
+                "muon_lr_multiplier": 1.0,  # see configs/stage1.py
+                "warmup_steps": 100,
+                "lr_decay_fraction": 0.5,
                 "b1": 0.9,
                 "b2": 0.98,
                 "weight_decay": 1e-2,
@@ -61,7 +61,7 @@ def get_config(preset: str = "") -> ConfigDict:
             "keep_checkpoints": 1,
             # What becomes of a step that went wrong: see `auface_jax.training.guard`.
             "guard": {"action": "stop", "grad_norm": 0.0, "spike": 0.0, "patience": 100},
-            "sample_every": 10_000_000,  # it makes no pictures
+            "sample_every": 0,  # it makes no pictures
             "eval_images": 2_000,  # label rows
         }
     )
@@ -73,7 +73,9 @@ def get_config(preset: str = "") -> ConfigDict:
         config.model.update({"width": 512, "dtype": "bfloat16"})
         config.update({"num_steps": 20_000, "batch_size": 256, "log_every": 200})
         config.update({"checkpoint_every": 2_000, "ema_decay": 0.999})
-        config.optimizer.update({"muon": 0.0, "learning_rate": 1e-3, "warmup": 500})
+        config.optimizer.update(
+            {"muon_lr_multiplier": 0.0, "learning_rate": 1e-3, "warmup_steps": 500}
+        )
         config.data.buckets = (32, 64, 96, 128, 256, 512)
     elif preset == "paper":
         config.model.text_encoder = ConfigDict(SIZES["t5-large"])
@@ -83,5 +85,7 @@ def get_config(preset: str = "") -> ConfigDict:
         config.data.buckets = (128, 256, 512, 1024, 2048)
         config.update({"num_steps": 20_000, "batch_size": 32, "log_every": 200})
         config.update({"checkpoint_every": 2_000, "ema_decay": 0.999})
-        config.optimizer.update({"muon": 0.0, "learning_rate": 3e-4, "warmup": 500})
+        config.optimizer.update(
+            {"muon_lr_multiplier": 0.0, "learning_rate": 3e-4, "warmup_steps": 500}
+        )
     return config.lock()

@@ -26,13 +26,13 @@ def get_config(preset: str = "") -> ConfigDict:
             "seed": 0,
             "num_steps": 1_080,
             "batch_size": 16,
-            "accumulate": 1,  # parts that a batch passes in, one after the other
+            "num_microbatches": 1,  # parts that a batch passes in, one after the other
             "init_examples": 384,  # records for principal components and k-means
             "model": {
                 "image_size": 64,
-                "levels": 4,  # Q
-                "codes": 256,  # K
-                "latent": 32,  # C
+                "num_quantizers": 4,  # Q
+                "codebook_size": 256,  # K
+                "latent_dim": 32,  # C
                 "shared_codebook": False,  # one for all levels
                 # Side of the map that each level quantises, such as (2, 4, 8, 8); empty: all of it.
                 "scales": (),
@@ -44,7 +44,10 @@ def get_config(preset: str = "") -> ConfigDict:
                 "remat": False,  # less memory: activations are computed again for the gradient
                 "dtype": "float32",
             },
-            "codebook": {"decay": 0.97, "restart_below": 0.03},  # the second: share of mean use
+            "codebook": {
+                "decay": 0.97,
+                "dead_code_threshold": 0.03,
+            },  # the second: share of mean use
             "loss": {
                 "recon": 1.0,
                 "l2": 10.0,
@@ -73,10 +76,11 @@ def get_config(preset: str = "") -> ConfigDict:
             },
             "discriminator": {"channels": 32, "num_layers": 2},
             "optimizer": {
-                "muon": 2.0,  # times the rate, for hidden layers' kernels; 0: AdamW for all
+                # Of the learning rate, for hidden layers' kernels; 0 updates all by AdamW.
+                "muon_lr_multiplier": 2.0,
                 "learning_rate": 1.5e-3,
-                "warmup": 50,  # steps
-                "decay": 0.5,  # share of the steps over which the rate falls to zero, at the end
+                "warmup_steps": 50,  # steps
+                "lr_decay_fraction": 0.5,  # last share of the steps, over which the rate falls to 0
                 "b1": 0.9,
                 "b2": 0.99,
                 "weight_decay": 0.0,
@@ -84,8 +88,8 @@ def get_config(preset: str = "") -> ConfigDict:
             },
             "discriminator_optimizer": {
                 "learning_rate": 5e-4,
-                "warmup": 1,
-                "decay": 0.4,
+                "warmup_steps": 1,
+                "lr_decay_fraction": 0.4,
                 "b1": 0.5,
                 "b2": 0.9,
                 "weight_decay": 0.0,
@@ -103,18 +107,29 @@ def get_config(preset: str = "") -> ConfigDict:
     )
     if preset == "open":
         config.model.update(
-            {"image_size": 128, "codes": 1024, "latent": 64, "channels": (128, 256, 256)}
+            {
+                "image_size": 128,
+                "codebook_size": 1024,
+                "latent_dim": 64,
+                "channels": (128, 256, 256),
+            }
         )
         config.model.update({"attention": True, "dtype": "bfloat16"})
         config.update({"num_steps": 60_000, "batch_size": 64, "init_examples": 2_048})
         config.update({"log_every": 200, "checkpoint_every": 2_000, "sample_every": 5_000})
-        config.optimizer.muon = 0.0
+        config.optimizer.muon_lr_multiplier = 0.0
         config.gan.update({"weight": 0.1, "start_step": 20_000})
         config.discriminator.update({"channels": 64, "num_layers": 3})
         config.update({"ema_decay": 0.999, "eval_images": 2_000})
     elif preset == "paper":
         config.model.update(
-            {"image_size": 256, "levels": 8, "codes": 8192, "latent": 256, "patch": 1}
+            {
+                "image_size": 256,
+                "num_quantizers": 8,
+                "codebook_size": 8192,
+                "latent_dim": 256,
+                "patch": 1,
+            }
         )
         config.model.update({"channels": (128, 128, 256, 256, 512), "attention": True})
         config.model.update({"patch_skip": False, "dtype": "bfloat16"})
@@ -124,10 +139,17 @@ def get_config(preset: str = "") -> ConfigDict:
         config.gan.update({"weight": 0.1, "start_step": 20_000})
         config.discriminator.update({"channels": 64, "num_layers": 3})
         config.update({"num_steps": 150_000, "batch_size": 240, "init_examples": 240})
-        config.update({"accumulate": 30})  # 8 images at a time: a card of 24 GB
+        config.update({"num_microbatches": 30})  # 8 images at a time: a card of 24 GB
         config.model.remat = True
-        config.optimizer.update({"muon": 0.0, "learning_rate": 3e-4, "decay": 0.0, "b2": 0.999})
-        config.discriminator_optimizer.update({"learning_rate": 3e-4, "decay": 0.0})
+        config.optimizer.update(
+            {
+                "muon_lr_multiplier": 0.0,
+                "learning_rate": 3e-4,
+                "lr_decay_fraction": 0.0,
+                "b2": 0.999,
+            }
+        )
+        config.discriminator_optimizer.update({"learning_rate": 3e-4, "lr_decay_fraction": 0.0})
         config.codebook.decay = 0.99
         config.update({"log_every": 200, "checkpoint_every": 5_000, "sample_every": 5_000})
         config.update({"ema_decay": 0.999, "eval_images": 2_000})

@@ -73,16 +73,14 @@ def get_config(preset: str = "") -> ConfigDict:
                 "tokens": ("appearance", "structure", "reference"),
                 "transformer": {
                     "layout": "depth",  # or "flat"
-                    "width": 128,  # D
-                    "depth": 3,  # blocks
-                    "heads": 4,
+                    "d_model": 128,  # D
+                    "num_layers": 3,
+                    "num_heads": 4,
                     "mlp_ratio": 2.0,  # of the gated feed-forward: three matrices, not two
-                    "fields": 32,  # learned maps over the grid that the pooled text mixes
+                    "num_text_maps": 32,  # learned maps over the grid that the pooled text mixes
                     # The same function in less memory, or in a shorter program (models/maskgit.py).
                     "scan": False,  # a loop over stacked layers
                     "remat": "",  # or "products" or "nothing": what is kept for the gradient
-                    # Heads of self-attention at a time, where cuDNN has no kernel; 0 is all.
-                    "heads_at_once": 0,
                 },
                 "dtype": "float32",
             },
@@ -90,20 +88,25 @@ def get_config(preset: str = "") -> ConfigDict:
             "loss": {
                 # Weight of a token of each level, the last for all further ones: what an expression
                 # is stands in the coarse levels.
-                "levels": (2.0, 1.0, 0.5),
+                "quantizer_weights": (2.0, 1.0, 0.5),
                 # Weight of reading the units from the pooled text; 0 with a pre-trained encoder.
                 "units": 0.5,
             },
             # Keep on the device what frozen networks make of each reference, in place of computing
             # it in every step; needs augment to be off.
             "cache_references": False,
-            # So many neighbouring rows share out the mask's ratios evenly, and logits are computed
-            # for masked tokens alone; 0 draws each row's ratio by itself and computes all.
-            "mask_group": 0,
-            # Depth layout, with mask_group: a masked position is predicted at so many of its
-            # levels in a step, by turns; 0 is all of them.
-            "levels_at_once": 0,
-            "fully_masked": 0.3,  # share of the rows where no token is given
+            # The same model trained with less arithmetic or in less memory; 0 switches each off.
+            "speed": {
+                # Mask ratios are stratified over so many neighbouring examples, and logits are
+                # computed for masked tokens alone.
+                "mask_group": 0,
+                # Depth layout, with mask_group: a masked position is predicted at so many of its
+                # quantizer levels in a step, by turns.
+                "quantizers_per_step": 0,
+                # Heads of self-attention at a time, where cuDNN has no kernel.
+                "heads_per_step": 0,
+            },
+            "full_mask_prob": 0.3,  # share of the rows where no token is given
             # Image and reference together: at most so many pixels, such a share a colour channel.
             "augment": {"shift": 3, "tint": 0.1},
             # Shares of the rows that lose their text alone, their reference alone, or both.
@@ -120,10 +123,11 @@ def get_config(preset: str = "") -> ConfigDict:
                 "level_steps": (),  # flat layout: of the steps, those of each level
             },
             "optimizer": {
-                "muon": 1.5,  # times the rate, for hidden layers' kernels; 0: AdamW for all
+                # Of the learning rate, for hidden layers' kernels; 0 updates all by AdamW.
+                "muon_lr_multiplier": 1.5,
                 "learning_rate": 2e-3,
-                "warmup": 100,
-                "decay": 0.5,
+                "warmup_steps": 100,
+                "lr_decay_fraction": 0.5,
                 "b1": 0.9,
                 "b2": 0.98,
                 "weight_decay": 0.01,
@@ -144,14 +148,16 @@ def get_config(preset: str = "") -> ConfigDict:
             {"d_model": 256, "d_kv": 64, "d_ff": 512, "num_layers": 4, "num_heads": 4}
         )
         config.model.face_encoder.update({"patch": 4, "channels": 128})
-        config.model.transformer.update({"width": 512, "depth": 8, "heads": 8})
+        config.model.transformer.update({"d_model": 512, "num_layers": 8, "num_heads": 8})
         config.model.transformer.update({"scan": True, "remat": "products"})
         config.model.dtype = "bfloat16"
         config.decode.guidance = 3.0
-        config.mask_group = 16
+        config.speed.mask_group = 16
         config.update({"num_steps": 100_000, "batch_size": 128, "eval_images": 2_000})
         config.update({"log_every": 200, "checkpoint_every": 2_000, "sample_every": 5_000})
-        config.optimizer.update({"muon": 0.0, "learning_rate": 3e-4, "warmup": 1_000})
+        config.optimizer.update(
+            {"muon_lr_multiplier": 0.0, "learning_rate": 3e-4, "warmup_steps": 1_000}
+        )
         config.ema_decay = 0.999
     elif preset == "paper":
         config.model.text_encoder.update(
@@ -162,18 +168,27 @@ def get_config(preset: str = "") -> ConfigDict:
         config.data.tokenizer = "t5-large"
         config.cache_references = True
         config.model.face_encoder.update({"patch": 8, "channels": 256})
-        config.model.transformer.update({"layout": "flat", "width": 512, "depth": 12, "heads": 8})
-        config.model.transformer.update({"fields": 0, "scan": True, "remat": "products"})
-        config.model.transformer.heads_at_once = 1
-        config.mask_group = 2  # the rows of one of eight devices
-        config.loss.update({"levels": (1.0,), "units": 0.0})
+        config.model.transformer.update(
+            {"layout": "flat", "d_model": 512, "num_layers": 12, "num_heads": 8}
+        )
+        config.model.transformer.update({"num_text_maps": 0, "scan": True, "remat": "products"})
+        config.speed.heads_per_step = 1
+        config.speed.mask_group = 2  # the rows of one of eight devices
+        config.loss.update({"quantizer_weights": (1.0,), "units": 0.0})
         config.augment.update({"shift": 0, "tint": 0.0})
-        config.fully_masked = 0.0
+        config.full_mask_prob = 0.0
         config.model.dtype = "bfloat16"
         config.decode.guidance = 3.0
         config.update({"num_steps": 151_000, "batch_size": 16, "eval_images": 2_000})  # 8 epochs
         config.update({"log_every": 200, "checkpoint_every": 5_000, "sample_every": 5_000})
-        config.optimizer.update({"muon": 0.0, "learning_rate": 3e-4, "warmup": 1_000, "decay": 0.0})
+        config.optimizer.update(
+            {
+                "muon_lr_multiplier": 0.0,
+                "learning_rate": 3e-4,
+                "warmup_steps": 1_000,
+                "lr_decay_fraction": 0.0,
+            }
+        )
         config.ema_decay = 0.999
     for change in changes:
         apply_change(config, change)

@@ -22,7 +22,7 @@ def mask_counts(ratios: Float[Array, " B"], total: int) -> Int[Array, " B"]:
 
 
 def random_mask(
-    rng: jax.Array, ratios: Float[Array, " B"], *, positions: int, levels: int, layout: str
+    rng: jax.Array, ratios: Float[Array, " B"], *, positions: int, num_quantizers: int, layout: str
 ) -> Bool[Array, "B N Q"]:
     """Hides exactly `mask_counts(ratios)` tokens a row, uniformly at random.
 
@@ -30,13 +30,13 @@ def random_mask(
     position is hidden with all its levels, since its levels share one place in the sequence.
     """
     check_layout(layout)
-    total = positions * levels if layout == "flat" else positions
+    total = positions * num_quantizers if layout == "flat" else positions
     noise = jax.random.uniform(rng, (ratios.shape[0], total))
     ranks = jnp.argsort(jnp.argsort(noise, axis=-1), axis=-1)
     masked = ranks < mask_counts(ratios, total)[:, None]
     if layout == "flat":
-        return masked.reshape(-1, positions, levels)
-    return jnp.broadcast_to(masked[..., None], (ratios.shape[0], positions, levels))
+        return masked.reshape(-1, positions, num_quantizers)
+    return jnp.broadcast_to(masked[..., None], (ratios.shape[0], positions, num_quantizers))
 
 
 def training_mask(
@@ -44,7 +44,7 @@ def training_mask(
     batch: int,
     *,
     positions: int,
-    levels: int,
+    num_quantizers: int,
     layout: str,
     full: float = 0.0,
     group: int = 0,
@@ -62,14 +62,18 @@ def training_mask(
       ValueError: `group` does not divide `batch`.
     """
     if group:
-        return _grouped_mask(rng, batch, positions, levels, layout, full, group)
+        return _grouped_mask(rng, batch, positions, num_quantizers, layout, full, group)
     ratio_key, full_key, place_key = jax.random.split(rng, 3)
     ratios = cosine_schedule(jax.random.uniform(ratio_key, (batch,)))
     ratios = jnp.where(jax.random.uniform(full_key, (batch,)) < full, 1.0, ratios)
-    return random_mask(place_key, ratios, positions=positions, levels=levels, layout=layout)
+    return random_mask(
+        place_key, ratios, positions=positions, num_quantizers=num_quantizers, layout=layout
+    )
 
 
-def _grouped_mask(rng, batch, positions, levels, layout, full, group) -> Bool[Array, "B N Q"]:
+def _grouped_mask(
+    rng, batch, positions, num_quantizers, layout, full, group
+) -> Bool[Array, "B N Q"]:
     check_layout(layout)
     if batch % group:
         raise ValueError(f"mask_group={group} does not divide the batch of {batch} rows")
@@ -77,11 +81,13 @@ def _grouped_mask(rng, batch, positions, levels, layout, full, group) -> Bool[Ar
     offsets = jax.random.uniform(time_key, (batch // group, 1))
     ratios = _ratio_at((jnp.arange(group) + offsets) / group, full).reshape(batch)
     if layout == "depth":
-        return random_mask(place_key, ratios, positions=positions, levels=levels, layout=layout)
-    counts = mask_counts(ratios, positions * levels)[:, None]
-    turn = jnp.argsort(jax.random.uniform(level_key, (batch, levels)), axis=-1)
-    counts = counts // levels + (turn < counts % levels)  # [B, Q]
-    noise = jax.random.uniform(place_key, (batch, positions, levels))
+        return random_mask(
+            place_key, ratios, positions=positions, num_quantizers=num_quantizers, layout=layout
+        )
+    counts = mask_counts(ratios, positions * num_quantizers)[:, None]
+    turn = jnp.argsort(jax.random.uniform(level_key, (batch, num_quantizers)), axis=-1)
+    counts = counts // num_quantizers + (turn < counts % num_quantizers)  # [B, Q]
+    noise = jax.random.uniform(place_key, (batch, positions, num_quantizers))
     ranks = jnp.argsort(jnp.argsort(noise, axis=1), axis=1)
     return ranks < counts[:, None]
 
@@ -91,13 +97,15 @@ def _ratio_at(time: Float[Array, "*n"], full: float) -> Float[Array, "*n"]:
     return cosine_schedule(jnp.maximum(time - full, 0.0) / max(1.0 - full, 1e-6))
 
 
-def most_masked(group: int, *, positions: int, levels: int, layout: str, full: float = 0.0) -> int:
+def most_masked(
+    group: int, *, positions: int, num_quantizers: int, layout: str, full: float = 0.0
+) -> int:
     """How many tokens of a level `training_mask` hides at most in a group of rows."""
-    total = positions * levels if layout == "flat" else positions
+    total = positions * num_quantizers if layout == "flat" else positions
     times = np.arange(group) / group  # the ratio falls with time
     ratios = np.cos(np.maximum(times - full, 0.0) / max(1.0 - full, 1e-6) * (np.pi / 2))
     counts = np.clip(np.ceil(ratios * total + 1e-2), 1, total)
-    shares = np.ceil(counts / levels) if layout == "flat" else counts
+    shares = np.ceil(counts / num_quantizers) if layout == "flat" else counts
     return int(shares.sum())
 
 
@@ -126,31 +134,33 @@ def masked_places(
     Raises:
       ValueError: `at_once` in the flat layout, or above the number of levels.
     """
-    levels = masked.shape[-1]
-    check_levels_at_once(at_once, levels, layout)
+    num_quantizers = masked.shape[-1]
+    check_levels_at_once(at_once, num_quantizers, layout)
     masked = masked[..., :1] if layout == "depth" else masked
     masked = masked.reshape(masked.shape[0] // group, -1, masked.shape[-1])
-    if not 0 < at_once < levels:
+    if not 0 < at_once < num_quantizers:
         places = jnp.argsort(~masked, axis=1, stable=True)[:, :most]
         return places, jnp.take_along_axis(masked, places, axis=1)
     order = jax.random.uniform(rng, masked.shape) + ~masked  # the masked ones first, shuffled
     places = jnp.argsort(order, axis=1)[:, :most, 0]
     # Level q has the turns q, q + Q, …, and with more at once those of the levels after it, too.
-    count = math.ceil(most / levels)
-    turn = np.arange(levels) + np.arange(at_once)[:, None]  # [at_once, Q]
-    turns = np.arange(count)[:, None, None] * levels + turn % levels
-    turns = turns.reshape(-1, levels)  # [M, Q]
+    count = math.ceil(most / num_quantizers)
+    turn = np.arange(num_quantizers) + np.arange(at_once)[:, None]  # [at_once, Q]
+    turns = np.arange(count)[:, None, None] * num_quantizers + turn % num_quantizers
+    turns = turns.reshape(-1, num_quantizers)  # [M, Q]
     chosen = places[:, turns % most]
     hidden = jnp.take_along_axis(masked, chosen.reshape(len(chosen), -1, 1), axis=1)
     return chosen, hidden.reshape(chosen.shape) & (turns < most)
 
 
-def check_levels_at_once(at_once: int, levels: int, layout: str) -> None:
+def check_levels_at_once(at_once: int, num_quantizers: int, layout: str) -> None:
     """Raises a ValueError where `masked_places` cannot have `at_once`."""
     if at_once and layout != "depth":
         raise ValueError(
-            f"levels_at_once={at_once} is for the depth layout: in the flat one each level's tokens"
-            " are masked for themselves; set it to 0"
+            f"quantizers_per_step={at_once} is for the depth layout: in the flat layout "
+            "the tokens of each level are masked independently; set it to 0"
         )
-    if not 0 <= at_once <= levels:
-        raise ValueError(f"levels_at_once={at_once}: there are {levels} levels, and 0 takes all")
+    if not 0 <= at_once <= num_quantizers:
+        raise ValueError(
+            f"quantizers_per_step={at_once}: there are {num_quantizers} levels, and 0 takes all"
+        )

@@ -51,7 +51,7 @@ def level_previews(
 ) -> UInt8[Array, "B Q H W 3"]:
     """Images through their codes: by the first level alone, the first two, and so on to all."""
     codes = vqgan.encode(stage1, pixels.to_float(image))
-    made = [vqgan.decode(stage1, codes, levels) for levels in range(1, vqgan.levels + 1)]
+    made = [vqgan.decode(stage1, codes, levels) for levels in range(1, vqgan.num_quantizers + 1)]
     return pixels.to_uint8(jnp.stack(made, axis=1))
 
 
@@ -65,7 +65,12 @@ def build_model(config: ml_collections.ConfigDict, vqgan: VQGAN, vocab_size: int
         raise ValueError(
             f"model.tokens has {', '.join(sorted(unknown))}; legal are {', '.join(FACE_TOKENS)}"
         )
-    sizes = {"grid": vqgan.grid, "levels": vqgan.levels, "codes": vqgan.codes}
+    sizes = {
+        "grid": vqgan.grid,
+        "num_quantizers": vqgan.num_quantizers,
+        "codebook_size": vqgan.codebook_size,
+        "heads_per_step": config.speed.heads_per_step,
+    }
     # Frozen, because the module is a static argument of jitted programs and has to be hashable.
     return VQAUFace(
         text_encoder=FrozenDict(c["text_encoder"] | {"vocab_size": vocab_size}),
@@ -91,13 +96,13 @@ def tokenize_batch(
     image, reference = (pixels.to_float(batch[name]) for name in ("image", "reference"))
     if "references" in frozen:
         codes = vqgan.encode(frozen["stage1"], image)
-        codes = codes.reshape(codes.shape[0], -1, vqgan.levels)
+        codes = codes.reshape(codes.shape[0], -1, vqgan.num_quantizers)
         of_face = {
             name: rows[batch["reference_row"]] for name, rows in frozen["references"].items()
         }
         return codes, context_inputs(vqgan, encoders, frozen, batch, reference, of_face)
     codes = vqgan.encode(frozen["stage1"], jnp.concatenate([image, reference]))  # one pass for both
-    codes = codes.reshape(codes.shape[0], -1, vqgan.levels)
+    codes = codes.reshape(codes.shape[0], -1, vqgan.num_quantizers)
     image_codes, reference_codes = jnp.split(codes, 2)
     of_face = encoders.of_reference(frozen["encoders"], reference) | {"codes": reference_codes}
     return image_codes, context_inputs(vqgan, encoders, frozen, batch, reference, of_face)
@@ -108,7 +113,7 @@ def reference_features(
 ) -> dict[str, Array]:
     """All that frozen networks tell of a reference: its codes [B, N, Q] and its features."""
     codes = vqgan.encode(frozen["stage1"], reference)
-    codes = codes.reshape(codes.shape[0], -1, vqgan.levels)
+    codes = codes.reshape(codes.shape[0], -1, vqgan.num_quantizers)
     return encoders.of_reference(frozen["encoders"], reference) | {"codes": codes}
 
 
@@ -170,7 +175,7 @@ def pictures_of(
     vqgan: VQGAN, stage1: PyTree, codes: Int[Array, "B N Q"]
 ) -> UInt8[Array, "B H W 3"]:
     """What the codes show."""
-    grid = (codes.shape[0], vqgan.grid, vqgan.grid, vqgan.levels)
+    grid = (codes.shape[0], vqgan.grid, vqgan.grid, vqgan.num_quantizers)
     return pixels.to_uint8(vqgan.decode(stage1, codes.reshape(grid)))
 
 

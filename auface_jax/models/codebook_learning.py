@@ -23,7 +23,7 @@ def update(
     rng: jax.Array,
     *,
     decay: float,
-    restart_below: float,
+    dead_code_threshold: float,
     scales: tuple[int, ...] = (),
 ) -> Codebooks:
     """One moving-average step of every codebook, and restarts of codes that are hardly used.
@@ -36,13 +36,13 @@ def update(
       ids: their codes, from `quantize` with the same codebooks.
       rng: key for the restarts.
       decay: of the moving averages, in (0, 1).
-      restart_below: a code is restarted when its running count falls under this share of the mean
-        count of its codebook's codes; 0 restarts none.
+      dead_code_threshold: a code is restarted when its running count falls under this share of
+        the mean count of its codebook's codes; 0 restarts none.
       scales: as in `quantize`; a cell counts as one vector.
     """
-    levels, (books, num_codes, width) = ids.shape[-1], codebooks.codes.shape
+    num_quantizers, (books, num_codes, width) = ids.shape[-1], codebooks.codes.shape
     residual = jax.lax.stop_gradient(z).reshape(-1, width).astype(jnp.float32)  # [M, C]
-    ids = ids.reshape(-1, levels)
+    ids = ids.reshape(-1, num_quantizers)
     mean_count = 1.0 / num_codes
 
     def of_level(residual, codes, level, side=None):
@@ -61,7 +61,7 @@ def update(
     def moved(counts, sums, batch_counts, batch_sums, picks):
         new_counts = decay * counts + (1 - decay) * batch_counts
         new_sums = decay * sums + (1 - decay) * batch_sums
-        dead = new_counts < restart_below * mean_count
+        dead = new_counts < dead_code_threshold * mean_count
         # A restarted code starts with the mean count, so that it is not dead again at once.
         new_counts = jnp.where(dead, mean_count, new_counts)
         return new_counts, jnp.where(dead[:, None], picks * mean_count, new_sums)
@@ -73,21 +73,23 @@ def update(
         new_counts, new_sums = moved(counts[level], sums[level], *statistics)
         return residual, counts.at[level].set(new_counts), sums.at[level].set(new_sums)
 
-    keys = jax.random.split(rng, levels)
-    sides = scales or (None,) * levels
+    keys = jax.random.split(rng, num_quantizers)
+    sides = scales or (None,) * num_quantizers
     carry = (residual, codebooks.counts, codebooks.sums)
-    if books == levels and not scales:
-        _, counts, sums = jax.lax.fori_loop(0, levels, of_book, carry)
-    elif books == levels:
+    if books == num_quantizers and not scales:
+        _, counts, sums = jax.lax.fori_loop(0, num_quantizers, of_book, carry)
+    elif books == num_quantizers:
         for level, side in enumerate(sides):
             carry = of_book(level, carry, side)
         _, counts, sums = carry
     else:  # means over the levels, and restarts at residuals of any of them
         means, picks = (jnp.zeros((num_codes,)), jnp.zeros((num_codes, width))), 0.0
-        turn = jax.random.randint(jax.random.fold_in(rng, levels), (num_codes, 1), 0, levels)
+        turn = jax.random.randint(
+            jax.random.fold_in(rng, num_quantizers), (num_codes, 1), 0, num_quantizers
+        )
         for level, side in enumerate(sides):
             residual, (*of_batch, drawn) = of_level(residual, codebooks.codes[0], level, side)
-            means = tuple(m + one / levels for m, one in zip(means, of_batch, strict=True))
+            means = tuple(m + one / num_quantizers for m, one in zip(means, of_batch, strict=True))
             picks = jnp.where(turn == level, drawn, picks)
         new = moved(codebooks.counts[0], codebooks.sums[0], *means, picks)
         counts, sums = (x[None] for x in new)
@@ -101,8 +103,8 @@ def init_kmeans(
     rng: jax.Array,
     z: Float[Array, "*batch C"],
     *,
-    levels: int,
-    codes: int,
+    num_quantizers: int,
+    codebook_size: int,
     scales: tuple[int, ...] = (),
     shared: bool = False,
     iterations: int = 8,
@@ -114,12 +116,12 @@ def init_kmeans(
 
     Args:
       z: vectors; with `scales` maps [B, h, w, C].
-      codes: K.
+      codebook_size: K.
       scales: as in `quantize`.
       shared: one codebook for all levels, an equal part of it from each level's residuals.
     """
     residual, width = z.reshape(-1, z.shape[-1]).astype(jnp.float32), z.shape[-1]
-    each = -(-codes // levels) if shared else codes
+    each = -(-codebook_size // num_quantizers) if shared else codebook_size
 
     def of_level(residual, key, side=None):
         vectors = residual if side is None else to_cells(residual, z.shape, side)
@@ -137,7 +139,7 @@ def init_kmeans(
         ids = ids if side is None else from_cells(ids, z.shape, side)
         return residual - centres[ids], centres
 
-    keys = jax.random.split(rng, levels)
+    keys = jax.random.split(rng, num_quantizers)
     if scales:
         of_levels = []
         for key, side in zip(keys, scales, strict=True):
@@ -147,8 +149,8 @@ def init_kmeans(
     else:
         _, centres = jax.lax.scan(of_level, residual, keys)
     if shared:
-        centres = centres.reshape(1, -1, width)[:, :codes]
-    counts = jnp.full(centres.shape[:2], 1.0 / codes)
+        centres = centres.reshape(1, -1, width)[:, :codebook_size]
+    counts = jnp.full(centres.shape[:2], 1.0 / codebook_size)
     return Codebooks(codes=centres, counts=counts, sums=centres * counts[..., None])
 
 

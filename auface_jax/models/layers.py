@@ -74,11 +74,11 @@ class SelfAttention(nn.Module):
     """Multi-head self-attention with one fused projection and normalised queries and keys.
 
     Attributes:
-      heads_at_once: see `attention`.
+      heads_per_step: see `attention`.
     """
 
     heads: int
-    heads_at_once: int = 0
+    heads_per_step: int = 0
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
@@ -88,7 +88,7 @@ class SelfAttention(nn.Module):
         q, k, v = einops.rearrange(qkv, "b n s (h c) -> s b n h c", h=self.heads)
         q = RMSNorm(dtype=self.dtype, name="q_norm")(q)
         k = RMSNorm(dtype=self.dtype, name="k_norm")(k)
-        y = attention(q, k, v, heads_at_once=self.heads_at_once)  # [B, N, heads, D / heads]
+        y = attention(q, k, v, heads_per_step=self.heads_per_step)  # [B, N, heads, D / heads]
         y = einops.rearrange(y, "b n h c -> b n (h c)")
         return Dense(width, use_bias=False, dtype=self.dtype, name="out")(y)
 

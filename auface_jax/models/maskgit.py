@@ -49,22 +49,24 @@ class Block(nn.Module):
     reference tokens drown a text in early training.
     """
 
-    width: int
-    heads: int
+    d_model: int
+    num_heads: int
     hidden: int
     reference: bool = True
-    heads_at_once: int = 0
+    heads_per_step: int = 0
     dtype: jnp.dtype = jnp.float32
 
     def setup(self):
         self.self_norm = RMSNorm(dtype=self.dtype)
-        self.self_attention = SelfAttention(self.heads, self.heads_at_once, dtype=self.dtype)
+        self.self_attention = SelfAttention(self.num_heads, self.heads_per_step, dtype=self.dtype)
         self.cross_norm = RMSNorm(dtype=self.dtype)
-        self.text_attention = CrossAttention(self.width, self.heads, dtype=self.dtype)
+        self.text_attention = CrossAttention(self.d_model, self.num_heads, dtype=self.dtype)
         if self.reference:
-            self.reference_attention = CrossAttention(self.width, self.heads, dtype=self.dtype)
+            self.reference_attention = CrossAttention(
+                self.d_model, self.num_heads, dtype=self.dtype
+            )
         self.mlp_norm = RMSNorm(dtype=self.dtype)
-        self.pooled = Dense(self.width, dtype=self.dtype)
+        self.pooled = Dense(self.d_model, dtype=self.dtype)
         self.mlp = GatedMLP(self.hidden, dtype=self.dtype)
 
     def keys_values(self, context: Context):
@@ -110,31 +112,31 @@ class MaskGIT(nn.Module):
     Attributes:
       layout: `flat` or `depth`.
       grid: positions along one side; N = grid².
-      levels, codes: Q and K.
-      width, depth, heads: D, number of blocks, attention heads.
+      num_quantizers, codebook_size: Q and K.
+      d_model, num_layers, num_heads: D, number of blocks, attention heads.
       mlp_ratio: hidden width of the gated feed-forward over D.
-      fields: number of learned maps over the grid that the pooled text mixes, as blendshapes mix a
-        face; 0 has none. On aligned faces a word then acts at its own places from the start.
+      num_text_maps: number of learned maps over the grid that the pooled text mixes, as blendshapes
+        mix a face; 0 has none. On aligned faces a word then acts at its own places from the start.
       reference: whether the context has T_V.
-      scan: one block in a loop over stacked parameters, `blocks`, and not `depth` blocks one after
-        the other, `blocks_0` and so on: the same function, a program a `depth`th as long.
+      scan: one block in a loop over stacked parameters, `blocks`, and not `num_layers` blocks one
+        after the other, `blocks_0` and so on: the same function in a far shorter program.
       remat: a key of `REMAT_POLICIES`.
-      heads_at_once: of the self-attention, see `attention`.
+      heads_per_step: of the self-attention, see `attention`.
     """
 
     layout: str
     grid: int
-    levels: int
-    codes: int
-    width: int
-    depth: int
-    heads: int
+    num_quantizers: int
+    codebook_size: int
+    d_model: int
+    num_layers: int
+    num_heads: int
     mlp_ratio: float
-    fields: int = 0
+    num_text_maps: int = 0
     reference: bool = True
     scan: bool = False
     remat: str = ""
-    heads_at_once: int = 0
+    heads_per_step: int = 0
     dtype: jnp.dtype = jnp.float32
 
     def setup(self):
@@ -145,24 +147,26 @@ class MaskGIT(nn.Module):
                 + ", ".join(map(repr, REMAT_POLICIES))
             )
         normal = nn.initializers.normal(0.02)
-        shape = (self.levels, self.codes, self.width)
+        shape = (self.num_quantizers, self.codebook_size, self.d_model)
         self.code_embedding = self.param("code_embedding", normal, shape)
-        self.mask_embedding = self.param("mask_embedding", normal, (self.levels, self.width))
-        self.position = self.param("position", normal, (self.grid**2, self.width))
+        self.mask_embedding = self.param(
+            "mask_embedding", normal, (self.num_quantizers, self.d_model)
+        )
+        self.position = self.param("position", normal, (self.grid**2, self.d_model))
         if self.reference:
-            self.reference_in = Dense(self.width, dtype=self.dtype)
-        if self.fields:
-            self.field_weights = Dense(self.fields, dtype=self.dtype)
-            shape_of_fields = (self.fields, self.grid**2, self.width)
+            self.reference_in = Dense(self.d_model, dtype=self.dtype)
+        if self.num_text_maps:
+            self.field_weights = Dense(self.num_text_maps, dtype=self.dtype)
+            shape_of_fields = (self.num_text_maps, self.grid**2, self.d_model)
             self.text_fields = self.param("text_fields", normal, shape_of_fields)
-        hidden = int(self.mlp_ratio * self.width)
+        hidden = int(self.mlp_ratio * self.d_model)
         block, method = (ScannedBlock, "scan_block") if self.scan else (Block, "__call__")
         if self.remat:
             policy = REMAT_POLICIES[self.remat]
             block = nn.remat(block, policy=policy, prevent_cse=not self.scan, methods=[method])
-        fields = {
+        shared = {
             "reference": self.reference,
-            "heads_at_once": self.heads_at_once,
+            "heads_per_step": self.heads_per_step,
             "dtype": self.dtype,
         }
         if self.scan:
@@ -171,22 +175,25 @@ class MaskGIT(nn.Module):
                 variable_axes={"params": 0},
                 split_rngs={"params": True},
                 in_axes=(0, nn.broadcast),
-                length=self.depth,
+                length=self.num_layers,
                 methods=["scan_block", "scan_keys_values"],
             )
-            self.blocks = block(self.width, self.heads, hidden, **fields)
+            self.blocks = block(self.d_model, self.num_heads, hidden, **shared)
         else:
             self.blocks = [
-                block(self.width, self.heads, hidden, **fields) for _ in range(self.depth)
+                block(self.d_model, self.num_heads, hidden, **shared)
+                for _ in range(self.num_layers)
             ]
         self.out_norm = RMSNorm(dtype=self.dtype)
         self.heads_out = self.param("head", normal, shape)
-        self.heads_bias = self.param("head_bias", nn.initializers.zeros, (self.levels, self.codes))
+        self.heads_bias = self.param(
+            "head_bias", nn.initializers.zeros, (self.num_quantizers, self.codebook_size)
+        )
         if self.layout == "depth":
             self.level_embedding = self.param("level_embedding", normal, shape)
-            self.level_norms = [RMSNorm(dtype=self.dtype) for _ in range(self.levels)]
+            self.level_norms = [RMSNorm(dtype=self.dtype) for _ in range(self.num_quantizers)]
             self.level_mlps = [
-                GatedMLP(2 * self.width, dtype=self.dtype) for _ in range(self.levels)
+                GatedMLP(2 * self.d_model, dtype=self.dtype) for _ in range(self.num_quantizers)
             ]
 
     def keys_values(self, context: Context) -> list | tuple:
@@ -211,7 +218,7 @@ class MaskGIT(nn.Module):
             place = self.position + self.reference_in(context.reference)  # [B, N, D]
         else:
             place = jnp.broadcast_to(self.position, (codes.shape[0], *self.position.shape))
-        if self.fields:
+        if self.num_text_maps:
             weights = self.field_weights(context.pooled)  # [B, fields]
             place += jnp.einsum("bf,fnd->bnd", weights, self.text_fields.astype(self.dtype))
         if self.layout == "depth":
@@ -232,7 +239,7 @@ class MaskGIT(nn.Module):
         """What the logits of one level are a linear function of, `code_logits`; in the `depth`
         layout it comes of `codes` of the levels above it too."""
         if self.layout == "flat":
-            return hidden[:, level :: self.levels]
+            return hidden[:, level :: self.num_quantizers]
         above = self._embed(self.level_embedding, codes[..., :level]).sum(2) if level else None
         return self._features(hidden, above, level)
 
@@ -263,7 +270,7 @@ class MaskGIT(nn.Module):
         """
         hidden = self.trunk(codes, masked, context, self.keys_values(context))
         groups = len(hidden) if places is None else len(places)
-        of_level = self.levels if self.layout == "flat" else 1
+        of_level = self.num_quantizers if self.layout == "flat" else 1
         hidden = einops.rearrange(hidden, "(g r) (n q) d -> g (r n) q d", g=groups, q=of_level)
         codes = einops.rearrange(codes, "(g r) n q -> g (r n) q", g=groups)
         if places is not None and places.shape[-1] == 1:
@@ -273,7 +280,7 @@ class MaskGIT(nn.Module):
         heads, hidden = jnp.unstack(self.heads_out), jnp.unstack(hidden, axis=2)
         sums = self._sums_above(codes)
         logits, targets = [], []
-        for level in range(self.levels):
+        for level in range(self.num_quantizers):
             x, known, above = hidden[level % of_level], codes[..., level], sums[level]
             if places is not None:
                 x, known, above = (_at(part, places[..., level]) for part in (x, known, above))
@@ -285,8 +292,8 @@ class MaskGIT(nn.Module):
         """For each level what its head is told of the levels above it: nothing at the first, and
         in the `flat` layout."""
         if self.layout == "flat":
-            return [None] * self.levels
-        embedded = self._embed(self.level_embedding, codes[..., : self.levels - 1])
+            return [None] * self.num_quantizers
+        embedded = self._embed(self.level_embedding, codes[..., : self.num_quantizers - 1])
         sums = [None]
         for part in jnp.unstack(embedded, axis=2):
             sums.append(part if sums[-1] is None else sums[-1] + part)
@@ -315,7 +322,7 @@ class MaskGIT(nn.Module):
             preferred_element_type=jnp.float32,
         )
         logits = logits + self.heads_bias[level][:, None]
-        return logits.T.reshape(*x.shape[:-1], self.codes)
+        return logits.T.reshape(*x.shape[:-1], self.codebook_size)
 
     def _placed(self, context: Context) -> Context:
         """Reference tokens with the image tokens' own position embeddings."""
@@ -326,8 +333,8 @@ class MaskGIT(nn.Module):
     def _embed(self, table: Float[Array, "Q K D"], codes: Int[Array, "B N q"]):
         """Of the first q levels, the vectors of `codes` in `table`."""
         table = nn.with_logical_constraint(table, (None, "vocab", None))
-        levels = jnp.arange(codes.shape[-1])
-        return nn.with_logical_constraint(table[levels, codes], ("batch", None, None, None))
+        quantizers = jnp.arange(codes.shape[-1])
+        return nn.with_logical_constraint(table[quantizers, codes], ("batch", None, None, None))
 
 
 def _at(x: Array | None, places: Int[Array, "G M *q"]) -> Array | None:

@@ -54,7 +54,7 @@ def quantize(
     codebooks: Codebooks,
     z: Float[Array, "*batch C"],
     *,
-    levels: int | None = None,
+    num_quantizers: int | None = None,
     scales: tuple[int, ...] = (),
 ) -> tuple[Int[Array, "*batch Q"], Float[Array, "Q *batch C"]]:
     """Codes of `z` at every level, and the partial sums of codes up to each level (float32).
@@ -65,11 +65,13 @@ def quantize(
     Args:
       codebooks: one codebook a level, or a single one for all.
       z: the vectors; with `scales` they are maps [B, h, w, C].
-      levels: Q; None is the number of codebooks.
+      num_quantizers: Q; None is the number of codebooks.
       scales: for each level the side of the map that it quantises: what is left over is averaged
         over equal cells, and all positions of a cell get its code. Empty: a code a position.
     """
-    local = functools.partial(_quantize, levels=levels or len(codebooks.codes), scales=scales)
+    local = functools.partial(
+        _quantize, num_quantizers=num_quantizers or len(codebooks.codes), scales=scales
+    )
     if not (axes := row_axes(len(z))):
         return local(codebooks, z)
     return jax.shard_map(
@@ -77,7 +79,7 @@ def quantize(
     )(codebooks, z)
 
 
-def _quantize(codebooks: Codebooks, z: Array, *, levels: int, scales: tuple[int, ...]):
+def _quantize(codebooks: Codebooks, z: Array, *, num_quantizers: int, scales: tuple[int, ...]):
     """`quantize` on one device."""
     residual = z.reshape(-1, z.shape[-1]).astype(jnp.float32)  # [M, C]
 
@@ -93,16 +95,16 @@ def _quantize(codebooks: Codebooks, z: Array, *, levels: int, scales: tuple[int,
         return (residual, total), (ids, total)
 
     carry = residual, jnp.zeros_like(residual)
-    if levels == len(codebooks.codes) and not scales:
+    if num_quantizers == len(codebooks.codes) and not scales:
         _, (ids, partial_sums) = jax.lax.scan(of_level, carry, codebooks.codes)
     else:
         outputs = []
-        for level, side in enumerate(scales or (None,) * levels):
+        for level, side in enumerate(scales or (None,) * num_quantizers):
             carry, output = of_level(carry, codebooks.book(level).codes, side)
             outputs.append(output)
         ids, partial_sums = (jnp.stack(parts) for parts in zip(*outputs, strict=True))
-    ids = jnp.moveaxis(ids, 0, -1).reshape(*z.shape[:-1], levels)
-    return ids, partial_sums.reshape(levels, *z.shape)
+    ids = jnp.moveaxis(ids, 0, -1).reshape(*z.shape[:-1], num_quantizers)
+    return ids, partial_sums.reshape(num_quantizers, *z.shape)
 
 
 def to_cells(
@@ -157,7 +159,7 @@ def quantize_batch(
     codebooks: Codebooks,
     z: Float[Array, "B h w C"],
     *,
-    levels: int | None = None,
+    num_quantizers: int | None = None,
     scales: tuple[int, ...] = (),
 ) -> Quantized:
     """`quantize`, whose arguments it takes, for training.
@@ -166,17 +168,17 @@ def quantize_batch(
     sums are never held for all vectors at every level.
     """
     z = jax.lax.stop_gradient(z)
-    levels, axes = levels or len(codebooks.codes), row_axes(len(z))
+    num_quantizers, axes = num_quantizers or len(codebooks.codes), row_axes(len(z))
     devices = math.prod(jax.sharding.get_abstract_mesh().shape[axis] for axis in axes)
     batch = len(z) // devices
-    limit = max(1, BLOCK_BYTES // (levels * math.prod(z.shape[1:]) * 4))
+    limit = max(1, BLOCK_BYTES // (num_quantizers * math.prod(z.shape[1:]) * 4))
     images = max(n for n in range(1, batch + 1) if batch % n == 0 and n <= limit)
     if images == batch:
-        ids, partial_sums = quantize(codebooks, z, levels=levels, scales=scales)
+        ids, partial_sums = quantize(codebooks, z, num_quantizers=num_quantizers, scales=scales)
         return Quantized(ids, partial_sums[-1], partial_sums)
 
     def of_block(codebooks, z):
-        ids, partial_sums = _quantize(codebooks, z, levels=levels, scales=scales)
+        ids, partial_sums = _quantize(codebooks, z, num_quantizers=num_quantizers, scales=scales)
         return (
             ids,
             partial_sums[-1],
@@ -204,14 +206,16 @@ def quantize_batch(
 
 
 def lookup(
-    codebooks: Codebooks, ids: Int[Array, "*batch Q"], levels: int | None = None
+    codebooks: Codebooks, ids: Int[Array, "*batch Q"], num_quantizers: int | None = None
 ) -> Float[Array, "*batch C"]:
-    """Sum of the codes of the first `levels` levels (all by default): the quantised vector."""
+    """Sums the codes of the first `num_quantizers` levels, all by default: quantised vectors."""
     total = ids.shape[-1]
-    levels = total if levels is None else levels
-    if not 1 <= levels <= total:
-        raise ValueError(f"levels={levels} is not in 1..{total}, the levels of these codes")
-    return sum(codebooks.book(q).codes[ids[..., q]] for q in range(levels))
+    num_quantizers = total if num_quantizers is None else num_quantizers
+    if not 1 <= num_quantizers <= total:
+        raise ValueError(
+            f"num_quantizers={num_quantizers} is not in 1..{total}, the levels of these codes"
+        )
+    return sum(codebooks.book(q).codes[ids[..., q]] for q in range(num_quantizers))
 
 
 def straight_through(

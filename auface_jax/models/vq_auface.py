@@ -57,7 +57,7 @@ class VQAUFace(nn.Module):
     dtype: jnp.dtype = jnp.float32
 
     def setup(self):
-        width, normal = self.transformer["width"], nn.initializers.normal(0.02)
+        width, normal = self.transformer["d_model"], nn.initializers.normal(0.02)
         if self.label_tokens:
             self.labels = LabelTokens(
                 self.label_tokens, self.text_encoder["d_model"], dtype=self.dtype
@@ -83,7 +83,7 @@ class VQAUFace(nn.Module):
             if "structure" in self.features:
                 self.structure_norm = RMSNorm(dtype=self.dtype)
                 self.structure_in = Dense(width, dtype=self.dtype)
-            self.au_attention = AUCrossAttention(self.transformer["heads"], dtype=self.dtype)
+            self.au_attention = AUCrossAttention(self.transformer["num_heads"], dtype=self.dtype)
         if "reference" in self.tokens:
             self.reference_in = Dense(width, dtype=self.dtype)
         for name in ("text", *self.tokens):

@@ -45,7 +45,7 @@ class Encoder(nn.Module):
       channels: width at each resolution, from the finest to the coarsest; each step halves it.
       patch: space-to-depth factor before the first convolution.
       num_res_blocks: residual blocks at each resolution.
-      latent: width C of the vectors to quantise.
+      latent_dim: width C of the vectors to quantise.
       attention: one self-attention layer at the coarsest resolution.
       patch_skip: adds the linear path from patches; needs the mean image, see `Decoder`.
       remat: activations inside residual blocks are computed again for the gradient, not kept.
@@ -54,7 +54,7 @@ class Encoder(nn.Module):
     channels: tuple[int, ...]
     patch: int
     num_res_blocks: int
-    latent: int
+    latent_dim: int
     attention: bool
     patch_skip: bool
     dtype: jnp.dtype = jnp.float32
@@ -85,11 +85,13 @@ class Encoder(nn.Module):
         x = nn.silu(GroupNorm(dtype=self.dtype)(x))
         # With a linear path the convolutions start silent and learn what it misses.
         out_init = nn.initializers.zeros if self.patch_skip else nn.initializers.lecun_normal()
-        z = nn.Conv(self.latent, (3, 3), kernel_init=out_init, dtype=self.dtype, name="conv_out")(x)
+        z = nn.Conv(
+            self.latent_dim, (3, 3), kernel_init=out_init, dtype=self.dtype, name="conv_out"
+        )(x)
         if self.patch_skip:
             patches = space_to_depth(image, self.downsampling)  # [B, h, w, P]
             mean = MeanPatches(name="mean_patches")(patches)
-            z = z + nn.Dense(self.latent, use_bias=False, dtype=self.dtype, name="skip")(
+            z = z + nn.Dense(self.latent_dim, use_bias=False, dtype=self.dtype, name="skip")(
                 (patches - mean).astype(self.dtype)
             )
         return z.astype(jnp.float32)
@@ -170,9 +172,10 @@ class VQGAN:
 
     Attributes:
       image_size: pixels along one side.
-      levels: Q, residual levels.
-      codes: K, codes in each level's codebook.
-      latent, channels, patch, num_res_blocks, attention, patch_skip, dtype, remat: see `Encoder`.
+      num_quantizers: Q, residual levels.
+      codebook_size: K, codes in each level's codebook.
+      latent_dim, channels, patch, num_res_blocks, attention, patch_skip, dtype, remat: fields of
+        `Encoder`.
       shared_codebook: one codebook for all levels.
       scales: for each level the side of the map that it quantises, see `quantizer.quantize`;
         empty: `grid` for all.
@@ -182,9 +185,9 @@ class VQGAN:
     """
 
     image_size: int
-    levels: int
-    codes: int
-    latent: int
+    num_quantizers: int
+    codebook_size: int
+    latent_dim: int
     channels: tuple[int, ...]
     patch: int
     num_res_blocks: int
@@ -199,15 +202,15 @@ class VQGAN:
         for name in ("channels", "scales"):  # lists, when read from JSON
             object.__setattr__(self, name, tuple(getattr(self, name)))
         wrong = [side for side in self.scales if side < 1 or self.grid % side]
-        if wrong or len(self.scales) not in (0, self.levels):
+        if wrong or len(self.scales) not in (0, self.num_quantizers):
             raise ValueError(
-                f"model.scales={self.scales} must be empty, or have {self.levels} sides, one for "
-                f"each level, that divide the grid of {self.grid}"
+                f"model.scales={self.scales} must be empty or have {self.num_quantizers} sides, "
+                f"one for each level, that divide the grid of {self.grid}"
             )
 
     @property
     def encoder(self) -> Encoder:
-        return Encoder(latent=self.latent, **self._shared_fields())
+        return Encoder(latent_dim=self.latent_dim, **self._shared_fields())
 
     @property
     def decoder(self) -> Decoder:
@@ -226,8 +229,11 @@ class VQGAN:
     @property
     def bits_by_level(self) -> list[float]:
         """Bits that the codes of one image take up to each level."""
-        sides = self.scales or (self.grid,) * self.levels
-        return [bits * math.log2(self.codes) for bits in itertools.accumulate(s**2 for s in sides)]
+        sides = self.scales or (self.grid,) * self.num_quantizers
+        return [
+            bits * math.log2(self.codebook_size)
+            for bits in itertools.accumulate(s**2 for s in sides)
+        ]
 
     @property
     def bits_per_image(self) -> float:
@@ -237,7 +243,7 @@ class VQGAN:
     @property
     def quantizing(self) -> dict[str, Any]:
         """The arguments of `quantizer.quantize`."""
-        return {"levels": self.levels, "scales": self.scales}
+        return {"num_quantizers": self.num_quantizers, "scales": self.scales}
 
     def encode(self, weights: PyTree, image: Float[Array, "B H W 3"]) -> Int[Array, "B h w Q"]:
         """Images in [-1, 1] -> codes in [0, K) at every level."""
@@ -245,16 +251,16 @@ class VQGAN:
         return quantizer.quantize(weights["codebooks"], z, **self.quantizing)[0]
 
     def latents(
-        self, weights: PyTree, codes: Int[Array, "B h w Q"], levels: int | None = None
+        self, weights: PyTree, codes: Int[Array, "B h w Q"], num_quantizers: int | None = None
     ) -> Float[Array, "B h w C"]:
-        """The sum of the codes of the first `levels` levels (all by default)."""
-        return quantizer.lookup(weights["codebooks"], codes, levels)
+        """The sum of the codes of the first `num_quantizers` levels (all by default)."""
+        return quantizer.lookup(weights["codebooks"], codes, num_quantizers)
 
     def decode(
-        self, weights: PyTree, codes: Int[Array, "B h w Q"], levels: int | None = None
+        self, weights: PyTree, codes: Int[Array, "B h w Q"], num_quantizers: int | None = None
     ) -> Float[Array, "B H W 3"]:
-        """Codes -> images, nominally in [-1, 1]; fewer `levels` give a coarser preview."""
-        z = self.latents(weights, codes, levels)
+        """Codes -> images, nominally in [-1, 1]; fewer `num_quantizers` give a coarser preview."""
+        z = self.latents(weights, codes, num_quantizers)
         return self.decoder.apply({"params": weights["params"]["decoder"]}, z)
 
 

@@ -22,7 +22,7 @@ def attention(
     v: Float[Array, "B S heads C"],
     mask: Bool[Array, "B S"] | None = None,
     *,
-    heads_at_once: int = 0,
+    heads_per_step: int = 0,
 ) -> Float[Array, "B T heads C"]:
     """softmax(q kᵀ / √C) v, over the keys where `mask` is True.
 
@@ -32,15 +32,15 @@ def attention(
 
     Args:
       mask: a row without any True would attend to everything alike; None is True everywhere.
-      heads_at_once: without cuDNN, so many heads (of all rows) at a time, whose scores alone are
+      heads_per_step: without cuDNN, so many heads (of all rows) at a time, whose scores alone are
         in memory, and are computed again for the gradient; 0, or one that does not divide the
         number of heads, takes all at once, and so does a mesh that splits them.
     """
 
     def by_xla(q, k, v, mask):
         heads = q.shape[2]
-        if 0 < heads_at_once < heads and heads % heads_at_once == 0 and not is_split("heads"):
-            return _in_parts(q, k, v, mask, heads_at_once)
+        if 0 < heads_per_step < heads and heads % heads_per_step == 0 and not is_split("heads"):
+            return _in_parts(q, k, v, mask, heads_per_step)
         mask = None if mask is None else mask[:, None, None, :]
         return jax.nn.dot_product_attention(q, k, v, mask=mask)
 

@@ -9,17 +9,29 @@ from auface_jax.training.guard import Guard
 
 # By the leaf's whole name or its last part: whole numbers of at least one, ...
 COUNTS = {
-    *("num_steps", "batch_size", "accumulate", "init_examples", "log_every", "checkpoint_every"),
+    *(
+        "num_steps",
+        "batch_size",
+        "num_microbatches",
+        "init_examples",
+        "log_every",
+        "checkpoint_every",
+    ),
     *("keep_checkpoints", "sample_every", "eval_images", "fsdp", "tensor", "size", "patience"),
     *("codes", "latent", "patch", "depth", "heads", "width", "num_layers", "num_heads", "crop"),
     *("d_model", "d_kv", "d_ff", "per_row", "group", "every"),
-    *("model.levels", "decode.steps"),
+    *("model.num_quantizers", "decode.steps"),
 }
 # ... shares between nothing and all, ...
 SHARES = {
-    *("ema_decay", "b1", "b2", "label_smoothing", "fully_masked", "text", "reference", "both"),
-    *("optimizer.decay", "discriminator_optimizer.decay", "codebook.decay", "anatomical.decay"),
-    *("held_out_rows", "paraphrased", "restart_below", "top_p"),
+    *("ema_decay", "b1", "b2", "label_smoothing", "full_mask_prob", "text", "reference", "both"),
+    *(
+        "optimizer.lr_decay_fraction",
+        "discriminator_optimizer.lr_decay_fraction",
+        "codebook.decay",
+        "anatomical.decay",
+    ),
+    *("held_out_rows", "paraphrased", "dead_code_threshold", "top_p"),
 }
 # ... and none of the others is below nothing, but for these.
 SIGNED = {"guidance", "margin"}

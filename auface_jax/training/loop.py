@@ -197,7 +197,8 @@ def train(
                     saver.close()
                     log.close()
                     raise Interrupted(f"stopped at step {step} and saved; the same command resumes")
-                if not last and step % config.sample_every == 0:
+                sampling = config.sample_every and step % config.sample_every == 0
+                if sampling and not last:
                     whole, weights = sharding.to_process((state, frozen))
                     with jax.set_mesh(sharding.process_mesh(mesh)):
                         images = task.sample(whole, weights, splits)

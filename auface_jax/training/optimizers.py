@@ -9,12 +9,17 @@ from auface_jax.training.state import PyTree
 
 
 def learning_rate(config: ml_collections.ConfigDict, num_steps: int) -> optax.Schedule:
-    """Linear warm-up, constant, linear decay to zero over the last `decay` share of the steps.
+    """A schedule: linear warm-up, then constant, then linear decay to zero at the last step.
 
-    The first of `warmup` steps has the rate 1 / warmup of the full one: no step is without effect.
+    The first step already has 1 / `warmup_steps` of the full rate, so that it has an effect.
+
+    Args:
+      config: `learning_rate`, `warmup_steps`, and `lr_decay_fraction`, the share of the steps in
+        which the rate decays.
+      num_steps: the length of the run.
     """
-    decay_steps = max(1, round(config.decay * num_steps))
-    warmup = max(1, config.warmup)
+    decay_steps = max(1, round(config.lr_decay_fraction * num_steps))
+    warmup = max(1, config.warmup_steps)
     return optax.join_schedules(
         [
             optax.linear_schedule(
@@ -40,15 +45,16 @@ def optimizer(
 
     `config.clip_norm` is the bound; 0 sets none.
 
-    With `config.muon` > 0 the kernels of hidden layers are updated by Muon (Jordan et al. 2024), at
-    `muon` times the rate and with updates as large as Adam's (Liu et al. 2025), everything else by
-    Adam(W) with Nesterov's momentum. A small network then needs about half the steps.
+    With `config.muon_lr_multiplier` above 0, Muon (Jordan et al. 2024) updates the kernels of hidden
+    layers, at that multiple of the learning rate and with updates as large as Adam's (Liu et al.
+    2025), and Adam(W) with Nesterov momentum updates everything else. A small network then needs
+    about half the steps.
     """
     rate = schedule or learning_rate(config, num_steps)
     adam = {"b1": config.b1, "b2": config.b2, "weight_decay": config.weight_decay}
-    if config.get("muon", 0.0):
+    if config.get("muon_lr_multiplier", 0.0):
         update = optax.contrib.muon(
-            lambda step: config.muon * rate(step),
+            lambda step: config.muon_lr_multiplier * rate(step),
             # On two cores five iterations cost a quarter of a step; three learn as well.
             ns_steps=3,
             consistent_rms=0.2,

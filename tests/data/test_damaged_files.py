@@ -257,13 +257,13 @@ def test_config_overrides(data):
 
 def test_every_number_that_makes_no_sense_is_told_at_once():
     config = tiny.load_config("stage2")
-    config.batch_size, config.optimizer.b1, config.loss.levels = 0, 1.5, (1.0, -2.0)
+    config.batch_size, config.optimizer.b1, config.loss.quantizer_weights = 0, 1.5, (1.0, -2.0)
     config.optimizer.learning_rate = float("nan")
     with pytest.raises(ConfigError) as refused:
         check_config(config)
     assert str(refused.value).splitlines()[1:] == [
         "  batch_size=0: expected 1 or more",
-        "  loss.levels=(1.0, -2.0): expected 0 or more",
+        "  loss.quantizer_weights=(1.0, -2.0): expected 0 or more",
         "  optimizer.b1=1.5: expected a share, from 0 to 1",
         "  optimizer.learning_rate=nan: expected a finite number",
     ]
@@ -302,7 +302,10 @@ def test_the_config_in_a_runs_folder(folder):
 def test_exports(folder, name):
     run = folder / f"of-{name}"
     (run / "export").mkdir(parents=True)
-    files = {"config.json": {"task": "vqgan", "model": {"levels": 2}}, "meta.json": {"x": "y"}}
+    files = {
+        "config.json": {"task": "vqgan", "model": {"num_quantizers": 2}},
+        "meta.json": {"x": "y"},
+    }
     files["meta.json"]["format_version"] = checkpoints.FORMAT_VERSION
     for file, content in files.items():
         (run / "export" / file).write_text(json.dumps(content))

@@ -159,7 +159,7 @@ def frozen_config(weights, data):
     config = tiny.stage2_config(data=data)
     config.model.update(weights)
     config.augment.update({"shift": 0, "tint": 0.0})
-    config.optimizer.muon = 0.0  # what is compared is there before any update
+    config.optimizer.muon_lr_multiplier = 0.0  # what is compared is there before any update
     return config
 
 
@@ -237,11 +237,13 @@ def test_published_encoders_at_full_size(preset, published):
     assert parameter_count(variables["text"]) == 334_939_648  # of the whole T5-large's 738 million
     params = {
         "encoder": shapes(vqgan.encoder, jnp.zeros((1, size, size, 3)))["params"],
-        "decoder": shapes(vqgan.decoder, jnp.zeros((1, vqgan.grid, vqgan.grid, vqgan.latent)))[
+        "decoder": shapes(vqgan.decoder, jnp.zeros((1, vqgan.grid, vqgan.grid, vqgan.latent_dim)))[
             "params"
         ],
     }
-    books = jax.ShapeDtypeStruct((vqgan.levels, vqgan.codes, vqgan.latent), jnp.float32)
+    books = jax.ShapeDtypeStruct(
+        (vqgan.num_quantizers, vqgan.codebook_size, vqgan.latent_dim), jnp.float32
+    )
     books = quantizer.Codebooks(books, books, books)
     task = make_task(config, config.num_steps)
     task.__dict__["stage1"] = (vqgan, {"params": params, "codebooks": books})

@@ -22,7 +22,7 @@ POSITIONS, LEVELS = 5, 3
 def test_a_mask_hides_exactly_its_share(layout, ratios, seed):
     ratios = jnp.array(ratios, jnp.float32)
     mask = masking.random_mask(
-        jax.random.key(seed), ratios, positions=POSITIONS, levels=LEVELS, layout=layout
+        jax.random.key(seed), ratios, positions=POSITIONS, num_quantizers=LEVELS, layout=layout
     )
     assert mask.shape == (2, POSITIONS, LEVELS) and mask.dtype == bool
     total = POSITIONS * LEVELS if layout == "flat" else POSITIONS
@@ -47,14 +47,18 @@ def test_counts_round_up_and_hide_at_least_one():
 
 def test_every_token_is_hidden_equally_often():
     masks = masking.random_mask(
-        jax.random.key(0), jnp.full(4000, 0.4), positions=POSITIONS, levels=LEVELS, layout="flat"
+        jax.random.key(0),
+        jnp.full(4000, 0.4),
+        positions=POSITIONS,
+        num_quantizers=LEVELS,
+        layout="flat",
     )
     np.testing.assert_allclose(masks.mean(0), 0.4, atol=0.04)
 
 
 def test_rows_have_masks_of_their_own():
     masks = masking.random_mask(
-        jax.random.key(0), jnp.full(8, 0.5), positions=16, levels=1, layout="flat"
+        jax.random.key(0), jnp.full(8, 0.5), positions=16, num_quantizers=1, layout="flat"
     )
     assert len({row.tobytes() for row in np.asarray(masks)}) == 8
 
@@ -69,7 +73,7 @@ def test_cosine_schedule_goes_from_all_to_none():
 
 def test_training_masks_follow_the_cosine_of_a_uniform_time():
     masks = masking.training_mask(
-        jax.random.key(0), 4000, positions=100, levels=1, layout="flat"
+        jax.random.key(0), 4000, positions=100, num_quantizers=1, layout="flat"
     ).mean((1, 2))
     # E cos(pi u / 2) = 2 / pi; P(cos <= c) = 1 - 2 acos(c) / pi.
     assert masks.mean() == pytest.approx(2 / math.pi + 0.005, abs=0.02)
@@ -79,11 +83,13 @@ def test_training_masks_follow_the_cosine_of_a_uniform_time():
 
 def test_an_unknown_layout_is_refused_with_the_legal_ones():
     with pytest.raises(ValueError, match="'deep' is not one of flat, depth"):
-        masking.random_mask(jax.random.key(0), jnp.ones(1), positions=2, levels=2, layout="deep")
+        masking.random_mask(
+            jax.random.key(0), jnp.ones(1), positions=2, num_quantizers=2, layout="deep"
+        )
 
 
 def test_a_share_of_the_rows_is_masked_throughout():
-    make = functools.partial(masking.training_mask, positions=16, levels=2, layout="flat")
+    make = functools.partial(masking.training_mask, positions=16, num_quantizers=2, layout="flat")
     assert make(jax.random.key(0), 64, full=1.0).all()
     some = np.asarray(make(jax.random.key(0), 4096, full=0.3)).all((1, 2)).mean()
     none = np.asarray(make(jax.random.key(0), 4096)).all((1, 2)).mean()
@@ -91,7 +97,7 @@ def test_a_share_of_the_rows_is_masked_throughout():
     assert abs(some - (0.3 + 0.7 * none)) < 0.03
 
 
-GROUP = {"positions": 7, "levels": 3}
+GROUP = {"positions": 7, "num_quantizers": 3}
 
 
 @settings(max_examples=25)
@@ -119,7 +125,7 @@ def test_a_group_of_rows_never_hides_more_than_its_bound(layout, group, full, se
 
 
 def test_rows_of_groups_are_masked_as_much_as_rows_by_themselves():
-    options = {"positions": 50, "levels": 2, "layout": "flat", "full": 0.3}
+    options = {"positions": 50, "num_quantizers": 2, "layout": "flat", "full": 0.3}
     make = jax.jit(functools.partial(masking.training_mask, batch=4000, **options, group=8))
     alone = masking.training_mask(jax.random.key(1), 4000, **options)
     shares = np.asarray(make(jax.random.key(0))).mean((1, 2))
@@ -131,7 +137,7 @@ def test_rows_of_groups_are_masked_as_much_as_rows_by_themselves():
 
 
 def test_every_token_of_a_group_is_hidden_equally_often():
-    options = {"positions": 5, "levels": 3, "layout": "flat"}
+    options = {"positions": 5, "num_quantizers": 3, "layout": "flat"}
     masks = masking.training_mask(jax.random.key(0), 8000, **options, group=4)
     share = np.asarray(masks).mean(0)
     np.testing.assert_allclose(share, share.mean(), atol=0.03)
@@ -172,7 +178,9 @@ def test_each_masked_position_is_seen_at_so_many_levels(at_once, group, seed):
 
 def test_levels_by_turns_are_of_the_depth_layout_and_no_more_than_there_are():
     places = functools.partial(masking.masked_places, np.ones((2, 7, 3), bool), group=1, most=7)
-    with pytest.raises(ValueError, match="levels_at_once=1 is for the depth layout"):
+    with pytest.raises(ValueError, match="quantizers_per_step=1 is for the depth layout"):
         places(layout="flat", at_once=1)
-    with pytest.raises(ValueError, match="levels_at_once=4: there are 3 levels, and 0 takes all"):
+    with pytest.raises(
+        ValueError, match="quantizers_per_step=4: there are 3 levels, and 0 takes all"
+    ):
         places(layout="depth", at_once=4)

@@ -52,7 +52,7 @@ def make(name: str, steps: int):
     """The task of a tiny config, AdamW in place of Muon: whose products are half of a step here."""
     config = getattr(tiny, f"{name}_config")()
     with config.unlocked():
-        config.batch_size, config.optimizer.muon = ROWS, 0.0
+        config.batch_size, config.optimizer.muon_lr_multiplier = ROWS, 0.0
     if name == "stage1":
         config.gan.update({"weight": 0.5, "start_step": 0})
         config.discriminator_optimizer.learning_rate = 1e-4

@@ -8,10 +8,10 @@ from auface_jax.models.quantizer import Codebooks
 Q, K, C = 3, 8, 4
 
 
-def books(seed=0, *, levels=Q, codes=K, width=C):
+def books(seed=0, *, num_quantizers=Q, codes=K, width=C):
     rng = np.random.default_rng(seed)
-    codes_ = rng.normal(size=(levels, codes, width)).astype(np.float32)
-    counts = np.full((levels, codes), 1 / codes, np.float32)
+    codes_ = rng.normal(size=(num_quantizers, codes, width)).astype(np.float32)
+    counts = np.full((num_quantizers, codes), 1 / codes, np.float32)
     return Codebooks(
         jnp.asarray(codes_), jnp.asarray(counts), jnp.asarray(codes_ * counts[..., None])
     )

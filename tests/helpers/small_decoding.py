@@ -30,7 +30,7 @@ def inputs(seed=0, rows=B):
 
 @functools.cache
 def network(layout):
-    sizes = {"layout": layout, "grid": 4, "levels": Q, "codes": K, "depth": 1}
+    sizes = {"layout": layout, "grid": 4, "num_quantizers": Q, "codebook_size": K, "num_layers": 1}
     model = VQAUFace(
         text_encoder=FrozenDict(tiny.TEXT_FIELDS | {"vocab_size": 50}),
         face_encoder=FrozenDict({"patch": 4, "channels": 8}),

@@ -29,9 +29,9 @@ IMAGE_SIZE = 16
 
 VQGAN_FIELDS = {
     "image_size": IMAGE_SIZE,
-    "levels": 2,
-    "codes": 16,
-    "latent": 8,
+    "num_quantizers": 2,
+    "codebook_size": 16,
+    "latent_dim": 8,
     "channels": (8, 16),
     "patch": 2,
     "num_res_blocks": 1,
@@ -49,11 +49,11 @@ TEXT_FIELDS = {
 }
 TRANSFORMER_FIELDS = {
     "layout": "depth",
-    "width": 16,
-    "depth": 2,
-    "heads": 2,
+    "d_model": 16,
+    "num_layers": 2,
+    "num_heads": 2,
     "mlp_ratio": 2.0,
-    "fields": 3,
+    "num_text_maps": 3,
 }
 
 
@@ -93,7 +93,7 @@ def _config(name: str, data: str, preset: str = "quickstart") -> ConfigDict:
         config.data.buckets = (64,)
         config.update({"num_steps": 6, "batch_size": 4, "eval_images": 6, "log_every": 1})
         config.update({"checkpoint_every": 2, "sample_every": 4})
-        config.optimizer.update({"warmup": 1})
+        config.optimizer.update({"warmup_steps": 1})
     return config
 
 
@@ -111,7 +111,7 @@ def stage2_config(preset: str = "quickstart", *, data: str = "") -> ConfigDict:
     config = _config("stage2", data, preset)
     config.model.text_encoder.update(TEXT_FIELDS)
     config.model.face_encoder.update({"patch": 4, "channels": 8})
-    config.model.transformer.update(TRANSFORMER_FIELDS | {"depth": 1})
+    config.model.transformer.update(TRANSFORMER_FIELDS | {"num_layers": 1})
     config.decode.update({"steps": 2, "temperature": 1.0})
     return config
 
@@ -214,15 +214,15 @@ def awake(state, task):
 def random_stage1():
     """A Stage I of `stage1_config` and random weights: the module and the weights."""
     vqgan = make_task(stage1_config(), 10).vqgan
-    key, z = jax.random.key(0), jnp.zeros((1, vqgan.grid, vqgan.grid, vqgan.latent))
+    key, z = jax.random.key(0), jnp.zeros((1, vqgan.grid, vqgan.grid, vqgan.latent_dim))
     image = jnp.zeros((1, IMAGE_SIZE, IMAGE_SIZE, 3))
     params = {
         "encoder": jax.jit(vqgan.encoder.init)(key, image)["params"],
         "decoder": jax.jit(vqgan.decoder.init)(key, z)["params"],
     }
     # Untrained as it is, the linear path gives vectors that tell pictures apart.
-    codes = jax.random.normal(key, (vqgan.levels, vqgan.codes, vqgan.latent))
-    counts = jnp.full(codes.shape[:2], 1 / vqgan.codes)
+    codes = jax.random.normal(key, (vqgan.num_quantizers, vqgan.codebook_size, vqgan.latent_dim))
+    counts = jnp.full(codes.shape[:2], 1 / vqgan.codebook_size)
     books = quantizer.Codebooks(codes, counts, codes * counts[..., None])
     return vqgan, {"params": params, "codebooks": books}
 

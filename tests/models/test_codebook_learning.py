@@ -10,10 +10,10 @@ from tests.helpers.small_codebooks import C, K, Q, books, vectors
 
 
 def test_a_shared_codebook_follows_what_all_levels_assign():
-    codebooks, z, decay = books(levels=1, codes=32), vectors(200), 0.9
-    ids, partial = quantizer.quantize(codebooks, z, levels=Q)
+    codebooks, z, decay = books(num_quantizers=1, codes=32), vectors(200), 0.9
+    ids, partial = quantizer.quantize(codebooks, z, num_quantizers=Q)
     new = codebook_learning.update(
-        codebooks, z, ids, jax.random.key(0), decay=decay, restart_below=0.0
+        codebooks, z, ids, jax.random.key(0), decay=decay, dead_code_threshold=0.0
     )
     residuals = np.concatenate([z, *(z - partial[:-1])])
     one_hot = np.eye(32)[np.asarray(ids.T).reshape(-1)]
@@ -24,7 +24,9 @@ def test_a_shared_codebook_follows_what_all_levels_assign():
     # Dead codes start again at residuals of any level.
     dead = codebooks.replace(counts=codebooks.counts * 0)
     ids = jnp.zeros_like(ids)
-    new = codebook_learning.update(dead, z, ids, jax.random.key(0), decay=0.9, restart_below=0.5)
+    new = codebook_learning.update(
+        dead, z, ids, jax.random.key(0), decay=0.9, dead_code_threshold=0.5
+    )
     zeroth = np.cumsum(np.repeat(np.asarray(codebooks.codes[0, :1]), Q - 1, 0), axis=0)
     left = np.stack([z, *(z - one for one in zeroth)])  # [Q, M, C]
     distance = np.abs(left[:, :, None] - np.asarray(new.codes[0, 1:])).max(-1).min(1)  # [Q, 31]
@@ -33,21 +35,23 @@ def test_a_shared_codebook_follows_what_all_levels_assign():
 
 def test_a_shared_codebook_starts_with_a_part_of_every_level():
     z = vectors(400) * np.array([3, 2, 1, 0.5], np.float32)
-    codebooks = codebook_learning.init_kmeans(jax.random.key(0), z, levels=3, codes=K, shared=True)
+    codebooks = codebook_learning.init_kmeans(
+        jax.random.key(0), z, num_quantizers=3, codebook_size=K, shared=True
+    )
     assert codebooks.codes.shape == (1, K, C)
     np.testing.assert_allclose(codebooks.counts.sum(-1), 1, rtol=1e-6)
-    _, partial = quantizer.quantize(codebooks, z, levels=3)
+    _, partial = quantizer.quantize(codebooks, z, num_quantizers=3)
     errors = [float(np.square(z - p).mean()) for p in partial]
     assert errors[2] < errors[1] < errors[0] < 0.7 * np.square(z).mean()
 
 
 def test_a_code_that_nothing_takes_stays_where_it_is_for_ever():
-    codebooks, z = books(levels=1), jnp.ones((4, C))
+    codebooks, z = books(num_quantizers=1), jnp.ones((4, C))
     ids = jnp.zeros((4, 1), jnp.int32)
 
     def step(_, codebooks):
         return codebook_learning.update(
-            codebooks, z, ids, jax.random.key(0), decay=0.5, restart_below=0.0
+            codebooks, z, ids, jax.random.key(0), decay=0.5, dead_code_threshold=0.0
         )
 
     after = jax.lax.fori_loop(0, 200, step, codebooks)
@@ -61,7 +65,7 @@ def test_a_cell_counts_once():
     scales, decay = (2, 4, 4), 0.9
     ids, _ = quantizer.quantize(codebooks, z, scales=scales)
     new = codebook_learning.update(
-        codebooks, z, ids, jax.random.key(0), decay=decay, restart_below=0.0, scales=scales
+        codebooks, z, ids, jax.random.key(0), decay=decay, dead_code_threshold=0.0, scales=scales
     )
     means = z.reshape(2, 2, 2, 2, 2, C).mean((2, 4)).reshape(-1, C)
     one_hot = np.eye(32)[np.asarray(ids[:, ::2, ::2, 0]).reshape(-1)]
@@ -74,7 +78,9 @@ def test_a_cell_counts_once():
 
 def test_kmeans_codebooks_explain_more_with_each_level():
     z = vectors(300) * np.array([3, 2, 1, 0.5], np.float32)
-    codebooks = codebook_learning.init_kmeans(jax.random.key(0), z, levels=4, codes=K)
+    codebooks = codebook_learning.init_kmeans(
+        jax.random.key(0), z, num_quantizers=4, codebook_size=K
+    )
     ids, partial = quantizer.quantize(codebooks, z)
     errors = [float(np.square(z - p).mean()) for p in partial]
     assert all(b <= a for a, b in zip([float(np.square(z).mean()), *errors], errors, strict=False))
@@ -89,7 +95,9 @@ def test_kmeans_codebooks_explain_more_with_each_level():
 
 def test_kmeans_with_fewer_vectors_than_codes():
     z = vectors(3)
-    codebooks = codebook_learning.init_kmeans(jax.random.key(0), z, levels=2, codes=K)
+    codebooks = codebook_learning.init_kmeans(
+        jax.random.key(0), z, num_quantizers=2, codebook_size=K
+    )
     _, partial = quantizer.quantize(codebooks, z)
     assert np.isfinite(codebooks.codes).all()
     assert np.square(z - partial[-1]).mean() < np.square(z).mean()
@@ -99,7 +107,7 @@ def test_update_is_the_running_mean_of_what_each_code_takes():
     codebooks, z, decay = books(), vectors(200), 0.9
     ids, _ = quantizer.quantize(codebooks, z)
     new = codebook_learning.update(
-        codebooks, z, ids, jax.random.key(0), decay=decay, restart_below=0.0
+        codebooks, z, ids, jax.random.key(0), decay=decay, dead_code_threshold=0.0
     )
 
     residual = z.astype(np.float64)
@@ -124,7 +132,7 @@ def test_update_does_not_depend_on_the_batch_size_of_a_repeated_batch():
             quantizer.quantize(codebooks, batch)[0],
             jax.random.key(0),
             decay=0.9,
-            restart_below=0.0,
+            dead_code_threshold=0.0,
         )
         for batch in (z, np.concatenate([z, z]))
     )
@@ -132,15 +140,15 @@ def test_update_does_not_depend_on_the_batch_size_of_a_repeated_batch():
 
 
 def test_only_codes_out_of_use_are_restarted_at_residuals_of_the_batch():
-    codebooks, z = books(levels=2), vectors(100)
+    codebooks, z = books(num_quantizers=2), vectors(100)
     # At level 0 codes 2 and 5 are far from every vector, and their running counts are spent.
     far = codebooks.codes.at[0, jnp.array([2, 5])].set(50.0)
     counts = codebooks.counts.at[0, jnp.array([2, 5])].set(1e-4)
     codebooks = Codebooks(far, counts, far * counts[..., None])
     ids, partial = quantizer.quantize(codebooks, z)
-    options = {"decay": 0.99, "restart_below": 0.05}
+    options = {"decay": 0.99, "dead_code_threshold": 0.05}
     kept = codebook_learning.update(
-        codebooks, z, ids, jax.random.key(0), decay=0.99, restart_below=0.0
+        codebooks, z, ids, jax.random.key(0), decay=0.99, dead_code_threshold=0.0
     )
     new = codebook_learning.update(codebooks, z, ids, jax.random.key(0), **options)
 

@@ -27,7 +27,7 @@ def model_of(layout):
         text_encoder=tiny.TEXT_FIELDS | {"vocab_size": VOCABULARY},
         face_encoder={"patch": 4, "channels": 8},
         transformer=tiny.TRANSFORMER_FIELDS
-        | {"layout": layout, "grid": 4, "levels": Q, "codes": K},
+        | {"layout": layout, "grid": 4, "num_quantizers": Q, "codebook_size": K},
     )
 
 
@@ -195,8 +195,8 @@ def test_partners_are_of_another_group():
 
 def test_a_field_carries_the_text_to_its_own_places_and_nowhere_else():
     """Without blocks nothing mixes places, so a field that is zero there leaves them alone."""
-    sizes = {"grid": 4, "levels": Q, "codes": K}
-    model = MaskGIT(**tiny.TRANSFORMER_FIELDS | sizes | {"depth": 0})
+    sizes = {"grid": 4, "num_quantizers": Q, "codebook_size": K}
+    model = MaskGIT(**tiny.TRANSFORMER_FIELDS | sizes | {"num_layers": 0})
     codes, masked = example_tokens("depth")
     rng = np.random.default_rng(2)
 
@@ -219,11 +219,11 @@ def test_a_field_carries_the_text_to_its_own_places_and_nowhere_else():
 
 
 def test_without_fields_the_text_acts_through_the_blocks_alone():
-    sizes = {"grid": 4, "levels": Q, "codes": K}
+    sizes = {"grid": 4, "num_quantizers": Q, "codebook_size": K}
     model = VQAUFace(
         text_encoder=tiny.TEXT_FIELDS | {"vocab_size": VOCABULARY},
         face_encoder={"patch": 4, "channels": 8},
-        transformer=tiny.TRANSFORMER_FIELDS | sizes | {"fields": 0},
+        transformer=tiny.TRANSFORMER_FIELDS | sizes | {"num_text_maps": 0},
     )
     codes, masked = example_tokens("depth")
     init = functools.partial(model.init, jax.random.key(0), codes, masked)

@@ -23,7 +23,7 @@ from tests.helpers.small_maskgit import VOCABULARY, B, K, N, Q, example_inputs, 
 
 
 def model_of(layout, **fields):
-    sizes = {"layout": layout, "grid": 4, "levels": Q, "codes": K}
+    sizes = {"layout": layout, "grid": 4, "num_quantizers": Q, "codebook_size": K}
     return VQAUFace(
         text_encoder=tiny.TEXT_FIELDS | {"vocab_size": VOCABULARY},
         face_encoder={"patch": 4, "channels": 8},
@@ -40,7 +40,7 @@ def params_of(layout):
 def stacked(params):
     """Parameters of blocks one after the other, as the loop wants them."""
     maskgit = dict(params["maskgit"])
-    blocks = [maskgit.pop(f"blocks_{i}") for i in range(tiny.TRANSFORMER_FIELDS["depth"])]
+    blocks = [maskgit.pop(f"blocks_{i}") for i in range(tiny.TRANSFORMER_FIELDS["num_layers"])]
     maskgit["blocks"] = jax.tree.map(lambda *leaves: jnp.stack(leaves), *blocks)
     return params | {"maskgit": maskgit}
 
@@ -141,7 +141,7 @@ def test_an_unknown_policy_is_refused():
 @pytest.mark.parametrize(("layout", "full"), [("flat", 0.0), ("depth", 0.3)])
 def test_logits_of_masked_tokens_alone_give_the_same_loss_and_gradient(layout, full):
     model, params = model_of(layout), params_of(layout)
-    tokens = {"positions": N, "levels": Q, "layout": layout, "full": full}
+    tokens = {"positions": N, "num_quantizers": Q, "layout": layout, "full": full}
     codes, _ = example_tokens(layout)
     weights, smoothing = (2.0, 1.0, 0.5)[:Q], 0.1
     masked = masking.training_mask(jax.random.key(5), B, **tokens, group=B)
@@ -174,7 +174,7 @@ def test_logits_of_masked_tokens_alone_give_the_same_loss_and_gradient(layout, f
 def test_levels_by_turns_have_the_whole_loss_and_gradient_in_the_mean():
     """Over the turns: what each position shows of a level is the mean of what all would."""
     model, params = model_of("depth"), params_of("depth")
-    tokens = {"positions": N, "levels": Q, "layout": "depth", "full": 0.3}
+    tokens = {"positions": N, "num_quantizers": Q, "layout": "depth", "full": 0.3}
     codes, _ = example_tokens("depth")
     masked = masking.training_mask(jax.random.key(5), B, **tokens, group=B)
     most = masking.most_masked(B, **tokens)
@@ -206,32 +206,36 @@ def test_levels_by_turns_have_the_whole_loss_and_gradient_in_the_mean():
 
 def test_levels_by_turns_need_groups(tmp_path):
     config = tiny.stage2_config()
-    config.levels_at_once = 1
+    config.speed.quantizers_per_step = 1
     task = make_task(config, 10)
-    with pytest.raises(ValueError, match="levels_at_once=1 needs mask_group"):
+    with pytest.raises(ValueError, match="quantizers_per_step=1 needs mask_group"):
         task.load_frozen()  # before any data are read
 
 
 def test_a_flat_model_of_2048_tokens_in_the_papers_form_takes_a_step(tmp_path):
     """256 positions of 8 levels, with the preset's every switch and tiny widths."""
     stage1, paper = tiny.stage1_config(), tiny.load_config("stage2", "paper")
-    stage1.model.update({"image_size": 32, "channels": (8,), "levels": 8})
+    stage1.model.update({"image_size": 32, "channels": (8,), "num_quantizers": 8})
     config = tiny.stage2_config()
-    config.model.transformer.update(paper.model.transformer.to_dict() | {"width": 16, "heads": 2})
-    config.model.transformer.depth = 3
+    config.model.transformer.update(
+        paper.model.transformer.to_dict() | {"d_model": 16, "num_heads": 2}
+    )
+    config.model.transformer.num_layers = 3
     config.model.dtype = paper.model.dtype
-    config.update({"mask_group": paper.mask_group, "batch_size": 2, "fully_masked": 0.0})
+    config.speed.mask_group = paper.speed.mask_group
+    config.update({"batch_size": 2, "full_mask_prob": 0.0})
     config.loss.update(paper.loss.to_dict())
     config.augment.update({"shift": 0, "tint": 0.0})
     config.requires.stage1.run = str(tmp_path / "stage1")
-    assert paper.model.transformer.scan and paper.model.transformer.remat and paper.mask_group == 2
+    assert paper.model.transformer.scan and paper.model.transformer.remat
+    assert paper.speed.mask_group == 2
 
     vqgan_task = make_task(stage1, 10)
     images = {"image": np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)}
     stage1_state = jax.jit(vqgan_task.init)(jax.random.key(0), images)
     checkpoints.save_export(tmp_path / "stage1", vqgan_task.export(stage1_state), stage1, {})
     task = make_task(config, 10)
-    assert task.vqgan.grid**2 * task.vqgan.levels == 2048
+    assert task.vqgan.grid**2 * task.vqgan.num_quantizers == 2048
     batch = tiny.records(2, vocab_size=load_tokenizer("").vocab_size)
     batch |= {
         name: np.repeat(np.repeat(batch[name], 2, 1), 2, 2) for name in ("image", "reference")
@@ -241,6 +245,6 @@ def test_a_flat_model_of_2048_tokens_in_the_papers_form_takes_a_step(tmp_path):
     after, metrics = jax.jit(task.step)(state, frozen, batch, jax.random.key(1))
     assert all(np.isfinite(value) for value in metrics.values())
     # An untrained model has everything to learn, and the step has moved all of its layers.
-    assert float(metrics["loss"]) == pytest.approx(np.log(task.vqgan.codes), rel=0.1)
+    assert float(metrics["loss"]) == pytest.approx(np.log(task.vqgan.codebook_size), rel=0.1)
     moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), after.params, state.params)
     assert min(jax.tree.leaves(moved["maskgit"]["blocks"])) > 0

@@ -119,10 +119,12 @@ def test_each_device_searches_for_its_own_rows_alone(block, monkeypatch):
 
 
 def test_the_paper_s_quantiser_fits_in_64_mebibytes():
-    levels, codes, width, batch = 8, 8192, 256, (30, 16, 16)
+    num_quantizers, codes, width, batch = 8, 8192, 256, (30, 16, 16)
     abstract = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.float32)  # noqa: E731
     codebooks = Codebooks(
-        abstract(levels, codes, width), abstract(levels, codes), abstract(levels, codes, width)
+        abstract(num_quantizers, codes, width),
+        abstract(num_quantizers, codes),
+        abstract(num_quantizers, codes, width),
     )
 
     def train(codebooks, z, rng):
@@ -132,7 +134,7 @@ def test_the_paper_s_quantiser_fits_in_64_mebibytes():
             return quantized.commitment(z) + z_q.sum(), quantized
 
         (_, quantized), gradient = jax.value_and_grad(loss, has_aux=True)(z)
-        options = {"decay": 0.99, "restart_below": 0.03}
+        options = {"decay": 0.99, "dead_code_threshold": 0.03}
         new = codebook_learning.update(codebooks, z, quantized.ids, rng, **options)
         return new, quantized.vectors, gradient
 
@@ -142,15 +144,15 @@ def test_the_paper_s_quantiser_fits_in_64_mebibytes():
     # All but the inputs and what replaces the codebooks in place: the results count.
     beyond = memory.temp_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
     assert beyond <= 64 * 2**20
-    assert memory.alias_size_in_bytes >= 2 * levels * codes * width * 4
+    assert memory.alias_size_in_bytes >= 2 * num_quantizers * codes * width * 4
 
 
 # --- One codebook for all levels, and coarser maps -----------------------------------------------
 
 
 def test_a_shared_codebook_is_every_level_s():
-    codebooks, z = books(levels=1, codes=32), vectors(60)
-    ids, partial = quantizer.quantize(codebooks, z, levels=Q)
+    codebooks, z = books(num_quantizers=1, codes=32), vectors(60)
+    ids, partial = quantizer.quantize(codebooks, z, num_quantizers=Q)
     repeated = jax.tree.map(lambda x: x.repeat(Q, 0), codebooks)
     want_ids, want_partial = quantizer.quantize(repeated, z)
     np.testing.assert_array_equal(ids, want_ids)
@@ -178,7 +180,7 @@ def test_levels_of_coarser_maps(monkeypatch):
     np.testing.assert_allclose(quantizer.lookup(codebooks, ids), partial[-1], atol=1e-6)
     # In blocks, too.
     monkeypatch.setattr(quantizer, "BLOCK_BYTES", 16 * Q * C * 4)
-    quantized = quantizer.quantize_batch(codebooks, z, levels=Q, scales=scales)
+    quantized = quantizer.quantize_batch(codebooks, z, num_quantizers=Q, scales=scales)
     assert quantized.partial_sums is None
     np.testing.assert_array_equal(quantized.ids, ids)
     np.testing.assert_allclose(quantized.vectors, partial[-1], atol=1e-6)
@@ -186,21 +188,23 @@ def test_levels_of_coarser_maps(monkeypatch):
 
 def test_coarser_maps_at_full_size_are_the_plain_levels():
     codebooks, z = books(codes=32), vectors(2 * 9).reshape(2, 3, 3, C)
-    options = {"decay": 0.9, "restart_below": 0.2}
+    options = {"decay": 0.9, "dead_code_threshold": 0.2}
     plain, full = {}, {"scales": (3,) * Q}
     results = []
     for structure in (plain, full):
         ids, partial = quantizer.quantize(codebooks, z, **structure)
         new = codebook_learning.update(codebooks, z, ids, jax.random.key(0), **options, **structure)
-        start = codebook_learning.init_kmeans(jax.random.key(1), z, levels=Q, codes=K, **structure)
+        start = codebook_learning.init_kmeans(
+            jax.random.key(1), z, num_quantizers=Q, codebook_size=K, **structure
+        )
         results.append((ids, partial, new, start))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), *results)
 
 
-@pytest.mark.parametrize("levels", [0, Q + 1, -1])
-def test_lookup_of_levels_that_are_not_there(levels):
-    with pytest.raises(ValueError, match=rf"levels={levels} is not in 1\.\.{Q}"):
-        quantizer.lookup(books(), jnp.zeros((2, Q), jnp.int32), levels)
+@pytest.mark.parametrize("num_quantizers", [0, Q + 1, -1])
+def test_lookup_of_levels_that_are_not_there(num_quantizers):
+    with pytest.raises(ValueError, match=rf"num_quantizers={num_quantizers} is not in 1\.\.{Q}"):
+        quantizer.lookup(books(), jnp.zeros((2, Q), jnp.int32), num_quantizers)
 
 
 def test_bfloat16_vectors_meet_float32_codes():

@@ -26,7 +26,7 @@ START_STEP = 1_000
 def task_of(**gan):
     config = tiny.stage1_config()
     config.gan.update({"weight": 0.5, "start_step": START_STEP} | gan)
-    config.optimizer.update({"decay": 0.0, "learning_rate": 5e-3})
+    config.optimizer.update({"lr_decay_fraction": 0.0, "learning_rate": 5e-3})
     return VQGANTask(config, num_steps=100)
 
 
@@ -81,7 +81,7 @@ def test_encode_and_decode_fit_together(patch_skip, attention):
     vqgan = VQGAN(**tiny.VQGAN_FIELDS | {"patch_skip": patch_skip, "attention": attention})
     assert vqgan.grid == 4 and vqgan.bits_per_image == 4 * 4 * 2 * 4
     image = pixels.to_float(tiny.images(3))
-    z = jnp.zeros((1, vqgan.grid, vqgan.grid, vqgan.latent))
+    z = jnp.zeros((1, vqgan.grid, vqgan.grid, vqgan.latent_dim))
 
     @jax.jit
     def there_and_back(key):
@@ -90,7 +90,7 @@ def test_encode_and_decode_fit_together(patch_skip, attention):
             "decoder": vqgan.decoder.init(key, z)["params"],
         }
         codebooks = codebook_learning.init_kmeans(
-            key, jax.random.normal(key, (99, 8)), levels=2, codes=16
+            key, jax.random.normal(key, (99, 8)), num_quantizers=2, codebook_size=16
         )
         weights = {"params": params, "codebooks": codebooks}
         codes = vqgan.encode(weights, image)
@@ -118,7 +118,7 @@ def test_an_image_that_does_not_divide_is_refused():
 def test_other_structures_of_codes_train(fields, bits):
     config = tiny.stage1_config()
     config.model.update(fields)
-    config.optimizer.muon = 0.0
+    config.optimizer.muon_lr_multiplier = 0.0
     task = VQGANTask(config, num_steps=100)
     assert task.vqgan.bits_per_image == bits
     batch = tiny.records(20)

@@ -30,22 +30,22 @@ def formula(q, k, v, mask):
 
 
 @pytest.mark.parametrize("padding", [0, 3])
-@pytest.mark.parametrize("heads_at_once", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("heads_per_step", [0, 1, 2, 3, 4])
 @pytest.mark.parametrize("masked", [True, False])
 def test_in_parts_or_whole_it_is_the_formula_and_so_is_its_gradient(
-    heads_at_once, masked, padding, monkeypatch
+    heads_per_step, masked, padding, monkeypatch
 ):
     monkeypatch.setattr(module, "row_padding", lambda length: padding)
     q, k, v, mask = arrays()
     given = mask if masked else None
     whole = mask if masked else np.ones_like(mask)
-    made = attention(q, k, v, given, heads_at_once=heads_at_once)
+    made = attention(q, k, v, given, heads_per_step=heads_per_step)
     np.testing.assert_allclose(made, formula(*map(np.asarray, (q, k, v)), whole), atol=1e-5)
 
     def loss(count, q, k, v):
-        return jnp.sin(attention(q, k, v, given, heads_at_once=count)).sum()
+        return jnp.sin(attention(q, k, v, given, heads_per_step=count)).sum()
 
-    found = jax.grad(functools.partial(loss, heads_at_once), argnums=(0, 1, 2))(q, k, v)
+    found = jax.grad(functools.partial(loss, heads_per_step), argnums=(0, 1, 2))(q, k, v)
     wanted = jax.grad(functools.partial(loss, 0), argnums=(0, 1, 2))(q, k, v)
     for one, other in zip(found, wanted, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
@@ -53,7 +53,7 @@ def test_in_parts_or_whole_it_is_the_formula_and_so_is_its_gradient(
 
 def test_rows_of_a_large_power_of_two_are_padded_on_a_cpu_alone(monkeypatch):
     shapes = str(
-        jax.make_jaxpr(functools.partial(attention, heads_at_once=1))(*arrays(8, 2048)[:3])
+        jax.make_jaxpr(functools.partial(attention, heads_per_step=1))(*arrays(8, 2048)[:3])
     )
     assert "2,1,8,2064" in shapes and "2,1,8,2048" not in shapes
     assert [row_padding(length) > 0 for length in (1024, 2000, 4096)] == [False, False, True]
@@ -65,7 +65,9 @@ def test_parts_keep_the_scores_of_one_part_alone():
     q, k, v, _ = arrays(512, 512)
 
     def memory(count):
-        step = jax.jit(jax.grad(lambda *qkv: attention(*qkv, heads_at_once=count).sum(), (0, 1, 2)))
+        step = jax.jit(
+            jax.grad(lambda *qkv: attention(*qkv, heads_per_step=count).sum(), (0, 1, 2))
+        )
         return step.lower(q, k, v).compile().memory_analysis().temp_size_in_bytes
 
     assert memory(1) < memory(0) / 3

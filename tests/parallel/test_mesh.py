@@ -102,7 +102,7 @@ def shapes(mesh, kind):
 
 def test_no_device_gathers_the_head_or_other_devices_rows():
     model, stage1 = tiny.TRANSFORMER_FIELDS, tiny.VQGAN_FIELDS
-    levels, codes, width = stage1["levels"], stage1["codes"], model["width"]
+    levels, codes, width = stage1["num_quantizers"], stage1["codebook_size"], model["d_model"]
     gathered = set(shapes("2x2x2", "all-gather"))
     assert (levels, codes // 2, width) in gathered
     for shape in gathered:

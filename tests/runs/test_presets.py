@@ -91,8 +91,11 @@ def abstract_loss_networks(tmp_path, monkeypatch):
 def test_the_papers_stage1_has_its_sizes_and_all_of_its_losses():
     config = run_config.load_config_file(tiny.CONFIGS / "stage1.py", "paper")
     vqgan = VQGAN(**config.model)
-    assert (vqgan.grid**2, vqgan.levels, vqgan.codes) == (256, 8, 8192)
-    assert vqgan.grid**2 * vqgan.levels == 2048 and vqgan.levels * vqgan.codes == 65_536
+    assert (vqgan.grid**2, vqgan.num_quantizers, vqgan.codebook_size) == (256, 8, 8192)
+    assert (
+        vqgan.grid**2 * vqgan.num_quantizers == 2048
+        and vqgan.num_quantizers * vqgan.codebook_size == 65_536
+    )
     assert all(config.loss[name] > 0 for name in ("recon", "commit", "perceptual", "anatomical"))
     assert config.gan.weight > 0 and not config.model.patch_skip
     assert (config.batch_size, config.num_steps) == (240, 150_000)
@@ -151,11 +154,11 @@ def test_stage2_of_every_preset_at_full_size(preset, layout, sequence, ids):
     model = build_model(config, vqgan, load_tokenizer("").vocab_size)
     positions, size, length = vqgan.grid**2, vqgan.image_size, config.data.buckets[0]
     assert config.model.transformer.layout == layout
-    assert (positions * vqgan.levels if layout == "flat" else positions) == sequence
-    assert vqgan.levels * vqgan.codes == ids
+    assert (positions * vqgan.num_quantizers if layout == "flat" else positions) == sequence
+    assert vqgan.num_quantizers * vqgan.codebook_size == ids
 
     def init(key):
-        tokens = jnp.zeros((1, positions, vqgan.levels), jnp.int32)
+        tokens = jnp.zeros((1, positions, vqgan.num_quantizers), jnp.int32)
         return model.init_with_output(
             key,
             tokens,
@@ -163,7 +166,7 @@ def test_stage2_of_every_preset_at_full_size(preset, layout, sequence, ids):
             text_tokens=jnp.zeros((1, length), jnp.int32),
             text_mask=jnp.ones((1, length), bool),
             reference=jnp.zeros((1, size, size, 3)),
-            reference_latents=jnp.zeros((1, positions, vqgan.latent)),
+            reference_latents=jnp.zeros((1, positions, vqgan.latent_dim)),
             # Read where they come from pre-trained encoders.
             text_features=jnp.zeros((1, length, 1024)),
             appearance=jnp.zeros((1, 512)),
@@ -173,10 +176,10 @@ def test_stage2_of_every_preset_at_full_size(preset, layout, sequence, ids):
         )
 
     logits, variables = jax.eval_shape(init, jax.random.key(0))
-    assert logits.shape == (1, positions, vqgan.levels, vqgan.codes)
+    assert logits.shape == (1, positions, vqgan.num_quantizers, vqgan.codebook_size)
     assert logits.dtype == jnp.float32
     leaves = jax.tree.leaves(variables["params"])
     assert all(leaf.dtype == jnp.float32 for leaf in leaves)
-    assert parameter_count(leaves) > ids * config.model.transformer.width
+    assert parameter_count(leaves) > ids * config.model.transformer.d_model
     mesh = sharding.make_mesh(config.mesh)
     sharding.check_batch_size(config.batch_size, mesh)

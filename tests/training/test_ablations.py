@@ -20,7 +20,7 @@ def ablated(change):
     module = run_config.load_config_file(tiny.CONFIGS / "stage2.py", variant)
     with config.unlocked():
         config.model.update({name: module.model[name] for name in ("input", "tokens")})
-        config.optimizer.muon = 0.0  # what is compared is there before any update
+        config.optimizer.muon_lr_multiplier = 0.0  # what is compared is there before any update
     task = tiny.stage2_task(config)
     batch = tiny.records(4, vocab_size=load_tokenizer("").vocab_size)
     state, frozen = tiny.random_state(task, batch), {"stage1": task.stage1[1], "encoders": {}}

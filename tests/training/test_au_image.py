@@ -144,7 +144,7 @@ def test_steps_are_those_of_the_stage_whose_turn_it_is():
 def test_each_stage_has_a_schedule_of_its_own():
     task = tiny_task(num_steps=100, stage1_steps=60)
     task.config.learning_rates.update({"stage1": 2.0, "stage2": 1.0})
-    task.config.optimizer.update({"warmup": 10, "decay": 0.5})
+    task.config.optimizer.update({"warmup_steps": 10, "lr_decay_fraction": 0.5})
     rates = [float(task.learning_rate(step)) for step in (0, 9, 29, 45, 59, 60, 69, 79, 90, 99)]
     expected = [0.2, 2.0, 2.0, 1.0, 2 / 30, 0.1, 1.0, 1.0, 0.5, 0.05]
     np.testing.assert_allclose(rates, expected, rtol=1e-5)

@@ -24,7 +24,7 @@ def test_f1_of_perfect_and_of_silent_answers():
 
 def test_the_probe_learns_a_difference_between_image_and_reference():
     config = tiny.au_probe_config()
-    config.optimizer.update({"learning_rate": 3e-3, "warmup": 1})
+    config.optimizer.update({"learning_rate": 3e-3, "warmup_steps": 1})
     task = AUProbeTask(config, num_steps=200)
     batch = tiny.records(16)
     # A unit "raises" one corner: it is brighter than in the reference, whatever it was there.
@@ -45,7 +45,7 @@ def test_the_probe_learns_a_difference_between_image_and_reference():
 @pytest.mark.parametrize("label", [0, 1])
 def test_units_that_nobody_coded_teach_nothing(label):
     config = tiny.au_probe_config()
-    config.optimizer.muon = 0.0
+    config.optimizer.muon_lr_multiplier = 0.0
     task = AUProbeTask(config, num_steps=10)
     batch = tiny.records(4)
     batch["labels"][:] = -1

@@ -190,7 +190,14 @@ def test_every_preset_has_a_state_and_a_step(preset):
 def test_it_learns_what_words_mean(data):
     """Twelve words of one unit each, alone or together."""
     made = config(data)
-    made.optimizer.update({"learning_rate": 5e-3, "muon": 0.0, "warmup": 1, "decay": 0.2})
+    made.optimizer.update(
+        {
+            "learning_rate": 5e-3,
+            "muon_lr_multiplier": 0.0,
+            "warmup_steps": 1,
+            "lr_decay_fraction": 0.2,
+        }
+    )
     task = AUTextTask(made, num_steps=150)
     rng = np.random.default_rng(0)
     labels = (rng.random((64, 12)) < 0.3).astype(np.int8)

@@ -39,7 +39,7 @@ def initial_state(task):
 
 
 def test_no_more_rows_pass_the_networks_at_once_than_in_a_step(monkeypatch):
-    task, seen = task_of(accumulate=4), set()  # parts of two rows
+    task, seen = task_of(num_microbatches=4), set()  # parts of two rows
 
     def note(call, arguments, options, context):
         if isinstance(context.module, Encoder) and context.method_name == "__call__":
@@ -80,14 +80,14 @@ def assert_close(tree, other, tolerance=1e-5):
 
 
 def test_a_batch_in_parts_has_the_gradient_of_the_batch_at_once():
-    parts, whole = (step_of(task_of(accumulate=number)) for number in (4, 1))
+    parts, whole = (step_of(task_of(num_microbatches=number)) for number in (4, 1))
     for ours, wanted in zip(parts, whole, strict=True):
         assert_close(ours, wanted)
     assert float(whole[2]["grad_norm"]) > 0.01
 
 
 def test_with_the_adversarial_part_it_is_the_mean_of_the_parts_gradients():
-    task = task_of(gan=0.5, accumulate=2)
+    task = task_of(gan=0.5, num_microbatches=2)
     found, _, metrics = step_of(task)
     with_adversary = {"adversarial": True, "penalty": False}
     of_part = jax.jit(
@@ -106,8 +106,8 @@ def test_with_the_adversarial_part_it_is_the_mean_of_the_parts_gradients():
 
 
 def test_parts_that_do_not_divide_the_batch_are_refused():
-    with pytest.raises(ValueError, match=r"accumulate=3 .* batch_size=8"):
-        task_of(accumulate=3)
+    with pytest.raises(ValueError, match=r"num_microbatches=3 .* batch_size=8"):
+        task_of(num_microbatches=3)
 
 
 # --- R1 ------------------------------------------------------------------------------------------
@@ -215,7 +215,7 @@ def test_recomputed_activations_change_nothing_but_memory():
 def test_bfloat16_computes_and_float32_keeps():
     task = task_of(gan=0.5)
     task.config.model.dtype = "bfloat16"
-    task.config.optimizer.muon = 0.0
+    task.config.optimizer.muon_lr_multiplier = 0.0
     state, step = initial_state(task), jax.jit(task.step)
     for number in range(20):
         state, metrics = step(state, {}, BATCH, jax.random.key(number))

@@ -11,8 +11,8 @@ from auface_jax.training.state import parameter_count, update_ema
 
 CONFIG = {
     "learning_rate": 0.5,
-    "warmup": 10,
-    "decay": 0.4,
+    "warmup_steps": 10,
+    "lr_decay_fraction": 0.4,
     "b1": 0.9,
     "b2": 0.99,
     "weight_decay": 0.0,
@@ -33,7 +33,7 @@ def test_the_rate_rises_stays_and_falls_to_zero():
 
 
 def test_without_decay_the_rate_stays_to_the_last_step():
-    np.testing.assert_allclose(rates(decay=0.0)[10:100], 0.5, rtol=1e-6)
+    np.testing.assert_allclose(rates(lr_decay_fraction=0.0)[10:100], 0.5, rtol=1e-6)
 
 
 def test_a_run_shorter_than_its_warm_up_has_a_rate():
@@ -68,7 +68,9 @@ def test_muon_takes_the_kernels_of_hidden_layers_and_nothing_else():
 
 
 def updates_of(gradient, **changes):
-    config = ml_collections.ConfigDict(CONFIG | {"warmup": 1, "decay": 0.0} | changes)
+    config = ml_collections.ConfigDict(
+        CONFIG | {"warmup_steps": 1, "lr_decay_fraction": 0.0} | changes
+    )
     tx = optimizer(config, 100)
     return tx.update(gradient, tx.init(PARAMS), PARAMS)[0]
 
@@ -87,7 +89,9 @@ def test_muon_moves_layers_of_a_loop_as_if_they_lay_apart():
     """Whatever the lengths of their gradients: the stacked kernels are no one matrix."""
     gradients = jax.random.normal(jax.random.key(0), (3, 8, 16))
     gradients *= jnp.array([1.0, 0.1, 0.01])[:, None, None]
-    config = ml_collections.ConfigDict(CONFIG | {"warmup": 1, "clip_norm": 0.0, "muon": 1.0})
+    config = ml_collections.ConfigDict(
+        CONFIG | {"warmup_steps": 1, "clip_norm": 0.0, "muon_lr_multiplier": 1.0}
+    )
     tx = optimizer(config, 100)
 
     def update_of(gradient):
@@ -101,7 +105,7 @@ def test_muon_moves_layers_of_a_loop_as_if_they_lay_apart():
 
 def test_without_a_bound_gradients_pass_as_they_are():
     gradient = {"w": jnp.array([30.0, -40.0])}
-    options = CONFIG | {"warmup": 1, "decay": 0.0, "clip_norm": 0.0}
+    options = CONFIG | {"warmup_steps": 1, "lr_decay_fraction": 0.0, "clip_norm": 0.0}
     found = optimizer(ml_collections.ConfigDict(options), 100)
     adam = optax.adamw(0.5, 0.9, 0.99, weight_decay=0.0)
     for tx in (found, adam):

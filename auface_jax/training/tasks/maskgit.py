@@ -109,14 +109,14 @@ class MaskGITTask:
         return {checkpoints.weights_key("stage1"): stage1} | self.loaded_encoders[2]
 
     def _check_levels_at_once(self) -> None:
-        at_once = self.config.get("levels_at_once", 0)
-        if at_once and not self.config.get("mask_group", 0):
+        at_once = self.config.speed.quantizers_per_step
+        if at_once and not self.config.speed.mask_group:
             raise ValueError(
-                f"levels_at_once={at_once} needs mask_group: it is of masked tokens alone that "
-                "logits are computed then; set mask_group, or levels_at_once=0"
+                f"quantizers_per_step={at_once} needs mask_group, with which logits are computed "
+                "for masked tokens alone; set mask_group, or quantizers_per_step=0"
             )
         layout = self.config.model.transformer.layout
-        masking.check_levels_at_once(at_once, self.vqgan.levels, layout)
+        masking.check_levels_at_once(at_once, self.vqgan.num_quantizers, layout)
 
     def load_frozen(self) -> PyTree:
         """The weights of Stage I and of the pre-trained encoders.
@@ -125,8 +125,8 @@ class MaskGITTask:
         which is then computed once and not in every step.
 
         Raises:
-          ValueError: references are to be cached, and augmented as well; `levels_at_once` cannot
-            be had; or see `load_encoders`.
+          ValueError: references are to be cached and augmented as well; `quantizers_per_step`
+            is out of range; or see `load_encoders`.
         """
         self._check_levels_at_once()
         if self.encoders.appearance is not None and as_cropped(self.config.data.dir):
@@ -166,7 +166,7 @@ class MaskGITTask:
     def init(self, rng: jax.Array, batch: Batch) -> TrainState:
         """Random weights."""
         vqgan, one = self.vqgan, {name: rows[:1] for name, rows in batch.items()}
-        tokens = jnp.zeros((1, vqgan.grid**2, vqgan.levels), jnp.int32)
+        tokens = jnp.zeros((1, vqgan.grid**2, vqgan.num_quantizers), jnp.int32)
         reference = pixels.to_float(one["reference"])
         # Shapes are all that is wanted of the frozen networks.
         features = jax.eval_shape(
@@ -183,7 +183,7 @@ class MaskGITTask:
             **jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), features),
             **{name: one[name] for name in ("text_tokens", "text_mask", "labels")},
             reference=reference,
-            reference_latents=jnp.zeros((1, vqgan.grid**2, vqgan.latent)),
+            reference_latents=jnp.zeros((1, vqgan.grid**2, vqgan.latent_dim)),
             drop_text=jnp.zeros(1, bool),
             drop_reference=jnp.zeros(1, bool),
         )["params"]
@@ -200,7 +200,7 @@ class MaskGITTask:
     ) -> tuple[TrainState, dict[str, Array]]:
         """One update of everything but Stage I."""
         c = self.config
-        group, at_once = c.get("mask_group", 0), c.get("levels_at_once", 0)
+        group, at_once = c.speed.mask_group, c.speed.quantizers_per_step
         vqgan = self.vqgan
         mask_key, drop_key, augment_key = jax.random.split(rng, 3)
         deal_key = jax.random.fold_in(rng, 3)  # what a split into four has beside these three
@@ -208,10 +208,10 @@ class MaskGITTask:
         codes, inputs = tokenize_batch(vqgan, self.encoders, gathered(frozen), batch)
         rows, positions, levels = codes.shape
         layout = c.model.transformer.layout
-        given = tuple(c.loss.levels)  # the last weight is that of all further levels
+        given = tuple(c.loss.quantizer_weights)  # the last weight is that of all further levels
         level_weights = tuple(given[min(level, len(given) - 1)] for level in range(levels))
-        tokens = {"positions": positions, "levels": levels, "layout": layout}
-        tokens["full"] = c.fully_masked
+        tokens = {"positions": positions, "num_quantizers": levels, "layout": layout}
+        tokens["full"] = c.full_mask_prob
         masked = masking.training_mask(mask_key, rows, **tokens, group=group)
         drop_text, drop_reference = context_dropout(drop_key, rows, c.dropout)
 

@@ -64,7 +64,7 @@ def cross_entropies(
             jax.random.key(number),
             jnp.full(total, ratio),
             positions=vqgan.grid**2,
-            levels=vqgan.levels,
+            num_quantizers=vqgan.num_quantizers,
             layout=layout,
         )
         for number, ratio in enumerate(MASK_RATIOS)

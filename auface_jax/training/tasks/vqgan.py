@@ -53,11 +53,11 @@ class VQGANTask:
     progress_metrics = ("loss", "psnr")
 
     def __post_init__(self):
-        parts, batch_size = self.config.accumulate, self.config.batch_size
+        parts, batch_size = self.config.num_microbatches, self.config.batch_size
         if parts < 1 or batch_size % parts:
             raise ValueError(
-                f"accumulate={parts} does not divide batch_size={batch_size}; a batch passes in "
-                "equal parts"
+                f"num_microbatches={parts} does not divide batch_size={batch_size}; a batch is "
+                "split into equal parts"
             )
 
     @property
@@ -89,12 +89,12 @@ class VQGANTask:
         encoder_key, decoder_key, discriminator_key, kmeans_key = jax.random.split(rng, 4)
         vqgan = self.vqgan
         image = pixels.to_float(batch["image"])
-        z_shape = (1, vqgan.grid, vqgan.grid, vqgan.latent)
+        z_shape = (1, vqgan.grid, vqgan.grid, vqgan.latent_dim)
         encoder = vqgan.encoder.init(encoder_key, image[:1])["params"]
         decoder = vqgan.decoder.init(decoder_key, jnp.zeros(z_shape))["params"]
         if vqgan.patch_skip:
             mean, basis = principal_components(
-                image, factor=vqgan.encoder.downsampling, components=vqgan.latent
+                image, factor=vqgan.encoder.downsampling, components=vqgan.latent_dim
             )
             mean = {"mean": mean}
             encoder |= {"mean_patches": mean, "skip": {"kernel": basis}}
@@ -103,7 +103,7 @@ class VQGANTask:
         codebooks = codebook_learning.init_kmeans(
             kmeans_key,
             z,
-            codes=vqgan.codes,
+            codebook_size=vqgan.codebook_size,
             shared=vqgan.shared_codebook,
             **vqgan.quantizing,
         )
@@ -124,11 +124,11 @@ class VQGANTask:
     @property
     def rows_at_once(self) -> int:
         """How many images pass the networks together: what fits in memory in a step."""
-        return self.config.batch_size // self.config.accumulate
+        return self.config.batch_size // self.config.num_microbatches
 
     def _in_parts(self, function: Callable[[Array], Array], image: Array) -> Array:
-        """`function` of all rows, of no more at once than a step has where it is `accumulate`d."""
-        if self.config.accumulate == 1:
+        """`function` of all rows, of no more at once than a microbatch has."""
+        if self.config.num_microbatches == 1:
             return function(image)
         return jax.lax.map(lambda row: function(row[None])[0], image, batch_size=self.rows_at_once)
 
@@ -196,11 +196,11 @@ class VQGANTask:
     ) -> tuple[TrainState, dict[str, Array]]:
         """One update.
 
-        With `config.accumulate` > 1 the batch passes in so many parts, one after the other, and
+        With `config.num_microbatches` > 1 the batch passes in parts, one after the other, and
         the mean of their gradients is descended on. Codebooks follow the whole batch.
         """
         c = self.config
-        parts = c.accumulate
+        parts = c.num_microbatches
         gradients_of = functools.partial(
             gradients,
             self,
@@ -241,7 +241,7 @@ class VQGANTask:
                 ids,
                 rng,
                 decay=c.codebook.decay,
-                restart_below=c.codebook.restart_below,
+                dead_code_threshold=c.codebook.dead_code_threshold,
                 scales=self.vqgan.scales,
             )
         }
@@ -289,7 +289,7 @@ class VQGANTask:
 
         out = map_batches(reconstruct, weights, image, batch_size=self.rows_at_once)
         usage, perplexity = codebook_learning.usage_and_perplexity(
-            jnp.asarray(out["codes"]), vqgan.codes
+            jnp.asarray(out["codes"]), vqgan.codebook_size
         )
         figures = {
             "psnr": float(out["psnr"].mean()),
@@ -297,7 +297,7 @@ class VQGANTask:
             "bits_per_image": vqgan.bits_per_image,
             "images": float(len(out["psnr"])),
         }
-        for level in range(vqgan.levels):
+        for level in range(vqgan.num_quantizers):
             figures[f"usage_level{level}"] = float(usage[level])
             figures[f"perplexity_level{level}"] = float(perplexity[level])
         notes = {f"{name}{OF_LOSS}": network.name for name, network in self.loss_networks.items()}
@@ -312,9 +312,11 @@ class VQGANTask:
         levels = map_batches(previews, weights, image, batch_size=self.rows_at_once)
         real = pixels.to_float(image)
         psnr = [pixels.psnr(real, pixels.to_float(one)) for one in levels.swapaxes(0, 1)]
-        usage, perplexity = codebook_learning.usage_and_perplexity(jnp.asarray(codes), vqgan.codes)
+        usage, perplexity = codebook_learning.usage_and_perplexity(
+            jnp.asarray(codes), vqgan.codebook_size
+        )
         return {
-            "codebooks": vqgan_plots.codebook_usage(codes, vqgan.codes, usage, perplexity),
+            "codebooks": vqgan_plots.codebook_usage(codes, vqgan.codebook_size, usage, perplexity),
             "levels": vqgan_plots.psnr_by_level(np.stack(psnr, -1), vqgan.bits_by_level),
             "errors": vqgan_plots.error_map(image, levels[:, -1]),
         }
@@ -325,7 +327,10 @@ class VQGANTask:
         quality = pixels.psnr(pixels.to_float(image), pixels.to_float(columns[-1]))
         return sheet(
             [image, *columns],
-            ["real", *(f"{q} level{'s' if q > 1 else ''}" for q in range(1, vqgan.levels + 1))],
+            [
+                "real",
+                *(f"{q} level{'s' if q > 1 else ''}" for q in range(1, vqgan.num_quantizers + 1)),
+            ],
             [f"{value:.1f} dB" for value in quality],
             scale=max(1, 128 // vqgan.image_size),
         )
