@@ -5,15 +5,16 @@ PYTEST_ARGS ?= -n 2 --dist loadfile
 PY := .venv/bin/python
 SETUP := .venv/.set-up
 
-.PHONY: help quickstart reproduce test test-parity parity-table beam-env test-beam lint format audit licences clean
+.PHONY: help quickstart reproduce test test-parity parity-table beam-env test-beam docs lint format audit licences clean
 
 help:
 	@echo "make quickstart   train both stages on open faces on this machine and draw a sample sheet"
-	@echo "make reproduce    the paper's tables on open faces, in some hours: docs/reproduction.md"
+	@echo "make reproduce    the paper's tables on open faces, in some hours: docs/results/reproduction.md"
 	@echo "make test         run the tests"
 	@echo "make test-parity  install torch and the originals and run the tests that compare with them"
-	@echo "make parity-table run those again and write what they measure into docs/evaluation.md"
+	@echo "make parity-table run those again and write what they measure into docs/results/parity.md"
 	@echo "make test-beam    install Apache Beam in .venv-beam and run the tests of builds by many machines"
+	@echo "make docs         build the documentation into site/"
 	@echo "make lint         check the style"
 	@echo "make format       mend the style"
 	@echo "make audit        ask PyPI for known vulnerabilities of the pinned packages"
@@ -46,6 +47,9 @@ beam-env: .venv-beam/.set-up
 test-beam: .venv-beam/.set-up
 	.venv-beam/bin/python -m pytest tests/data/build/test_build_beam.py
 
+docs: .venv/.set-up-docs
+	$(PY) -m mkdocs build --strict
+
 lint: $(SETUP)
 	$(PY) -m ruff check .
 	.venv/bin/shellcheck launch/*.sh
@@ -64,7 +68,7 @@ licences: $(SETUP)
 		--output-format JSON --output-file licences.json
 
 clean:
-	rm -rf .venv .venv-beam .cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf .venv .venv-beam .cache .pytest_cache .ruff_cache .hypothesis build site *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The first Python that runs, is new enough and can make environments. (A name on the path is not
@@ -93,6 +97,10 @@ $(SETUP): pyproject.toml constraints.txt
 
 .venv/.set-up-parity: $(SETUP)
 	$(PY) -m pip install -q -c constraints.txt -e '.[parity]'
+	@touch $@
+
+.venv/.set-up-docs: $(SETUP)
+	$(PY) -m pip install -q -c constraints.txt -e '.[docs]'
 	@touch $@
 
 # What a build by many machines needs and no more: Beam wants an older protobuf and numpy than
