@@ -5,7 +5,7 @@
     python -m auface_jax.evaluate --prompts PROMPTS --images FOLDER --scorer RUN --out FOLDER
 
 The second command writes what the third wants pictures of: see `evaluation.prompts`. FOLDER gets
-report.md, report.json, records.csv and plots. What the figures mean: docs/evaluation.md.
+report.md, report.json, records.csv and plots. What the figures mean: docs/explanation/evaluation.md.
 """
 
 import argparse

@@ -11,7 +11,7 @@ writes
 
 and, until all of them are there, the empty file `unfinished`.
 
-`generate.jax` needs jax alone, no Flax and none of this package: docs/stage2.md has the example.
+`generate.jax` needs jax alone, no Flax and none of this package: docs/guide/generate.md has the example.
 """
 
 import argparse

@@ -249,7 +249,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--dry-run", action="store_true", help="list what is trained, how far, and the time left")
     add("--runs", help="folder of runs and evaluations (default runs/reproduction-PRESET)")
     add("--configs", default="configs", help="folder of the config files (default configs)")
-    add("--out", default="docs", help=f"folder of {PAGE} and what belongs to it (default docs)")
+    add(
+        "--out",
+        default="docs/results",
+        help=f"folder of {PAGE} and what belongs to it (default docs/results)",
+    )
     return parser
 
 

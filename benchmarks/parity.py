@@ -1,4 +1,4 @@
-"""Runs every parity test and writes what they measured into docs/evaluation.md.
+"""Runs every parity test and writes what they measured into docs/results/parity.md.
 
     make parity-table
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENT = ROOT / "docs" / "evaluation.md"
+DOCUMENT = ROOT / "docs" / "results" / "parity.md"
 BEGIN, END = "<!-- parity table: begin -->", "<!-- parity table: end -->"
 ORIGINALS = (
     "torch",

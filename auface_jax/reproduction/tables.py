@@ -1,4 +1,4 @@
-"""Figures of all seeds with intervals, and docs/reproduction.md of them."""
+"""Figures of all seeds with intervals, and docs/results/reproduction.md of them."""
 
 import dataclasses
 from collections.abc import Sequence

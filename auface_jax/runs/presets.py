@@ -115,7 +115,7 @@ MESH_RULES = {
 
 
 def mesh_config(network: str) -> ConfigDict:
-    """The `mesh` part: one device, or data-parallel on all there are; docs/scaling.md has more.
+    """The `mesh` part: one device, or data-parallel on all there are; docs/guide/scaling.md has more.
 
     Args:
       network: whose rules: one of `MESH_RULES`.

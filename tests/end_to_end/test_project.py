@@ -68,7 +68,7 @@ def test_constraints_pin_every_requirement_and_name_no_address():
     )
     missing = asked - requirement_names(lines)
     assert not missing, (
-        f"not in constraints.txt: {sorted(missing)}; compile it again (docs/design.md)"
+        f"not in constraints.txt: {sorted(missing)}; compile it again (CONTRIBUTING.md)"
     )
 
 

@@ -3,7 +3,7 @@
 Both get the same weights, every parameter and buffer of them drawn at random, so that two swapped
 keys cannot hide behind equal values; each stage must agree to 1e-4 of the largest output in
 float32. What was measured is kept in the test report, from which `benchmarks/parity.py` makes the
-table of docs/evaluation.md.
+table of docs/results/parity.md.
 """
 
 import numpy as np

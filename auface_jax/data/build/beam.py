@@ -9,7 +9,7 @@
 
 The functions are those that `build` calls, so the records are the same to the bit. All machines
 need one file system that holds the source and the data set, and an environment of this package
-with the extra `beam` (docs/data.md).
+with the extra `beam` (docs/guide/data.md).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -1,7 +1,7 @@
 """The gate of the anatomical loss: a recogniser has nothing to say about a blur.
 
 The paper switches the loss on "only once reconstructions show basic facial structure"; how that is
-told is ours (docs/design.md).
+told is ours (docs/explanation/stage1.md).
 """
 
 import jax.numpy as jnp

@@ -112,7 +112,7 @@ def load_lpips_loss(backbone: str, heads: str) -> LossNetwork:
     if not (backbone and heads):
         raise checkpoints.CheckpointError(
             f"loss.lpips is above 0 and lpips.backbone={backbone!r}, lpips.heads={heads!r}: "
-            "convert both (docs/evaluation.md) and name their folders with "
+            "convert both (docs/guide/pretrained_weights.md) and name their folders with "
             "--config.lpips.backbone=weights/vgg16 --config.lpips.heads=weights/lpips-vgg16"
         )
     module, variables = lpips.load_lpips(backbone, heads)
