@@ -22,7 +22,7 @@ import time
 import numpy as np
 from PIL import Image
 
-from auface_jax.data.build.unseen import row_codes
+from auface_jax.data.build.unseen import combination_codes
 from auface_jax.data.loading import pipeline
 from auface_jax.data.shards import ShardReader, read_info
 from auface_jax.data.tokenizer import load_tokenizer
@@ -130,7 +130,7 @@ def count(directory: pathlib.Path, names: list[str]) -> None:
             active = bool(record.constructs)
             entries, combined = entries + active, combined + (number > 0)
             occurrences += number
-            rows.add(int(row_codes(record.labels)))
+            rows.add(int(combination_codes(record.labels)))
     print(
         f"of {entries:,} records with an active unit {combined / entries:.1%} have a combination, "
         f"{occurrences / entries:.2f} each; {len(rows)} label rows"

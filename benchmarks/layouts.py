@@ -30,7 +30,7 @@ from matplotlib.figure import Figure
 
 from auface_jax import evaluate
 from auface_jax.data.loading import pipeline
-from auface_jax.data.loading.example_selection import spread_rows
+from auface_jax.data.loading.example_selection import spread_examples
 from auface_jax.evaluation import report
 from auface_jax.generation import masking
 from auface_jax.generation.decode_arguments import add_decode_arguments, decode_arguments
@@ -38,8 +38,8 @@ from auface_jax.generation.generator import Generator, Request
 from auface_jax.generation.stages import tokenize_batch
 from auface_jax.parallel.map_batches import map_batches
 from auface_jax.runs import checkpoints
+from auface_jax.runs.config_files import load_config_file
 from auface_jax.runs.json_files import read_object, write_object
-from auface_jax.runs.run_config import load_config_file
 from auface_jax.training import loop
 from auface_jax.training.tasks.maskgit_evaluation import MASK_RATIOS, TOLD
 
@@ -98,7 +98,7 @@ def accuracies(generator: Generator, count: int) -> dict[str, float]:
     test = pipeline.load_split(
         config.data.dir, "test", generator.tokenizer, tuple(config.data.buckets)
     )
-    test = spread_rows(test, count)
+    test = spread_examples(test, count)
     shape = {"positions": vqgan.grid**2, "levels": 1, "layout": "depth"}
     hidden = [
         masking.random_mask(jax.random.key(number), jnp.full(count, ratio), **shape)

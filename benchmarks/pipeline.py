@@ -181,7 +181,7 @@ class Counted:
 
     def __init__(self, stream: BatchStream, made: str):
         self._stream, self._counting = stream, threading.Lock()
-        self.most_bytes = stream.most_bytes
+        self.max_bytes = stream.max_bytes
         self._made = np.memmap(made, np.int64)  # a number for each worker, so that nobody waits
 
     def __len__(self) -> int:

@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 
 from auface_jax import facs
-from auface_jax.data.sources.base import SourceError, listed
+from auface_jax.data.sources.base import SourceError, format_faults
 
 TASK = "video"  # everybody watches one film
 _PERSON = re.compile(r"SN\d{3}", re.IGNORECASE)
@@ -55,7 +55,7 @@ def write_table(labels: str | Path, frames: str | Path, out: str | Path) -> dict
     if not pictures:
         faults.append(f"{frames}: no pictures (SN001/00001.jpg)")
     if faults:
-        raise SourceError(listed(faults, "DISFA"))
+        raise SourceError(format_faults(faults, "DISFA"))
     units = [unit for unit in facs.AU_NUMBERS if any(unit in of for of in coded.values())]
     found = {"people": 0, "lines": 0, "codes without a picture": 0, "pictures without a code": 0}
     out = Path(out).absolute()

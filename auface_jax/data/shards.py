@@ -216,6 +216,6 @@ def build_options(directory: str | Path) -> dict:
     return read_info(directory)["options"] if (Path(directory) / INFO_NAME).exists() else {}
 
 
-def as_cropped(directory: str | Path) -> bool:
+def built_unaligned(directory: str | Path) -> bool:
     """Whether a data set was built from pictures as they were cropped."""
     return build_options(directory).get("align") == "off"

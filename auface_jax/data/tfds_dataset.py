@@ -76,7 +76,7 @@ class FaceRecord(tfds.features.FeaturesDict):
         return example
 
     def deserialize_example(self, serialized_example, *, decoders=None):
-        """Refused: TensorFlow has no reader of these records."""
+        """ExcludedPerson: TensorFlow has no reader of these records."""
         raise NotImplementedError(
             "this set is read by as_data_source(split), in numpy; as_dataset(split) would need a "
             "TensorFlow reader of msgpack, which there is none of"

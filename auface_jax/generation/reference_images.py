@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from auface_jax.data.loading import pipeline
-from auface_jax.data.shards import as_cropped, build_options
+from auface_jax.data.shards import build_options, built_unaligned
 from auface_jax.data.sources.alignment import AlignmentError, align
 from auface_jax.data.sources.detector import NoDetectorError
 from auface_jax.generation.generator import Generator
@@ -62,7 +62,7 @@ def frame_photograph(
     image = read_rgb(path)
     if aligned:
         return central_square(image, size)
-    if as_cropped(data_dir):
+    if built_unaligned(data_dir):
         say(
             f"{data_dir} was built from pictures as they were cropped, so the middle of {path} is "
             "taken: crop it as they are"

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from auface_jax import facs
-from auface_jax.data.loading.example_selection import distinct_rows
+from auface_jax.data.loading.example_selection import distinct_examples
 from auface_jax.evaluation.draw_system import draw
 from auface_jax.evaluation.population import Population
 from auface_jax.facs.interactions import OPPOSED_PAIRS
@@ -130,7 +130,7 @@ def _telling_rows(population: Population) -> np.ndarray:
         "labels": population.labels[order],
         "subjects": [population.subjects[row] for row in order],
     }
-    return order[distinct_rows(records, _ROWS)]
+    return order[distinct_examples(records, _ROWS)]
 
 
 def _figure(width: float, height: float) -> Figure:

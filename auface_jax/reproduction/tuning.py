@@ -12,7 +12,7 @@ from pathlib import Path
 
 from auface_jax import facs
 from auface_jax.data.loading import pipeline
-from auface_jax.data.loading.example_selection import spread_rows
+from auface_jax.data.loading.example_selection import spread_examples
 from auface_jax.generation.generator import Generator, Request
 from auface_jax.reproduction.plan import Study, Training
 from auface_jax.reproduction.sharing import Job
@@ -99,7 +99,7 @@ def validation_score(training: Training, guidance: float, count: int) -> float:
         tuple(data.buckets),
         dictionary=facs.load_dictionary(data.dictionary or None),
     )
-    records = spread_rows(records, min(count, len(records["labels"])))
+    records = spread_examples(records, min(count, len(records["labels"])))
     requests = [
         Request(reference, text, seed, labels)
         for seed, (reference, text, labels) in enumerate(

@@ -27,12 +27,12 @@ from auface_jax.images.files import ImageFileError, read_rgb
 from auface_jax.parallel import sharding
 from auface_jax.pretrained import weight_files
 from auface_jax.pretrained.weight_files import WeightFileError
-from auface_jax.runs import checkpoints, presets, run_config
+from auface_jax.runs import checkpoints, config_page, presets, run_config
 from auface_jax.runs.checkpoints import CheckpointError
 from auface_jax.training import guard
 from auface_jax.training.config_check import ConfigError, check_config
 from auface_jax.training.log import read_lines
-from auface_jax.training.tasks import make_task
+from auface_jax.training.tasks.registry import make_task
 from tests.helpers import tiny
 from tests.helpers.small_dataset import write_folder
 
@@ -151,7 +151,7 @@ def test_tables_of_labels(folder):
     labels = write_folder(folder / "table", people=2, frames=2, size=8)
 
     def load(path):
-        FolderFaces(labels=str(path), size=8, uncoded_units="absent")
+        FolderFaces(labels=str(path), size=16, uncoded_units="absent")
 
     path = labels.with_name("damaged.csv")
     survives(labels.read_bytes(), written(path, load), SourceError)
@@ -233,7 +233,7 @@ CONFIGS = {name: tiny.load_config(name) for name in ("stage1", "stage2", "au_ima
 def test_config_overrides(data):
     """Whatever a flag sets a leaf to: the flag, the check or the task refuses it, or it is fine."""
     config = CONFIGS[data.draw(st.sampled_from(sorted(CONFIGS)))].copy_and_resolve_references()
-    leaf = data.draw(st.sampled_from(sorted(run_config.flatten(config.to_dict()))))
+    leaf = data.draw(st.sampled_from(sorted(config_page.flatten(config.to_dict()))))
     value = data.draw(
         st.sampled_from(["", "0", "-1", "nan", "inf", "-inf", "1e400", "9" * 400, "None", "True"])
         | st.sampled_from(["(1, 2)", "()", "(nan,)", "[", "'a'", "1.5", "__import__('os')", "\0"])

@@ -15,11 +15,11 @@ from auface_jax.data.tokenizer import load_tokenizer
 from auface_jax.models.au_text_recognizer import LAYERS, AUTextHead
 from auface_jax.pretrained import convert
 from auface_jax.recognition.text_reader import load_text_reader
-from auface_jax.runs import checkpoints, run_config
+from auface_jax.runs import checkpoints, config_files
 from auface_jax.training import loop
 from auface_jax.training.state import parameter_count
-from auface_jax.training.tasks import make_task
 from auface_jax.training.tasks.au_text import AUTextTask
+from auface_jax.training.tasks.registry import make_task
 from tests.helpers import tiny
 
 TOKENIZER = load_tokenizer("")
@@ -42,7 +42,7 @@ def config(data="", **options):
 
 def test_label_rows_are_those_of_the_records_each_once(data):
     records = pipeline.load_split(data, "train", TOKENIZER, BUCKETS)
-    rows = texts.label_rows(data, "train")
+    rows = texts.label_vectors(data, "train")
     assert {row.tobytes() for row in rows} == {row.tobytes() for row in records["labels"]}
     assert len(rows) == len(np.unique(rows, axis=0)) and set(np.unique(rows)) <= {0, 1}
 
@@ -53,7 +53,7 @@ def stream(data, **options):
 
 
 def test_without_paraphrase_every_row_has_five_texts_of_ours_and_no_more(data):
-    rows = texts.label_rows(data, "train")
+    rows = texts.label_vectors(data, "train")
     epoch = 5 * len(rows)
     iterator = stream(data, paraphrased=0.0, batch_size=epoch)
     first, second = next(iterator), next(iterator)
@@ -83,7 +83,7 @@ def test_another_dictionary_s_words_are_those_that_are_read(data):
 
 
 def test_paraphrases_differ_from_epoch_to_epoch(data):
-    epoch = 5 * len(texts.label_rows(data, "train"))
+    epoch = 5 * len(texts.label_vectors(data, "train"))
     iterator = stream(data, paraphrased=1.0, batch_size=epoch)
     one, two = ({bytes(row) for row in next(iterator)["text_tokens"]} for _ in range(2))
     assert len(one & two) < 0.2 * epoch
@@ -139,7 +139,7 @@ def test_options_that_make_no_stream_are_refused(data):
     with pytest.raises(ValueError, match="texts.per_row is 0, .*1.5 and texts.group 0"):
         stream(data, per_row=0, paraphrased=1.5, group=0)
     with pytest.raises(DatasetError, match="has no split 'dev'"):
-        texts.label_rows(data, "dev")
+        texts.label_vectors(data, "dev")
 
 
 # --- The network ---------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def test_the_perceptron_has_four_layers_and_sees_no_padding():
 
 @pytest.mark.parametrize("preset", ["paper", "open", "quickstart"])
 def test_every_preset_has_a_state_and_a_step(preset):
-    made = run_config.load_config_file(tiny.CONFIGS / "au_text.py", preset)
+    made = config_files.load_config_file(tiny.CONFIGS / "au_text.py", preset)
     task = make_task(made, made.num_steps)
     assert isinstance(task, AUTextTask)
     length, rows = made.data.buckets[0], made.batch_size

@@ -2,14 +2,14 @@
 
     python -m auface_jax.data.build ... --runner FlinkRunner --flink_master HOST:PORT
 
-1. People: from each, the index of images (labels, no pixels) and the choice of a reference.
-2. Plan: all people together settle who goes where; a few bytes an image.
-3. Shards: each is made by one worker from first picture to last, so no picture ever travels.
-4. Finish: what was written becomes `dataset.json`.
+1. People: the index of each person's images (labels, no pixels) and the choice of a reference.
+2. Plan: made from all people together; a few bytes for each image.
+3. Shards: one worker makes a whole shard, so images are never sent between machines.
+4. Finish: the notes of all shards become `dataset.json`.
 
-The functions are those that `build` calls, so the records are the same to the bit. All machines
-need one file system that holds the source and the data set, and an environment of this package
-with the extra `beam` (docs/guide/data.md).
+The functions are those of a local build, so the records are equal to the bit. All machines need
+one file system that holds the source and the data set, and an environment of this package with the
+extra `beam` (docs/guide/data.md).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,11 +17,11 @@ from pathlib import Path
 
 from auface_jax.data.build.build_folder import read_note, write_shard
 from auface_jax.data.build.finalize import finish
-from auface_jax.data.build.plan import Plan, Shard, settle
-from auface_jax.data.build.splits import Person, Refused, choose_reference
+from auface_jax.data.build.plan import Plan, Shard, plan_build
+from auface_jax.data.build.splits import ExcludedPerson, IncludedPerson, choose_reference
 from auface_jax.data.build.work_units import RecordMaker
 from auface_jax.data.shards import read_info
-from auface_jax.data.sources.base import Source, SourceError
+from auface_jax.data.sources.base import FaceSource, SourceError
 
 try:
     import apache_beam as beam
@@ -35,29 +35,31 @@ except ImportError as error:
 
 _REFUSAL = "refused.txt"
 
+_Person = IncludedPerson | ExcludedPerson
+
 
 def run(
     partial: Path,
-    opener: Callable[[], Source],
+    opener: Callable[[], FaceSource],
     options: dict,
     runner: str,
     arguments: Sequence[str] = (),
 ) -> dict:
-    """Does the work of a build with a Beam runner.
+    """Runs a build with a Beam runner.
 
     Args:
-      partial: The folder for the shards, which every worker can reach under this path.
-      opener: Opens the source. Each worker calls it once, because a source's tables may be larger
-        than what a runner ships.
-      options: Of the build.
-      runner: Name of the runner, such as "DirectRunner".
-      arguments: The runner's own options, as on a command line.
+      partial: folder for the shards, which every worker can reach under this path.
+      opener: function that opens the source. Each worker calls it once, because a source's tables
+        may be larger than a runner can ship.
+      options: options of the build, as `dataset.json` holds them.
+      runner: name of the runner, such as "DirectRunner".
+      arguments: the runner's own options, as on a command line.
 
     Returns:
-      What `dataset.json` holds.
+      The content of `dataset.json`.
 
     Raises:
-      SourceError: As `finish` and `settle`.
+      SourceError: see `plan_build` and `finish`.
     """
     subjects = opener().subjects
     pipeline_options = PipelineOptions([f"--runner={runner}", *arguments])
@@ -89,10 +91,11 @@ def run(
 class _WithSource(beam.DoFn):
     """A step that needs the source, opened once by each worker."""
 
-    def __init__(self, opener: Callable[[], Source], options: dict, partial: str = ""):
+    def __init__(self, opener: Callable[[], FaceSource], options: dict, partial: str = ""):
         self._opener, self._options, self._partial = opener, options, Path(partial)
 
     def setup(self) -> None:
+        """Opens the source."""
         self._source = self._opener()
         self._maker = RecordMaker(
             source=self._source,
@@ -101,45 +104,49 @@ class _WithSource(beam.DoFn):
         )
 
     def _refuse(self, error: ValueError) -> None:
-        """Kept in a file: a runner would bury the message under those of its own."""
+        """Writes the message to a file, because a runner would bury it under its own messages."""
         (self._partial / _REFUSAL).write_text(str(error))
 
 
 class ChooseReference(_WithSource):
-    """(place, subject) -> (place, the person with a reference)."""
+    """Maps (position, subject) to (position, person with a reference)."""
 
-    def process(self, person: tuple[int, str]) -> Iterator[tuple[int, Person | Refused]]:
-        place, subject = person
-        yield place, choose_reference(self._source, subject, seed=self._options["seed"])
+    def process(self, person: tuple[int, str]) -> Iterator[tuple[int, _Person]]:
+        """Yields the person with the position among all people."""
+        position, subject = person
+        yield position, choose_reference(self._source, subject, seed=self._options["seed"])
 
 
 class MakePlan(_WithSource):
-    """All people, in any order -> the plan."""
+    """Maps all people, in any order, to the plan."""
 
-    def process(self, people: list[tuple[int, Person | Refused]]) -> Iterator[Plan]:
+    def process(self, people: list[tuple[int, _Person]]) -> Iterator[Plan]:
+        """Yields the plan, or nothing where the source is refused."""
         chosen = [person for _, person in sorted(people, key=lambda pair: pair[0])]
         try:
-            yield settle(chosen, self._maker, self._options)
+            yield plan_build(chosen, self._maker, self._options)
         except ValueError as error:
             self._refuse(error)
 
 
 class WriteShard(_WithSource):
-    """(place, shard) -> (place, its note); a shard that is done already is not made again."""
+    """Maps (position, shard) to (position, note); a complete shard is not written again."""
 
     def process(self, item: tuple[int, Shard]) -> Iterator[tuple[int, dict]]:
-        place, shard = item
+        """Yields the note of the shard with the position among all shards."""
+        position, shard = item
         note = read_note(self._partial, shard)
         if note is None:
-            note = write_shard(self._partial, shard, map(self._maker, shard.pieces))
-        yield place, note
+            note = write_shard(self._partial, shard, map(self._maker, shard.work_units))
+        yield position, note
 
 
 class Finish(_WithSource):
-    """All notes, in any order -> `dataset.json`."""
+    """Maps all notes, in any order, to `dataset.json`."""
 
     def process(self, notes: list[tuple[int, dict]], plan: Iterable[Plan]) -> None:
-        for one in plan:  # none where it was refused
+        """Writes `dataset.json`; `plan` holds one plan, or none where the source was refused."""
+        for one in plan:
             ordered = [note for _, note in sorted(notes, key=lambda pair: pair[0])]
             try:
                 finish(self._partial, one, ordered, self._source, self._options)

@@ -1,8 +1,8 @@
-"""A build under way: the hidden folder beside the data set, its lock, and what is done in it.
+"""The hidden folder of an unfinished build beside the data set: its lock, shards and notes.
 
-A shard is written under a temporary name, takes its own name when it is whole, and then gets a
-note of what is in it. A note is what a later build of the same options trusts, so a kill at any
-moment loses the shards that were being written and nothing else, and repeats nothing.
+A shard is written under a temporary name, takes its own name when it is complete, and then gets a
+note about its content. A later build of the same options relies on the notes: a kill at any moment
+loses only the shards that were being written.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from pathlib import Path
 from array_record.python import array_record_module
 
 from auface_jax.data.build.plan import Shard
-from auface_jax.data.build.work_units import Made
+from auface_jax.data.build.work_units import WorkResult
 from auface_jax.data.record import REFERENCES
 from auface_jax.data.shards import WRITER_OPTIONS, DatasetError, check_shard
 from auface_jax.runs.locks import claimed
@@ -27,27 +27,35 @@ _WRITING = ".writing"
 
 @contextlib.contextmanager
 def partial_folder(out: Path, options: dict) -> Iterator[Path]:
-    """The folder beside `out` where it comes into being, held by this process alone.
+    """Opens the hidden folder beside `out`, locked for this process.
 
-    It has what an earlier build of the same options finished, and nothing else.
+    The folder holds the shards that an earlier build of the same options finished, and nothing
+    else.
+
+    Args:
+      out: folder of the data set.
+      options: options of the build, as `dataset.json` holds them.
+
+    Yields:
+      The hidden folder.
     """
-    with _alone(out):
+    with _locked(out):
         partial = out.with_name(f".{out.name}.partial")
         partial.mkdir(exist_ok=True)
         known = partial / _OPTIONS
         wanted = json.dumps(options)
         if not known.is_file() or known.read_text() != wanted:
-            for left in partial.iterdir():  # by a build of something else
-                left.unlink()
+            for path in partial.iterdir():  # left by a build with other options
+                path.unlink()
             _write_whole(known, wanted)
-        for left in partial.glob(f"*{_WRITING}"):
-            left.unlink()
+        for path in partial.glob(f"*{_WRITING}"):
+            path.unlink()
         yield partial
 
 
 @contextlib.contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Waits until no other process builds `out`."""
+def _locked(out: Path) -> Iterator[None]:
+    """Waits until no other process builds `out`, and holds the lock."""
     hidden = out.with_name(f".{out.name}")
     with claimed(hidden, wait=False) as mine:
         if mine:
@@ -59,40 +67,43 @@ def _alone(out: Path) -> Iterator[None]:
 
 
 def remove(partial: Path) -> None:
-    """Removes all of a build that nothing will come of."""
+    """Removes the folder of a build that cannot succeed."""
     shutil.rmtree(partial, ignore_errors=True)
 
 
-def write_shard(partial: Path, shard: Shard, made: Iterable[Made]) -> dict:
-    """Writes a shard, and beside it the references that its pieces make.
+def write_shard(partial: Path, shard: Shard, results: Iterable[WorkResult]) -> dict:
+    """Writes a shard, and beside it the references that its work units make.
 
     Args:
-      partial: The folder.
-      shard: What is to be written.
-      made: What became of each of its pieces, in their order.
+      partial: the hidden folder.
+      shard: the planned shard.
+      results: the result of each of its work units, in the same order.
 
     Returns:
       The shard's note: `file`, `split`, `records`, `bytes`, `sha256` over the records, `people`
-      (subject -> records, in order), `left_out` and `faults` as in `Loaded`. With faults the
-      shard is not done.
+      (subject -> records, in order), `left_out` and `faults` as in `LoadedImages`. A shard with
+      faults counts as missing in a later build.
     """
     digest, size = hashlib.sha256(), 0
     people: dict[str, int] = {}
     left_out, faults = [], []
-    with _writer(partial, shard.file) as write, _writer(partial, shard.file + REFERENCES) as keep:
-        for piece, result in zip(shard.pieces, made, strict=True):
+    with (
+        _writer(partial, shard.file) as write,
+        _writer(partial, shard.file + REFERENCES) as write_reference,
+    ):
+        for work_unit, result in zip(shard.work_units, results, strict=True):
             faults += result.faults
             left_out += result.left_out
             if faults:
-                continue  # nothing will come of it, but all faults shall be told at once
+                continue  # The build will fail, but with the faults of all images in one message.
             for data in result.records:
                 write(data)
                 size += len(data)
                 digest.update(b"%d:" % len(data) + data)
             if result.reference is not None:
-                keep(result.reference)
+                write_reference(result.reference)
                 digest.update(b"reference:" + result.reference)
-            people[piece.subject] = people.get(piece.subject, 0) + len(result.records)
+            people[work_unit.subject] = people.get(work_unit.subject, 0) + len(result.records)
     note = {
         "file": shard.file,
         "split": shard.split,
@@ -109,7 +120,7 @@ def write_shard(partial: Path, shard: Shard, made: Iterable[Made]) -> dict:
 
 
 def read_note(partial: Path, shard: Shard) -> dict | None:
-    """The note of a shard that is done; None where it is still to be written."""
+    """Reads the note of a shard; None where the shard is missing, incomplete or damaged."""
     try:
         note = json.loads(_note(partial, shard).read_text())
         check_shard(partial / shard.file, note["records"])
@@ -119,7 +130,7 @@ def read_note(partial: Path, shard: Shard) -> dict | None:
 
 
 def read_references(partial: Path, shard: Shard) -> list[bytes]:
-    """The references that were written beside a shard."""
+    """Reads the encoded references that were written beside a shard."""
     reader = array_record_module.ArrayRecordReader(str(partial / (shard.file + REFERENCES)))
     try:
         return list(reader.read_all())
@@ -128,7 +139,7 @@ def read_references(partial: Path, shard: Shard) -> list[bytes]:
 
 
 def tidy(partial: Path) -> None:
-    """Removes what a finished data set does not need."""
+    """Removes the files that a finished data set does not need."""
     for pattern in ("*.array_record.json", f"*.array_record{REFERENCES}", _OPTIONS):
         for path in partial.glob(pattern):
             path.unlink()
@@ -140,8 +151,8 @@ def _note(partial: Path, shard: Shard) -> Path:
 
 @contextlib.contextmanager
 def _writer(folder: Path, name: str) -> Iterator:
-    """`write(bytes)` of a file of records, which takes its name when the block ends well."""
-    # A name of its own, since a runner may have one shard written twice at the same time.
+    """Yields a function that writes a record; the file takes its name when the block succeeds."""
+    # The temporary name is unique, since a runner may write one shard twice at the same time.
     writing = folder / f"{name}.{uuid.uuid4().hex}{_WRITING}"
     writer = array_record_module.ArrayRecordWriter(str(writing), WRITER_OPTIONS)
     try:

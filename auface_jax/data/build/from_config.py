@@ -1,17 +1,25 @@
-"""The data set that a config's `data` part describes, built where it is absent."""
+"""Builds the data set that a config's `data` part describes, where it is absent."""
 
+import dataclasses
 import pathlib
 
 from ml_collections import ConfigDict as Config
 
 from auface_jax.data.build import builder
 from auface_jax.data.shards import read_info
+from auface_jax.data.sources.options import SOURCE_OPTIONS
 from auface_jax.runs.console import say
-from auface_jax.runs.run_config import BUILDABLE, UNSEEN_OPTIONS
+
+# Sources that training builds itself.
+BUILDABLE = ("builtin", "folder", "ict")
+# Options of the splits that training never sees.
+UNSEEN_OPTIONS = ("held_out_rows", "novel_rows")
 
 
 def build_data(data: Config) -> None:
-    """Builds the records that `data` describes, when they are absent; see also `as_built`.
+    """Builds the records that `data` describes, when they are absent.
+
+    A set of a source that training cannot build is only looked at, see `adopt_built_options`.
 
     Raises:
       FileNotFoundError: the set is absent, and training cannot build it.
@@ -25,23 +33,20 @@ def build_data(data: Config) -> None:
                 f"(python -m auface_jax.data.build --source {data.source} --out {data.dir} ...), "
                 "or take another preset"
             )
-        as_built(data)
+        adopt_built_options(data)
         return
-    options = {"source": data.source, "size": data.size, "seed": data.seed}
-    if data.source in ("builtin", "ict"):
-        options |= {"people": data.people, "frames": data.frames, "facekit": data.facekit or None}
-    else:
-        names = ("labels", "threshold", "maximum", "uncoded_units", "align", "margin")
-        options |= {name: data[name] for name in names}
-    options |= {"held_out_rows": data.held_out_rows, "novel_rows": data.novel_rows}
+    of_source = [field.name for field in dataclasses.fields(SOURCE_OPTIONS[data.source])]
+    names = ("source", "size", "seed", *of_source, *UNSEEN_OPTIONS)
+    # A config has "" for a path that is not given.
+    options = {name: None if data[name] == "" else data[name] for name in names}
     builder.build_if_absent(options, data.dir)
 
 
-def as_built(data: Config) -> None:
-    """Writes into `data` how a set was built that training cannot build itself.
+def adopt_built_options(data: Config) -> None:
+    """Writes into `data` the options of a data set that training cannot build itself.
 
-    Nothing else would know its margin, and the config of a run is not to tell of splits that its
-    set lacks.
+    Only the data set knows the margin of its crops, and a run's config must not claim splits that
+    its data set lacks.
     """
     built = read_info(data.dir)["options"]
     for name in ("margin", *UNSEEN_OPTIONS):

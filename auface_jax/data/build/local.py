@@ -1,43 +1,43 @@
-"""A build by processes of this machine, with a progress bar."""
+"""Runs a build in processes of this machine, with a progress bar."""
 
 import functools
 import itertools
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import tqdm
 
 from auface_jax.data.build.build_folder import read_note, write_shard
 from auface_jax.data.build.finalize import finish
-from auface_jax.data.build.plan import settle
+from auface_jax.data.build.plan import plan_build
 from auface_jax.data.build.splits import choose_reference
-from auface_jax.data.build.work_units import Made, Piece, RecordMaker
-from auface_jax.data.build.workers import each
-from auface_jax.data.sources.base import Source
+from auface_jax.data.build.work_units import RecordMaker, WorkResult, WorkUnit
+from auface_jax.data.build.workers import map_in_processes
+from auface_jax.data.sources.base import FaceSource
 
 
-def run(partial: Path, source: Source, options: dict, processes: int, progress: bool) -> dict:
-    """Does the work of a build here.
+def run(partial: Path, source: FaceSource, options: dict, processes: int, progress: bool) -> dict:
+    """Runs a build here.
 
     Args:
-      partial: The folder for the shards; those that it has already are not made again.
-      source: Where the images come from.
-      options: Of the build.
-      processes: How many work at a time.
-      progress: Whether to show a progress bar.
+      partial: folder for the shards; a shard that is complete there is not made again.
+      source: source of the images.
+      options: options of the build, as `dataset.json` holds them.
+      processes: number of processes that work at a time.
+      progress: show a progress bar.
 
     Returns:
-      What `dataset.json` holds.
+      The content of `dataset.json`.
 
     Raises:
-      SourceError: As `finish` and `settle`.
+      SourceError: see `plan_build` and `finish`.
     """
     maker = RecordMaker(source=source, seed=options["seed"], image_format=options["image_format"])
     choose = functools.partial(choose_reference, source, seed=options["seed"])
-    # Of an exact source it is known without a look that every image can be had.
-    chosen = each(choose, source.subjects, 1 if source.exact else processes)
-    plan = settle(chosen, maker, options)
+    # An exact source can draw every image of its index, so the choice needs no image.
+    chosen = map_in_processes(choose, source.subjects, 1 if source.exact else processes)
+    plan = plan_build(chosen, maker, options)
 
     notes = [read_note(partial, shard) for shard in plan.shards]
     missing = [shard for shard, note in zip(plan.shards, notes, strict=True) if note is None]
@@ -50,16 +50,19 @@ def run(partial: Path, source: Source, options: dict, processes: int, progress: 
         # A log file needs a line now and then, not a bar that moves.
         mininterval=0.1 if sys.stderr.isatty() else 15,
     ) as bar:
-        pieces = [piece for shard in missing for piece in shard.pieces]
-        results = _counted(each(maker, pieces, processes), pieces, bar)
-        for place, shard in enumerate(plan.shards):
-            if notes[place] is None:
-                of_shard = itertools.islice(results, len(shard.pieces))
-                notes[place] = write_shard(partial, shard, of_shard)
+        work_units = [work_unit for shard in missing for work_unit in shard.work_units]
+        results = _counted(map_in_processes(maker, work_units, processes), work_units, bar)
+        for position, shard in enumerate(plan.shards):
+            if notes[position] is None:
+                of_shard = itertools.islice(results, len(shard.work_units))
+                notes[position] = write_shard(partial, shard, of_shard)
     return finish(partial, plan, notes, source, options)
 
 
-def _counted(results: Iterable[Made], pieces: list[Piece], bar: tqdm.tqdm) -> Iterator[Made]:
-    for piece, made in zip(pieces, results, strict=True):
-        bar.update(len(piece.numbers))
-        yield made
+def _counted(
+    results: Iterable[WorkResult], work_units: Sequence[WorkUnit], bar: tqdm.tqdm
+) -> Iterator[WorkResult]:
+    """Yields `results` and advances the progress bar by the images of each."""
+    for work_unit, result in zip(work_units, results, strict=True):
+        bar.update(len(work_unit.numbers))
+        yield result

@@ -1,92 +1,106 @@
-"""Who goes where: every decision of a build that needs the whole of the data, before any work.
+"""The plan of a build: every decision that needs the whole of the data, before any work.
 
-It takes people with their label rows and no picture, so that it is quick for any number of
-images, and a function of its arguments alone: a build that goes on after a kill, or runs on many
-machines, decides the same.
+A plan is made from people with their label vectors and no image, so that it is quick for any number
+of images. It depends on its arguments alone: an interrupted build that continues, or a build on
+many machines, makes the same plan.
 """
 
 import collections
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from auface_jax.data.build.splits import Person, Refused, split_images, split_people
-from auface_jax.data.build.unseen import draw_held_out, draw_novel, row_codes
-from auface_jax.data.build.work_units import PIECE_IMAGES, Piece, RecordMaker
+from auface_jax.data.build.splits import (
+    ExcludedPerson,
+    IncludedPerson,
+    split_images,
+    split_people,
+)
+from auface_jax.data.build.unseen import combination_codes, draw_held_out, draw_novel
+from auface_jax.data.build.work_units import IMAGES_PER_WORK_UNIT, RecordMaker, WorkUnit
 from auface_jax.data.record import SPLITS, UNSEEN_HELD_OUT, UNSEEN_NOVEL, UNSEEN_SPLITS
-from auface_jax.data.sources.base import SourceError, count_reasons, listed
+from auface_jax.data.sources.base import SourceError, count_reasons, format_faults
 
 WITHHELD = "of a label row held out from training, and its person is not in test"
+
+# A person, and the `WorkUnit.numbers` of this person in one split.
+_Group = tuple[IncludedPerson, list[int]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """A file of records to be made.
+    """A file of records to be written.
 
     Attributes:
-      split: The split that it is a part of.
-      number, total: Which of how many.
-      pieces: Its content in order.
+      split: split of the records.
+      number: number of the shard in the split, from 0.
+      total: number of shards of the split.
+      work_units: content of the file, in order.
     """
 
     split: str
     number: int
     total: int
-    pieces: tuple[Piece, ...]
+    work_units: tuple[WorkUnit, ...]
 
     @property
     def file(self) -> str:
-        """The file's name."""
+        """Name of the file."""
         return f"{self.split}-{self.number:05d}-of-{self.total:05d}.array_record"
 
     @property
     def images(self) -> int:
-        """How many records it has if every image can be used."""
-        return sum(len(piece.numbers) for piece in self.pieces)
+        """Number of records if every image is usable."""
+        return sum(len(work_unit.numbers) for work_unit in self.work_units)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a build is to write.
+    """Everything that a build is to write.
 
     Attributes:
-      shards: All files, split by split.
-      held_out: Row codes that training does not see although the data has them.
-      withheld: Number of images of those rows that are in no split.
-      shard_records: The most records of a shard.
-      refused: People without two usable images.
+      shards: all files, split by split.
+      held_out: codes of the AU combinations that training does not see although the data has them.
+      withheld: number of images of these combinations that are in no split.
+      shard_records: largest number of records in a shard.
+      excluded: people without two usable images.
     """
 
     shards: tuple[Shard, ...]
     held_out: list[int]
     withheld: int
     shard_records: int
-    refused: tuple[Refused, ...] = ()
+    excluded: tuple[ExcludedPerson, ...] = ()
 
 
-def settle(chosen: Iterable[Person | Refused], maker: RecordMaker, options: dict) -> Plan:
-    """The plan of a build.
+def plan_build(
+    chosen: Iterable[IncludedPerson | ExcludedPerson], maker: RecordMaker, options: dict
+) -> Plan:
+    """Plans a build.
 
     Args:
-      chosen: What `choose_reference` gave for the source's people, in their order.
-      maker: Makes a few records, to see how large they are.
-      options: Of the build, as `dataset.json` holds them.
+      chosen: results of `choose_reference` for the source's people, in their order.
+      maker: makes a few records, to measure their size.
+      options: options of the build, as `dataset.json` holds them.
 
     Raises:
-      ValueError: See `make_plan`.
-      SourceError: Too few people are left; says why the others are not.
+      ValueError: see `make_plan`.
+      SourceError: fewer than three people are included; the message gives the reasons of the
+        others.
     """
     chosen = list(chosen)
-    refused = tuple(one for one in chosen if isinstance(one, Refused))
-    people = [one for one in chosen if isinstance(one, Person)]
-    if refused and len(people) < 3:
-        reasons = count_reasons(pair for one in refused for pair in one.left_out)
+    excluded = tuple(person for person in chosen if isinstance(person, ExcludedPerson))
+    people = [person for person in chosen if isinstance(person, IncludedPerson)]
+    if excluded and len(people) < 3:
+        reasons = count_reasons(pair for person in excluded for pair in person.left_out)
         lines = [f"{count} x {reason}" for reason, count in reasons.items()]
-        lines += [fault for one in refused for fault in one.faults]
-        raise SourceError(listed(lines, f"{len(people)} people with two usable images, expected 3"))
+        lines += [fault for person in excluded for fault in person.faults]
+        heading = f"{len(people)} people with two usable images, expected 3"
+        raise SourceError(format_faults(lines, heading))
+    shard_records = options["shard_records"]
     plan = make_plan(
         people,
         split=options["split"],
@@ -94,121 +108,150 @@ def settle(chosen: Iterable[Person | Refused], maker: RecordMaker, options: dict
         seed=options["seed"],
         held_out_rows=options["held_out_rows"],
         novel_rows=options["novel_rows"],
-        shard_records=options["shard_records"] or _fitting(maker, people, options["shard_mib"]),
+        shard_records=shard_records or _records_per_shard(maker, people, options["shard_mib"]),
     )
-    return dataclasses.replace(plan, refused=refused)
+    return dataclasses.replace(plan, excluded=excluded)
 
 
-def _fitting(maker: RecordMaker, people: list[Person], mib: float) -> int:
-    """How many records make about `mib` MiB, by a few images of people from all over the set."""
+def _records_per_shard(maker: RecordMaker, people: Sequence[IncludedPerson], mib: float) -> int:
+    """Number of records in about `mib` MiB, measured on a few images of people across the set."""
     sizes = []
     for person in people[:: max(1, len(people) // 8)]:
-        piece = Piece("train", person.subject, person.reference_id, tuple(person.targets[:2]))
-        sizes += map(len, maker(piece).records)
+        numbers = tuple(person.targets[:2])
+        work_unit = WorkUnit("train", person.subject, person.reference_id, numbers)
+        sizes += map(len, maker(work_unit).records)
     return max(1, int(mib * 2**20 / (sum(sizes) / len(sizes)))) if sizes else 1
 
 
 def make_plan(
-    people: list[Person],
+    people: Sequence[IncludedPerson],
     *,
     split: str,
-    fractions: tuple[float, float, float],
+    fractions: Sequence[float],
     seed: int,
     held_out_rows: float,
     novel_rows: int,
     shard_records: int,
 ) -> Plan:
-    """Deals images to splits, and splits to shards of at most `shard_records`.
+    """Assigns images to splits, and splits to shards of at most `shard_records`.
 
     A person's images follow each other in each split, people in their order. The arguments are
-    options of `build`.
+    options of a build.
 
     Raises:
-      ValueError: An option is out of range, there are too few people, or a split stays empty.
+      ValueError: there are too few people, or a split stays empty.
     """
     if split == "person":
-        by_person = split_people(tuple(p.subject for p in people), fractions=fractions, seed=seed)
-        dealt = [[by_person[person.subject]] * len(person.targets) for person in people]
+        by_person = split_people([p.subject for p in people], fractions=fractions, seed=seed)
+        splits = [[by_person[person.subject]] * len(person.targets) for person in people]
     else:
-        dealt = split_images(people, fractions=fractions, seed=seed)
-    codes = [row_codes(person.index.labels).tolist() for person in people]
-    tested = [split == "image" or "test" in splits for splits in dealt]
+        splits = split_images(people, fractions=fractions, seed=seed)
+    codes = [combination_codes(person.index.labels).tolist() for person in people]
+    # In splits by image everybody is tested on.
+    tested = [split == "image" or "test" in of_person for of_person in splits]
     held_out = draw_held_out(
-        {code for of, one in zip(codes, tested, strict=True) if one for code in of},
+        {code for of_person, test in zip(codes, tested, strict=True) if test for code in of_person},
         {
-            of[person.reference]
-            for person, of, splits in zip(people, codes, dealt, strict=True)
-            if "train" in splits
+            of_person[person.reference]
+            for person, of_person, names in zip(people, codes, splits, strict=True)
+            if "train" in names
         },
         share=held_out_rows,
         seed=seed,
     )
-    groups: dict[str, list[tuple[Person, list[int]]]] = collections.defaultdict(list)
-    hidden, withheld = set(held_out), 0
-    for person, of, splits, one in zip(people, codes, dealt, tested, strict=True):
-        numbers = collections.defaultdict(list)
-        for number, name in zip(person.targets, splits, strict=True):
-            if of[number] in hidden:
-                name = UNSEEN_HELD_OUT if one else None
-                withheld += not one
-            numbers[name].append(number)
-        for name, chosen in numbers.items():
-            if name is not None:
-                groups[name].append((person, chosen))
+    groups, withheld = _group_by_split(people, codes, splits, tested, set(held_out))
     if empty := [name for name in SPLITS if not groups[name]]:
         raise ValueError(
-            f"no image is left for {', '.join(empty)}: hold out a smaller share of the label rows "
-            f"than {held_out_rows}, or bring more people"
+            f"no image is left for {', '.join(empty)}: hold out a smaller share of the AU "
+            f"combinations than {held_out_rows}, or bring more people"
         )
-
     coded = np.all([(person.index.labels >= 0).all(axis=0) for person in people], axis=0)
-    novel = draw_novel({c for of in codes for c in of}, coded, count=novel_rows, seed=seed)
-    models = [person for person, one in zip(people, tested, strict=True) if one]
+    known = {code for of_person in codes for code in of_person}
+    novel = draw_novel(known, coded, count=novel_rows, seed=seed)
+    models = [person for person, test in zip(people, tested, strict=True) if test]
     groups[UNSEEN_NOVEL] = [
-        (person, chosen)
-        for place, person in enumerate(models)
-        if (chosen := novel[place :: len(models)])
+        (person, of_person)
+        for position, person in enumerate(models)
+        if (of_person := novel[position :: len(models)])
     ]
-    seen: set[str] = set()
+    with_reference: set[str] = set()
     shards = [
         shard
         for name in (*SPLITS, *UNSEEN_SPLITS)
-        for shard in _cut(name, groups[name], shard_records, seen)
+        for shard in _make_shards(name, groups[name], shard_records, with_reference)
     ]
     return Plan(
-        shards=tuple(shards),
-        held_out=held_out,
-        withheld=withheld,
-        shard_records=shard_records,
+        shards=tuple(shards), held_out=held_out, withheld=withheld, shard_records=shard_records
     )
 
 
-def _cut(
-    split: str, groups: list[tuple[Person, list[int]]], shard_records: int, seen: set[str]
-) -> Iterator[Shard]:
-    """The shards of a split: as few as may be, and all of nearly one length.
+def _group_by_split(
+    people: Sequence[IncludedPerson],
+    codes: Sequence[Sequence[int]],
+    splits: Sequence[Sequence[str]],
+    tested: Sequence[bool],
+    held_out: set[int],
+) -> tuple[dict[str, list[_Group]], int]:
+    """Groups the target images by split and person.
 
-    `seen` holds the people whose reference is in a piece already.
+    Args:
+      people: the people.
+      codes: AU combinations of each person's images.
+      splits: split of each person's targets.
+      tested: True for a person whose images of held-out combinations may be tested on.
+      held_out: combinations that training does not see.
+
+    Returns:
+      Split -> people and positions of their images; and the number of images of held-out
+      combinations that are in no split.
+    """
+    groups: dict[str, list[_Group]] = collections.defaultdict(list)
+    withheld = 0
+    for person, of_person, names, test in zip(people, codes, splits, tested, strict=True):
+        numbers = collections.defaultdict(list)
+        for number, name in zip(person.targets, names, strict=True):
+            if of_person[number] not in held_out:
+                numbers[name].append(number)
+            elif test:
+                numbers[UNSEEN_HELD_OUT].append(number)
+            else:
+                withheld += 1
+        for name, in_split in numbers.items():
+            groups[name].append((person, in_split))
+    return groups, withheld
+
+
+def _make_shards(
+    split: str, groups: Sequence[_Group], shard_records: int, with_reference: set[str]
+) -> Iterator[Shard]:
+    """Yields the shards of a split: as few as possible, all of nearly the same length.
+
+    Args:
+      split: name of the split.
+      groups: people and their work in this split.
+      shard_records: largest number of records in a shard.
+      with_reference: people whose reference is in a work unit already; extended here.
     """
     images = [(person, number) for person, numbers in groups for number in numbers]
     total = math.ceil(len(images) / shard_records)
     for shard in range(total):
         start, stop = (len(images) * edge // total for edge in (shard, shard + 1))
-        pieces = []
-        for subject, of_person in itertools.groupby(images[start:stop], lambda i: i[0].subject):
-            of_person = list(of_person)
-            for first in range(0, len(of_person), PIECE_IMAGES):
-                person = of_person[0][0]
-                numbers = tuple(number for _, number in of_person[first : first + PIECE_IMAGES])
-                fresh = split != UNSEEN_NOVEL and subject not in seen
-                seen.add(subject)
-                pieces.append(
-                    Piece(
+        work_units = []
+        by_subject = itertools.groupby(images[start:stop], lambda image: image[0].subject)
+        for subject, of_subject in by_subject:
+            of_subject = list(of_subject)
+            person = of_subject[0][0]
+            for first in range(0, len(of_subject), IMAGES_PER_WORK_UNIT):
+                part = of_subject[first : first + IMAGES_PER_WORK_UNIT]
+                makes_reference = split != UNSEEN_NOVEL and subject not in with_reference
+                with_reference.add(subject)
+                work_units.append(
+                    WorkUnit(
                         split,
                         subject,
                         person.reference_id,
-                        numbers,
-                        person.reference if fresh else None,
+                        tuple(number for _, number in part),
+                        person.reference if makes_reference else None,
                     )
                 )
-        yield Shard(split, shard, total, tuple(pieces))
+        yield Shard(split, shard, total, tuple(work_units))

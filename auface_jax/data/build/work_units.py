@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from auface_jax import facs
-from auface_jax.data.build.unseen import units_of
+from auface_jax.data.build.unseen import units_of_code
 from auface_jax.data.record import (
     REFERENCES,
     UNSEEN_NOVEL,
@@ -14,23 +14,23 @@ from auface_jax.data.record import (
     encode_record,
     record_id,
 )
-from auface_jax.data.sources.base import NOVEL_TASK, Sample, Source, stable_seed
+from auface_jax.data.sources.base import NOVEL_TASK, FaceSource, Sample, stable_seed
 
-PIECE_IMAGES = 32
+IMAGES_PER_WORK_UNIT = 32
 
 
 @dataclasses.dataclass(frozen=True)
-class Piece:
-    """Images of one person that follow each other in a split.
+class WorkUnit:
+    """A few consecutive images of one person in one split.
 
     Attributes:
-      split: Where their records go.
-      subject: The person.
+      split: split of the records.
+      subject: name of the person.
       reference: `Record.id` of the person's reference.
-      numbers: Places of the images in the person's index; of the split `UNSEEN_NOVEL`, row codes
-        of faces that the index does not have.
-      reference_number: Place of the reference in the index, in the first piece of each person: the
-        one that makes it too.
+      numbers: positions of the images in the person's index; in the split `UNSEEN_NOVEL` the AU
+        combinations to show, see `unseen.combination_codes`.
+      reference_number: position of the reference in the person's index, in the first work unit of
+        each person, which makes the reference too; None in all others.
     """
 
     split: str
@@ -41,8 +41,15 @@ class Piece:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Made:
-    """What became of a piece: bytes of its records; faults and images left out as in `Loaded`."""
+class WorkResult:
+    """Result of a work unit.
+
+    Attributes:
+      records: encoded records.
+      reference: the encoded reference, where the work unit makes it.
+      faults: lines as in `LoadedImages`.
+      left_out: names and reasons as in `LoadedImages`.
+    """
 
     records: list[bytes]
     reference: bytes | None = None
@@ -52,57 +59,58 @@ class Made:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RecordMaker:
-    """Makes the records of a piece, the same bytes in any process on any machine.
+    """Makes the records of a work unit, the same bytes in any process on any machine.
 
     Attributes:
-      source: Where the images come from.
-      seed: Of the texts.
-      image_format: One of `records.IMAGE_FORMATS`.
+      source: source of the images.
+      seed: seed of the texts.
+      image_format: a name of `record.IMAGE_FORMATS`.
     """
 
-    source: Source
+    source: FaceSource
     seed: int
     image_format: str
 
-    def __call__(self, piece: Piece) -> Made:
-        """The piece's records, in its order."""
-        if piece.split == UNSEEN_NOVEL:
-            return Made(records=[self._record(sample, piece) for sample in self._novel(piece)])
+    def __call__(self, work_unit: WorkUnit) -> WorkResult:
+        """Loads the images of a work unit and encodes their records, in the same order."""
+        if work_unit.split == UNSEEN_NOVEL:
+            samples = self._novel_samples(work_unit)
+            return WorkResult(records=[self._encode(sample, work_unit) for sample in samples])
         reference, faults = None, []
-        if piece.reference_number is not None:
-            loaded = self.source.load(piece.subject, [piece.reference_number])
+        if work_unit.reference_number is not None:
+            loaded = self.source.load(work_unit.subject, [work_unit.reference_number])
             faults += loaded.faults
             for sample in loaded.samples:
-                reference = self._record(sample, dataclasses.replace(piece, split=REFERENCES))
-        loaded = self.source.load(piece.subject, piece.numbers)
-        return Made(
-            records=[self._record(sample, piece) for sample in loaded.samples],
+                reference = self._encode(sample, dataclasses.replace(work_unit, split=REFERENCES))
+        loaded = self.source.load(work_unit.subject, work_unit.numbers)
+        return WorkResult(
+            records=[self._encode(sample, work_unit) for sample in loaded.samples],
             reference=reference,
             faults=faults + loaded.faults,
             left_out=loaded.left_out,
         )
 
-    def _novel(self, piece: Piece) -> list[Sample]:
-        """Samples of label rows that the data does not have, drawn where the source can draw."""
+    def _novel_samples(self, work_unit: WorkUnit) -> list[Sample]:
+        """Samples of novel AU combinations, with an image where the source can draw one."""
         if self.source.exact:
-            return self.source.draw(piece.subject, piece.numbers)
-        uncoded = (self.source.index(piece.subject).labels == -1).all(axis=0)
+            return self.source.draw(work_unit.subject, work_unit.numbers)
+        uncoded = (self.source.index(work_unit.subject).labels == -1).all(axis=0)
         return [
             Sample(
                 image=None,
-                subject=piece.subject,
+                subject=work_unit.subject,
                 task=NOVEL_TASK,
                 frame=code,
-                labels=np.where(uncoded, -1, facs.labels_from_units(units_of(code))).astype(
+                labels=np.where(uncoded, -1, facs.labels_from_units(units_of_code(code))).astype(
                     np.int8
                 ),
                 intensities=None,
                 landmarks=None,
             )
-            for code in piece.numbers
+            for code in work_unit.numbers
         ]
 
-    def _record(self, sample: Sample, piece: Piece) -> bytes:
+    def _encode(self, sample: Sample, work_unit: WorkUnit) -> bytes:
         image = sample.image
         name = record_id(sample.subject, sample.task, sample.frame)
         return encode_record(
@@ -115,10 +123,10 @@ class RecordMaker:
                 labels=sample.labels,
                 intensities=sample.intensities,
                 landmarks=sample.landmarks,
-                reference=piece.reference,
+                reference=work_unit.reference,
                 constructs=facs.constructs(np.maximum(sample.labels, 0)),
                 variant_seed=stable_seed(self.seed, "text", name),
-                split=piece.split,
+                split=work_unit.split,
                 exact=self.source.exact,
             )
         )

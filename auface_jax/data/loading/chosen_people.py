@@ -23,7 +23,7 @@ from jaxtyping import Int8
 
 from auface_jax.data.record import SPLITS, Record, RecordError
 from auface_jax.data.shards import DatasetError, ShardReader, read_info
-from auface_jax.data.sources.base import listed
+from auface_jax.data.sources.base import format_faults
 
 HALVES = ("", "first", "second")
 
@@ -121,10 +121,9 @@ def check_people(directory: str | Path, info: dict, people: Sequence[str]) -> No
     faults += [f"{person!r} is named twice" for person in set(people) if people.count(person) > 1]
     if faults or not people:
         faults = faults or ["nobody is named"]
-        some = ", ".join(known[:5])
-        raise DatasetError(
-            f"{listed(faults, f'people of {directory}')}\nits {len(known)} people begin with {some}"
-        )
+        message = format_faults(faults, f"people of {directory}")
+        first = ", ".join(known[:5])
+        raise DatasetError(f"{message}\nits {len(known)} people begin with {first}")
 
 
 def parse_people(text: str) -> list[str]:

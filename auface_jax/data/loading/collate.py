@@ -104,7 +104,7 @@ class BatchMaker:
     """Makes the batch of given records; safe to call from threads.
 
     Attributes:
-      most_bytes: what the arrays of an example take at most.
+      max_bytes: what the arrays of an example take at most.
 
     Args:
       records: The split.
@@ -132,7 +132,7 @@ class BatchMaker:
         self._skipped, self._empty = skipped, empty
         self._size = records.info["size"]
         pictures, row, token, padding = 2 * 3 * self._size**2, 4, 4, 1
-        self.most_bytes = pictures + row + NUM_UNITS + (token + padding) * self._buckets[-1]
+        self.max_bytes = pictures + row + NUM_UNITS + (token + padding) * self._buckets[-1]
         self._keep = keep and 2 * len(records) * 3 * self._size**2 <= _SPLIT_BYTES
         self._kept_records: dict[int, Record] = {}
         self._kept_images: dict[tuple[int, bool], UInt8[np.ndarray, "S S 3"]] = {}

@@ -19,7 +19,7 @@ def different_partners(groups: np.ndarray) -> np.ndarray | None:
     return partners
 
 
-def take_rows(records: Records, rows: np.ndarray) -> Records:
+def take_examples(records: Records, rows: np.ndarray) -> Records:
     """The same rows of every field."""
     return {
         name: value[rows] if isinstance(value, np.ndarray) else [value[row] for row in rows]
@@ -27,12 +27,12 @@ def take_rows(records: Records, rows: np.ndarray) -> Records:
     }
 
 
-def spread_rows(records: Records, count: int) -> Records:
+def spread_examples(records: Records, count: int) -> Records:
     """`count` rows evenly over the set."""
-    return take_rows(records, np.linspace(0, len(records["labels"]) - 1, count).astype(int))
+    return take_examples(records, np.linspace(0, len(records["labels"]) - 1, count).astype(int))
 
 
-def distinct_rows(records: Records, count: int) -> np.ndarray:
+def distinct_examples(records: Records, count: int) -> np.ndarray:
     """Rows with different label rows and, as far as they go, different people; some unit active."""
     chosen, seen_labels, seen_people = [], set(), set()
     for allow_same_person in (False, True):

@@ -59,7 +59,7 @@ def training_iterator(
     opener = functools.partial(open_stream, *arguments, **options)
     stream = opener(skipped=skipped)  # here too with workers: what is wrong is told at once
     if workers:
-        return WorkerIterator(opener, stream.most_bytes, workers, skipped)
+        return WorkerIterator(opener, stream.max_bytes, workers, skipped)
     return iter(grain.MapDataset.source(stream).to_iter_dataset(READ_OPTIONS))
 
 

@@ -169,7 +169,7 @@ class BatchStream:
     """Batch after batch of one process's part of the endless stream; a Grain data source.
 
     Attributes:
-      most_bytes: what the arrays of a batch take at most.
+      max_bytes: what the arrays of a batch take at most.
     """
 
     def __init__(
@@ -184,7 +184,7 @@ class BatchStream:
     ):
         self._maker, self._order, self._augment = maker, order, augment
         self._batch_size, self._own, self._processes = batch_size, process_index, process_count
-        self.most_bytes = batch_size * maker.most_bytes
+        self.max_bytes = batch_size * maker.max_bytes
 
     def __len__(self) -> int:
         return sys.maxsize // (self._batch_size * self._processes)

@@ -22,7 +22,7 @@ from auface_jax.facs.paraphrase import paraphrase
 from auface_jax.facs.processor import construct_texts
 
 
-def label_rows(directory: str | Path, split: str) -> Int8[np.ndarray, "M A"]:
+def label_vectors(directory: str | Path, split: str) -> Int8[np.ndarray, "M A"]:
     """The distinct label rows of a split, sorted.
 
     Raises:
@@ -75,7 +75,7 @@ def training_iterator(
             f"texts.per_row is {per_row}, texts.paraphrased {paraphrased} and texts.group {group}; "
             "expected 1 or more, a share from 0 to 1, and 1 or more"
         )
-    rows = label_rows(directory, "train")
+    rows = label_vectors(directory, "train")
     dataset = (
         grain.MapDataset.source(_Descriptions(rows, per_row, seed, dictionary))
         .seed(seed)
@@ -117,7 +117,7 @@ def load_split(
     Returns:
       The arrays of `training_iterator` for all rows, and the list `texts`.
     """
-    rows = label_rows(directory, split)
+    rows = label_vectors(directory, split)
     rng = np.random.default_rng(stable_seed(split, "texts"))
     if limit is not None and limit < len(rows):
         rows = rows[np.sort(rng.choice(len(rows), limit, replace=False))]

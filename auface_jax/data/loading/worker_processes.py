@@ -45,7 +45,7 @@ class WorkerIterator(grain.DatasetIterator):
 
     Args:
       opener: With the arguments `skipped` and `empty`, opens the stream. It is sent to the workers.
-      most_bytes: What the arrays of a batch take at most.
+      max_bytes: What the arrays of a batch take at most.
       workers: How many processes.
       skipped: Takes what a worker has left out, together with the batch that lacks it; None lets
         workers raise.
@@ -55,11 +55,11 @@ class WorkerIterator(grain.DatasetIterator):
     """
 
     def __init__(
-        self, opener: Callable, most_bytes: int, workers: int, skipped: SkippedRecords | None
+        self, opener: Callable, max_bytes: int, workers: int, skipped: SkippedRecords | None
     ):
         super().__init__()
         self._opener, self._count, self._skipped = opener, workers, skipped
-        self._slot_bytes = most_bytes + _MOST_ARRAYS * _ALIGNED
+        self._slot_bytes = max_bytes + _MOST_ARRAYS * _ALIGNED
         self._taken = 0
         self._begun = 0  # where the workers began
         self._workers: list[_Worker] = []

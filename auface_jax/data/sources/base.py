@@ -1,8 +1,8 @@
-"""What a source of faces gives to `build`: people, and the samples of a person.
+"""The interface between a source of faces and a build: people, and the samples of each person.
 
-A source is a small picklable object, because worker processes each hold a copy. It says at once
-who is in it and with which labels, and draws or reads images only when asked, a few at a time:
-so a build needs the memory of a few images, however large the source is.
+A source is a small picklable object, because each worker process holds a copy. It knows at once
+who is in it and with which labels, and draws or reads images only on request, a few at a time: a
+build needs the memory of a few images, however large the source is.
 """
 
 import collections
@@ -15,22 +15,31 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Float32, Int8, UInt8
 
-# The task of a record whose label row no image of the source has.
+# The task of a record whose AU combination is in no image of the source.
 NOVEL_TASK = "novel"
-# Why a person's one usable image is in no record.
+# The reason why a person's one usable image is in no record.
 ONLY_IMAGE = "a person's only image: it would be its own reference"
+_MOST_FAULTS = 20  # lines of a message
 
 
 class SourceError(ValueError):
-    """A source that cannot be read as it is; the message lists what is wrong with it."""
+    """A source cannot be read; the message lists its faults."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Sample:
     """One image of a source, before it has a split, a reference and a text.
 
-    The fields are those of `records.Record`; `image` holds pixels, not yet encoded, or is None
-    where a label row is in no image of the source.
+    The fields are those of `record.Record`, except that `image` holds pixels.
+
+    Attributes:
+      image: pixels, or None where the AU combination is in no image of the source.
+      subject: name of the person.
+      task: name of the person's activity.
+      frame: number of the image within subject and task.
+      labels: 1 present, 0 absent, -1 not coded.
+      intensities: values in [0, 1], or None.
+      landmarks: x and y in pixels of `image`, or None.
     """
 
     image: UInt8[np.ndarray, "S S 3"] | None
@@ -43,14 +52,14 @@ class Sample:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Index:
-    """The n images that a source has of a person, in its order.
+class ImageIndex:
+    """All n images that a source has of a person, without their pixels.
 
-    Who goes where in a build is settled from these, before any work.
+    A build assigns images to splits by this index, before any image is drawn or read.
 
     Attributes:
-      names: Task and frame of each.
-      labels: [n, A] as in `Sample`.
+      names: task and frame of each image.
+      labels: label vectors as in `Sample`.
     """
 
     names: tuple[tuple[str, int], ...]
@@ -58,13 +67,13 @@ class Index:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Loaded:
-    """Some of a person's images, and what became of those that are not among them.
+class LoadedImages:
+    """Result of a request for some of a person's images.
 
     Attributes:
-      samples: In the order they were asked for.
-      faults: A line for each image that should be there and cannot be read; stops a build.
-      left_out: Name and reason of each image that cannot be used, as happens in any recording.
+      samples: the usable images, in the requested order.
+      faults: one line for each image file that is missing or damaged; a fault stops a build.
+      left_out: name and reason of each image that cannot be used, as happens in any recording.
     """
 
     samples: list[Sample]
@@ -72,8 +81,8 @@ class Loaded:
     left_out: list[tuple[str, str]] = dataclasses.field(default_factory=list)
 
 
-class Source(Protocol):
-    """A set of people whose faces can be had one person at a time."""
+class FaceSource(Protocol):
+    """A set of people whose images are available one person at a time."""
 
     @property
     def name(self) -> str:
@@ -81,7 +90,7 @@ class Source(Protocol):
 
     @property
     def exact(self) -> bool:
-        """Whether the labels are true by construction."""
+        """True where labels are true by construction, because the images are drawn from them."""
 
     @property
     def options(self) -> dict:
@@ -89,36 +98,48 @@ class Source(Protocol):
 
     @property
     def subjects(self) -> tuple[str, ...]:
-        """Every person with two images or more, in a fixed order."""
+        """Names of all people with at least two images, in a fixed order."""
 
     @property
-    def found(self) -> tuple[str, ...]:
-        """Lines that say what the source holds and how it is read; none where nothing was read."""
+    def summary_lines(self) -> tuple[str, ...]:
+        """Lines for the user about the files that were found; empty for a source without files."""
 
     @property
     def left_out(self) -> dict[str, int]:
-        """Reason -> number of images that the source has and does not give to anybody."""
+        """Reason -> number of images that no person's index contains."""
 
-    def index(self, subject: str) -> Index:
-        """What is known of a person's images before any of them is drawn or read."""
+    def index(self, subject: str) -> ImageIndex:
+        """Returns the index of a person's images; nothing is drawn or read."""
 
-    def load(self, subject: str, numbers: Sequence[int]) -> Loaded:
-        """Images of a person by their places in the index, in ascending order."""
-
-    def draw(self, subject: str, codes: Sequence[int]) -> list[Sample]:
-        """New pictures of a person with label rows of our choice; of exact sources alone.
+    def load(self, subject: str, numbers: Sequence[int]) -> LoadedImages:
+        """Draws or reads images of a person.
 
         Args:
-          subject: The person.
-          codes: Row codes, see `unseen.row_codes`.
+          subject: name of the person.
+          numbers: positions in the person's index, ascending.
+        """
+
+    def draw(self, subject: str, codes: Sequence[int]) -> list[Sample]:
+        """Draws new images of a person; only an exact source can.
+
+        Args:
+          subject: name of the person.
+          codes: AU combinations to show, see `unseen.combination_codes`.
 
         Returns:
-          A sample for each, of task `NOVEL_TASK` and with the code as its frame.
+          One sample for each code, of task `NOVEL_TASK` and with the code as its frame.
         """
 
 
 def count_reasons(left_out: Iterable[tuple[str, str]]) -> dict[str, int]:
-    """Reason -> number of images, of (name, reason); each reason with the first name it befell."""
+    """Counts images by reason.
+
+    Args:
+      left_out: name and reason of each image.
+
+    Returns:
+      Reason, with the name of the first image that it applies to -> number of images.
+    """
     first, counts = {}, collections.Counter()
     for name, reason in left_out:
         first.setdefault(reason, name)
@@ -126,15 +147,15 @@ def count_reasons(left_out: Iterable[tuple[str, str]]) -> dict[str, int]:
     return {f"{reason} (first: {first[reason]})": count for reason, count in counts.items()}
 
 
-def listed(faults: list[str], what: str) -> str:
-    """A message of the first 20 faults and how many there are."""
-    shown = [f"  {fault}" for fault in faults[:20]]
-    if len(faults) > len(shown):
-        shown.append(f"  ... and {len(faults) - len(shown)} more")
-    return "\n".join([f"{what}: {len(faults)} fault(s)", *shown])
+def format_faults(faults: Sequence[str], heading: str) -> str:
+    """Formats an error message: the heading, the number of faults, and the first 20 of them."""
+    lines = [f"  {fault}" for fault in faults[:_MOST_FAULTS]]
+    if len(faults) > len(lines):
+        lines.append(f"  ... and {len(faults) - len(lines)} more")
+    return "\n".join([f"{heading}: {len(faults)} fault(s)", *lines])
 
 
 def stable_seed(*parts: str | int) -> int:
-    """A seed in [0, 2**63) that depends on `parts` alone: not on order of work, nor on machine."""
+    """Hashes `parts` to a seed in [0, 2**63), the same in every process and on every machine."""
     digest = hashlib.sha256(json.dumps(parts).encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1

@@ -1,15 +1,16 @@
 """The `bp4d` source: BP4D and BP4D+ as they are published, either of them or both.
 
-Below the root of a corpus are looked for, up to two folders down and in any case of letters:
+These files are looked for below the root of a corpus, up to two folders down, in upper or lower
+case:
 
     <person>/<task>/<frame>.jpg                      2D frames
     AU_OCC/<person>_<task>.csv                       occurrence of units
     AU_INT/AU<nn>/<person>_<task>_AU<nn>.csv         intensity of some of them
     2DFeatures/<person>_<task>.mat                   landmarks
 
-Releases differ. What is found is said; what does not fit is an error that names the file, and a
-frame that is in no record is counted with the reason. The two corpora give the same ids to
-different people, so a subject carries the name of its corpus.
+Releases differ. The build prints the number of files of each kind; a malformed file is an error
+that names it, and a frame that is in no record is counted with the reason. The two corpora give the
+same ids to different people, so a subject carries the name of its corpus.
 """
 
 import csv
@@ -24,9 +25,16 @@ from jaxtyping import Float32
 
 from auface_jax import facs
 from auface_jax.data.record import record_id
-from auface_jax.data.sources.base import SourceError, listed
+from auface_jax.data.sources.base import SourceError, format_faults
 from auface_jax.data.sources.landmark_files import read_sequence
-from auface_jax.data.sources.photographs import UNKNOWN_CODE, Album, Photograph, PhotographSource
+from auface_jax.data.sources.options import BP4DOptions
+from auface_jax.data.sources.photographs import (
+    Album,
+    Photograph,
+    PhotographSource,
+    find_uncoded_units,
+    group_by_person,
+)
 
 CORPORA = {"bp4d": "BP4D", "bp4d_plus": "BP4D+"}
 NOT_CODED = "a picture that nobody coded"
@@ -41,34 +49,26 @@ _HIGHEST_CODE = 5  # of an intensity; 9 is unknown
 Sequence = tuple[str, str]  # person and task, in capitals
 
 
-@dataclasses.dataclass(frozen=True)
-class BP4DFaces(PhotographSource):
-    """The coded frames of BP4D, of BP4D+, or of both.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BP4DFaces(BP4DOptions, PhotographSource):
+    """A source of the coded frames of BP4D, of BP4D+, or of both.
 
     Attributes:
-      bp4d, bp4d_plus: Root of the corpus; one at least.
-      size: Side of the images made of them, in pixels.
-      uncoded_units: Whether a unit that a corpus never codes is an error ("refuse") or is marked
-        -1 and described as absent ("absent").
-      align: One of `align.ALIGNMENTS`; "auto" is the corpus's landmarks.
-      margin: Of the alignment: see `align.align`.
+      size: side of the crops, in pixels.
 
     Raises:
-      SourceError: Listing every file that does not fit, when the object is made.
+      OptionError: an option is illegal.
+      SourceError: files are missing or malformed; the message lists all of them.
     """
 
     size: int
-    bp4d: str | None = None
-    bp4d_plus: str | None = None
-    uncoded_units: str = "refuse"
-    align: str = "auto"
-    margin: float = 0.0
 
     name = "bp4d"
 
     def __post_init__(self):
-        self.check_framing()
-        _ = self._album  # look at everything now, so that faults show before any work
+        super().__post_init__()
+        self.check_detector()
+        _ = self._album  # All files are looked at here, so that faults show before any work.
 
     @property
     def _framing(self) -> str:
@@ -77,8 +77,6 @@ class BP4DFaces(PhotographSource):
     @functools.cached_property
     def _album(self) -> Album:
         roots = {name: getattr(self, name) for name in CORPORA if getattr(self, name) is not None}
-        if not roots:
-            raise SourceError("name the folder of BP4D, of BP4D+, or of both")
         albums = [
             _read_corpus(
                 CORPORA[name],
@@ -99,6 +97,7 @@ class BP4DFaces(PhotographSource):
 
     @functools.cached_property
     def options(self) -> dict:
+        """The options that `dataset.json` records, and a digest of the content."""
         return self.content_options()
 
     def _landmarks(self, row: Photograph) -> Float32[np.ndarray, "M 2"] | None:
@@ -117,16 +116,16 @@ class BP4DFaces(PhotographSource):
         return points[place[0]] if len(place) else None
 
 
-# The frames of a sequence follow each other; a file is read once for all of them.
+# The frames of a sequence follow each other, so a small cache reads each file once.
 _sequence_landmarks = functools.lru_cache(maxsize=4)(read_sequence)
 
 
 @functools.lru_cache(maxsize=4)
 def _list_frames(directory: str) -> dict[int, str]:
-    """Frame number -> name of the picture.
+    """Lists the pictures of a sequence: frame number -> file name.
 
     Raises:
-      SourceError: Two pictures of one number.
+      SourceError: two pictures have the same number.
     """
     frames = {}
     for path in sorted(Path(directory).iterdir()):
@@ -140,7 +139,14 @@ def _list_frames(directory: str) -> dict[int, str]:
 
 @dataclasses.dataclass(frozen=True)
 class _Files:
-    """Where a corpus keeps what: by person and task, or also by unit."""
+    """Paths of a corpus.
+
+    Attributes:
+      pictures: folder of the frames of each sequence.
+      occurrence: CSV of the codes of each sequence.
+      intensity: CSV of the intensities of each sequence and unit.
+      landmarks: MATLAB file of each sequence.
+    """
 
     pictures: dict[Sequence, Path]
     occurrence: dict[Sequence, Path]
@@ -149,7 +155,14 @@ class _Files:
 
 
 def _read_corpus(name: str, root: Path, *, need_landmarks: bool, uncoded_units: str) -> Album:
-    """All coded frames of a corpus that have a picture and every code."""
+    """Reads all coded frames of a corpus that have a picture and every code.
+
+    Args:
+      name: name of the corpus.
+      root: its folder.
+      need_landmarks: refuse a corpus without landmarks.
+      uncoded_units: "refuse" or "absent", as in `PhotographOptions`.
+    """
     files = _find_files(name, root, need_landmarks)
     faults, left_out, rows = [], [], []
     for sequence in sorted(files.pictures.keys() | files.occurrence.keys()):
@@ -185,40 +198,33 @@ def _read_corpus(name: str, root: Path, *, need_landmarks: bool, uncoded_units: 
             )
             rows.append((subject, photograph))
     if faults:
-        raise SourceError(listed(faults, f"{root} ({name})"))
+        raise SourceError(format_faults(faults, f"{root} ({name})"))
     if not rows:
         raise SourceError(
             f"{root} ({name}): no frame has both a picture and a code; "
             f"{len(left_out)} have one of the two"
         )
-    coded = (np.array([photograph.labels for _, photograph in rows]) >= 0).any(axis=0)
-    uncoded = tuple(unit for unit, some in zip(facs.AU_NUMBERS, coded, strict=True) if not some)
+    uncoded = find_uncoded_units(rows)
     if uncoded and uncoded_units == "refuse":
         raise SourceError(
-            f"{root} ({name}): nothing codes {', '.join(f'AU{unit}' for unit in uncoded)}; if it "
-            "shall be so, allow --uncoded-units absent: they are then described as absent and "
-            "left out of every figure"
+            f"{root} ({name}): nothing codes {', '.join(f'AU{unit}' for unit in uncoded)}; if "
+            "nobody coded these units, pass --uncoded-units absent: they are then described as "
+            "absent and left out of every figure"
         )
-    people, found = {}, len(rows)
-    for subject, photograph in rows:
-        if (np.array(photograph.labels)[coded] < 0).any():
-            frame_name = record_id(subject, photograph.task, photograph.frame)
-            left_out.append((frame_name, UNKNOWN_CODE))
-        else:
-            people.setdefault(subject, []).append(photograph)
+    people, without_codes = group_by_person(rows, uncoded)
     scored = sorted({unit for *_, unit in files.intensity})
     total = sum(map(len, people.values()))
     lines = (
         f"{name}: {len(files.pictures)} sequences of pictures, {len(files.occurrence)} of codes, "
         f"{len(files.landmarks)} of landmarks",
-        f"{name}: {found} coded frames, {total} of them with every code, {len(people)} people; "
+        f"{name}: {len(rows)} coded frames, {total} of them with every code, {len(people)} people; "
         f"intensities of {', '.join(f'AU{unit}' for unit in scored) or 'no unit'}",
     )
-    return Album(people, left_out, uncoded, lines)
+    return Album(people, left_out + without_codes, uncoded, lines)
 
 
 def _find_files(name: str, root: Path, need_landmarks: bool) -> _Files:
-    """Looks through the upper folders of a corpus."""
+    """Finds the files of a corpus in its upper folders."""
     if not root.is_dir():
         raise SourceError(f"{root} ({name}): no such folder")
     pictures, occurrence, intensity, landmarks, faults = {}, {}, {}, {}, []
@@ -247,7 +253,7 @@ def _find_files(name: str, root: Path, need_landmarks: bool) -> _Files:
                     for path, sequence in _sequence_files(unit_folder, ".csv"):
                         add(intensity, (*sequence, unit), path)
     if faults:
-        raise SourceError(listed(faults, f"{root} ({name})"))
+        raise SourceError(format_faults(faults, f"{root} ({name})"))
     if not pictures:
         faults.append("no pictures (<person>/<task>/<frame>.jpg)")
     if not occurrence:
@@ -258,12 +264,12 @@ def _find_files(name: str, root: Path, need_landmarks: bool) -> _Files:
             "(--align detector, --align off)"
         )
     if faults:
-        raise SourceError(listed(faults, f"{root} ({name}), looked at two folders deep"))
+        raise SourceError(format_faults(faults, f"{root} ({name}), looked at two folders deep"))
     return _Files(pictures, occurrence, intensity, landmarks)
 
 
 def _upper_folders(folder: Path, depth: int = 3) -> Iterator[Path]:
-    """Folders below, in order; people's and those of codes are not looked into."""
+    """Yields the folders below, in order, without descending into folders of people and codes."""
     for path in sorted(folder.iterdir()):
         if not path.is_dir():
             continue
@@ -278,21 +284,21 @@ def _upper_folders(folder: Path, depth: int = 3) -> Iterator[Path]:
 
 
 def _has_frames(folder: Path) -> bool:
-    """Whether a sequence's folder holds a 2D frame (there are such folders of 3D data)."""
+    """True where a sequence's folder holds a 2D frame; some such folders hold 3D data."""
     return folder.is_dir() and any(
         path.suffix.lower() in _PICTURES and path.stem.isdecimal() for path in folder.iterdir()
     )
 
 
 def _sequence_files(folder: Path, suffix: str) -> Iterator[tuple[Path, Sequence]]:
-    """Files that are named for a sequence."""
+    """Yields the files that are named after a sequence, with person and task."""
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() == suffix and (match := _SEQUENCE_FILE.fullmatch(path.name)):
             yield path, (match[1].upper(), match[2].upper())
 
 
 def _read_numbers(path: Path) -> list[tuple[int, list[int]]]:
-    """Line number and integers of each line of a CSV that is not empty."""
+    """Reads a CSV of integers: line number and values of each line that is not empty."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
@@ -306,7 +312,7 @@ def _read_numbers(path: Path) -> list[tuple[int, list[int]]]:
 
 
 def _read_occurrence(path: Path) -> dict[int, tuple[int, ...]]:
-    """Frame -> labels of the 12 units, -1 where the code is neither 0 nor 1."""
+    """Reads occurrence codes: frame -> labels of the 12 units, -1 for a code other than 0 and 1."""
     (_, header), *lines = _read_numbers(path) or [(1, [])]
     if header.count(0) != 1 or not set(header) & set(facs.AU_NUMBERS):
         raise SourceError(
@@ -329,7 +335,7 @@ def _read_occurrence(path: Path) -> dict[int, tuple[int, ...]]:
 
 
 def _read_intensity(path: Path, unit: int) -> dict[int, float]:
-    """Frame -> intensity in [0, 1] of one unit, where it is known."""
+    """Reads the intensities of one unit: frame -> value in [0, 1], where the value is known."""
     lines = _read_numbers(path)
     if lines and lines[0][1] == [0, unit]:  # a header like that of occurrence
         lines = lines[1:]

@@ -21,53 +21,41 @@ import numpy as np
 from jaxtyping import Float32
 
 from auface_jax import facs
-from auface_jax.data.record import record_id
-from auface_jax.data.sources.base import SourceError, listed
+from auface_jax.data.sources.base import SourceError, format_faults
 from auface_jax.data.sources.landmark_files import read_points
-from auface_jax.data.sources.photographs import UNKNOWN_CODE, Album, Photograph, PhotographSource
+from auface_jax.data.sources.options import FolderOptions
+from auface_jax.data.sources.photographs import (
+    Album,
+    Photograph,
+    PhotographSource,
+    find_uncoded_units,
+    group_by_person,
+)
 
 _KEYS = ("subject", "task", "frame", "path")
 _LANDMARKS = "landmarks"
 
 
-@dataclasses.dataclass(frozen=True)
-class FolderFaces(PhotographSource):
-    """The images that a table names.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FolderFaces(FolderOptions, PhotographSource):
+    """A source of the images that a table names.
 
     Attributes:
-      labels: Path of the CSV.
-      size: Side of the images made of them, in pixels.
-      threshold: None: values are labels, 0 or 1. Else they are intensities, and a unit is
-        present at `threshold` or more.
-      maximum: The greatest intensity of the coding, which becomes 1.0.
-      uncoded_units: Whether a unit that no line codes is an error ("refuse") or is marked -1
-        and described as absent ("absent").
-      align: One of `align.ALIGNMENTS`; "auto" takes landmarks where the table has them, else off.
-      margin: Of the alignment: see `align.align`.
+      size: side of the crops, in pixels.
 
     Raises:
-      SourceError: Listing every fault of the table, when the object is made.
+      OptionError: an option is illegal.
+      SourceError: the table has faults; the message lists all of them.
     """
 
-    labels: str
     size: int
-    threshold: float | None = None
-    maximum: float = 1.0
-    uncoded_units: str = "refuse"
-    align: str = "auto"
-    margin: float = 0.0
 
     name = "folder"
 
     def __post_init__(self):
-        self.check_framing()
-        if self.threshold is None and self.maximum != 1.0:
-            raise SourceError("a maximum belongs to intensities: give a threshold too")
-        if self.threshold is not None and not 0 < self.threshold <= self.maximum:
-            raise SourceError(
-                f"threshold {self.threshold} is not above 0 and at most the maximum {self.maximum}"
-            )
-        _ = self._album  # read the table now, so that its faults show before any work
+        super().__post_init__()
+        self.check_detector()
+        _ = self._album  # The table is read here, so that its faults show before any work.
 
     @functools.cached_property
     def _table(self) -> tuple[Album, bool]:
@@ -91,6 +79,7 @@ class FolderFaces(PhotographSource):
 
     @functools.cached_property
     def options(self) -> dict:
+        """The options that `dataset.json` records, and a digest of the content."""
         return {
             **self.content_options(),
             "threshold": self.threshold,
@@ -104,12 +93,23 @@ class FolderFaces(PhotographSource):
 def _read_table(
     path: Path, threshold: float | None, maximum: float, uncoded_units: str
 ) -> tuple[Album, bool]:
-    """People in the table's order, each with rows by task and frame; whether it has landmarks."""
+    """Reads a table of labels.
+
+    Args:
+      path: the CSV.
+      threshold: intensity from which a unit is present; None where the values are labels.
+      maximum: the greatest intensity of the coding.
+      uncoded_units: "refuse" or "absent", as in `PhotographOptions`.
+
+    Returns:
+      People in the table's order, each with photographs by task and frame; and True where the table
+      has a column of landmarks.
+    """
     header, lines = _read_lines(path)
     codes = [f"AU{number}" for number in facs.AU_NUMBERS]
     missing = [name for name in (*_KEYS, *codes) if name not in header]
     if missing and (uncoded_units == "refuse" or not set(missing) < set(codes)):
-        cure = "; or allow --uncoded-units absent" if set(missing) < set(codes) else ""
+        cure = "; or pass --uncoded-units absent" if set(missing) < set(codes) else ""
         if ";" in "".join(header):
             cure = "; separate them by commas, not by semicolons"
         raise SourceError(
@@ -133,23 +133,16 @@ def _read_table(
         seen[key] = number
         rows.append(row)
     if faults:
-        raise SourceError(listed(faults, str(path)))
+        raise SourceError(format_faults(faults, str(path)))
 
-    coded = (np.array([photograph.labels for _, photograph in rows]) >= 0).any(axis=0)
-    uncoded = tuple(unit for unit, some in zip(facs.AU_NUMBERS, coded, strict=True) if not some)
+    uncoded = find_uncoded_units(rows)
     if uncoded and uncoded_units == "refuse":
         raise SourceError(
             f"{path}: no line codes {', '.join(f'AU{unit}' for unit in uncoded)}; if nobody coded "
-            "them, allow --uncoded-units absent: they are then described as absent and left out "
-            "of every figure"
+            "these units, pass --uncoded-units absent: they are then described as absent and left "
+            "out of every figure"
         )
-    people, left_out = {}, []
-    for subject, photograph in rows:
-        if (np.array(photograph.labels)[coded] < 0).any():
-            name = record_id(subject, photograph.task, photograph.frame)
-            left_out.append((name, UNKNOWN_CODE))
-        else:
-            people.setdefault(subject, []).append(photograph)
+    people, left_out = group_by_person(rows, uncoded)
     for photographs in people.values():
         photographs.sort(key=lambda photograph: (photograph.task, photograph.frame))
     total = sum(map(len, people.values()))
@@ -158,7 +151,7 @@ def _read_table(
 
 
 def _read_lines(path: Path) -> tuple[list[str], list[tuple[int, dict]]]:
-    """The header, and number and fields of each line below it."""
+    """Reads a CSV: its column names, and line number and fields of each line below them."""
     try:
         file = open(path, newline="", encoding="utf-8-sig")
     except OSError as error:
@@ -183,7 +176,11 @@ def _is_file(path: Path) -> bool:
 def _read_line(
     line: dict, folder: Path, threshold: float | None, maximum: float
 ) -> tuple[list[str], tuple[str, Photograph] | None]:
-    """The faults of a line; person and photograph when it has none."""
+    """Parses a line of the table.
+
+    Returns:
+      Its faults; and subject and photograph, or None where there is a fault.
+    """
     if None in line or None in line.values():
         return ["more or fewer fields than the first line names"], None
     line = {name: text.strip() for name, text in line.items()}

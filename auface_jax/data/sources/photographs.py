@@ -1,4 +1,4 @@
-"""What the sources made of image files share: rows of a table -> samples, framed alike."""
+"""Code shared by the sources of image files: rows of a table become samples of one framing."""
 
 import dataclasses
 import hashlib
@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
+from auface_jax import facs
 from auface_jax.data.record import record_id
 from auface_jax.data.sources import detector
-from auface_jax.data.sources.alignment import ALIGNMENTS, AlignmentError, frame
+from auface_jax.data.sources.alignment import AlignmentError, frame
 from auface_jax.data.sources.base import (
     ONLY_IMAGE,
-    Index,
-    Loaded,
+    ImageIndex,
+    LoadedImages,
     Sample,
     SourceError,
     count_reasons,
@@ -22,7 +23,6 @@ from auface_jax.data.sources.base import (
 from auface_jax.images.files import ImageFileError, read_rgb
 
 UNKNOWN_CODE = "a unit's code is unknown on this frame"
-UNCODED_UNITS = ("refuse", "absent")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,11 +30,12 @@ class Photograph:
     """An image file and its codes.
 
     Attributes:
-      task, frame: As in a record.
-      path: The image file.
-      labels: [A] 1, 0 or -1.
-      intensities: [A] in [0, 1], 0 where none was coded; or None.
-      landmarks: Path of a file of points, where there is one.
+      task: name of the person's activity, as in a record.
+      frame: number of the image within its sequence, as in a record.
+      path: path of the image file.
+      labels: 12 values, 1 present, 0 absent, -1 not coded.
+      intensities: 12 values in [0, 1], 0 where none was coded; or None.
+      landmarks: path of a file of points, or None.
     """
 
     task: str
@@ -47,7 +48,14 @@ class Photograph:
 
 @dataclasses.dataclass(frozen=True)
 class Album:
-    """What was found: people with their photographs in order, and what is not among them."""
+    """All photographs of a source.
+
+    Attributes:
+      people: subject -> photographs by task and frame.
+      left_out: name and reason of each image that is not among them.
+      uncoded: numbers of the units that the source never codes.
+      lines: lines for the user about the files that were found.
+    """
 
     people: dict[str, list[Photograph]]
     left_out: list[tuple[str, str]]
@@ -55,37 +63,60 @@ class Album:
     lines: tuple[str, ...]
 
 
-class PhotographSource:
-    """Everything of a `Source` that follows from an album.
+def find_uncoded_units(rows: Sequence[tuple[str, Photograph]]) -> tuple[int, ...]:
+    """Numbers of the units that no photograph codes.
 
-    A subclass has the fields `size`, `align`, `margin`, and gives `_album` and `_framing`.
+    Args:
+      rows: subject and photograph, at least one.
+    """
+    coded = (np.array([photograph.labels for _, photograph in rows]) >= 0).any(axis=0)
+    return tuple(np.array(facs.AU_NUMBERS)[~coded].tolist())
+
+
+def group_by_person(
+    rows: Sequence[tuple[str, Photograph]], uncoded: Sequence[int]
+) -> tuple[dict[str, list[Photograph]], list[tuple[str, str]]]:
+    """Groups photographs by person, without those that lack a code.
+
+    Args:
+      rows: subject and photograph.
+      uncoded: units whose codes may be missing.
+
+    Returns:
+      Subject -> photographs in the order of `rows`; and name and reason of each photograph that
+      was left out.
+    """
+    coded = ~np.isin(facs.AU_NUMBERS, uncoded)
+    people: dict[str, list[Photograph]] = {}
+    left_out = []
+    for subject, photograph in rows:
+        if (np.array(photograph.labels)[coded] < 0).any():
+            left_out.append((record_id(subject, photograph.task, photograph.frame), UNKNOWN_CODE))
+        else:
+            people.setdefault(subject, []).append(photograph)
+    return people, left_out
+
+
+class PhotographSource:
+    """Base of the sources of image files: implements a `FaceSource` on top of an album.
+
+    A subclass has the fields of `PhotographOptions` and `size`, and defines `_album` and
+    `_framing`, one of `ALIGNMENTS`.
     """
 
     exact = False
 
-    def check_framing(self) -> None:
-        """Raises SourceError where size, alignment or margin are out of range."""
-        if self.size < 16:
-            raise SourceError(f"size is {self.size}, expected 16 or more")
-        if self.align not in ("auto", *ALIGNMENTS):
-            raise SourceError(f"align is {self.align!r}, expected auto, {', '.join(ALIGNMENTS)}")
-        if not -0.25 < self.margin <= 1:
-            raise SourceError(f"margin is {self.margin}, expected more than -0.25 and at most 1")
-        if self.margin and self.align == "off":
-            raise SourceError("a margin belongs to an alignment, and it is off")
+    def check_detector(self) -> None:
+        """Raises SourceError where faces are to be found by a detector that is not installed."""
         if self.align == "detector":
             try:
                 detector.version()
             except detector.NoDetectorError as error:
                 raise SourceError(str(error)) from error
-        if self.uncoded_units not in UNCODED_UNITS:
-            raise SourceError(
-                f"uncoded_units is {self.uncoded_units!r}, expected {' or '.join(UNCODED_UNITS)}"
-            )
 
     @property
-    def found(self) -> tuple[str, ...]:
-        """Lines that say what the source holds and how it is read."""
+    def summary_lines(self) -> tuple[str, ...]:
+        """Lines for the user about the files that were found and the way they are read."""
         lines = [*self._album.lines, f"faces are framed by: {self._framing}"]
         if self._album.uncoded:
             units = ", ".join(f"AU{unit}" for unit in self._album.uncoded)
@@ -94,6 +125,7 @@ class PhotographSource:
 
     @property
     def left_out(self) -> dict[str, int]:
+        """Reason -> number of images that no person's index contains."""
         alone = [
             (record_id(subject, rows[0].task, rows[0].frame), ONLY_IMAGE)
             for subject, rows in self._album.people.items()
@@ -103,13 +135,14 @@ class PhotographSource:
 
     @property
     def subjects(self) -> tuple[str, ...]:
+        """Names of all people with at least two photographs."""
         return tuple(subject for subject, rows in self._album.people.items() if len(rows) > 1)
 
     def content_options(self) -> dict:
-        """What of the reading and the files themselves determines the samples.
+        """Options that determine the samples: the framing, and a digest of the files.
 
-        Sizes stand for the images: a moved folder is the same source, and an image replaced by
-        another is noticed unless the two are of one length.
+        The sizes of files stand for their content, so that a moved folder is the same source. An
+        image that is replaced is noticed, unless the two files have the same size.
         """
         digest = hashlib.sha256()
         for subject, rows in self._album.people.items():
@@ -126,14 +159,16 @@ class PhotographSource:
             options["uncoded_units"] = list(self._album.uncoded)
         return options
 
-    def index(self, subject: str) -> Index:
+    def index(self, subject: str) -> ImageIndex:
+        """Returns the index of a person's photographs, see `FaceSource.index`."""
         rows = self._album.people[subject]
-        return Index(
+        return ImageIndex(
             names=tuple((row.task, row.frame) for row in rows),
             labels=np.array([row.labels for row in rows], np.int8),
         )
 
-    def load(self, subject: str, numbers: Sequence[int]) -> Loaded:
+    def load(self, subject: str, numbers: Sequence[int]) -> LoadedImages:
+        """Reads and frames photographs of a person, see `FaceSource.load`."""
         samples, faults, left_out = [], [], []
         for row in (self._album.people[subject][number] for number in numbers):
             try:
@@ -163,7 +198,8 @@ class PhotographSource:
                     landmarks=landmarks,
                 )
             )
-        return Loaded(samples=samples, faults=faults, left_out=left_out)
+        return LoadedImages(samples=samples, faults=faults, left_out=left_out)
 
     def _landmarks(self, row: Photograph) -> Float32[np.ndarray, "M 2"] | None:
+        """Reads the landmarks of a photograph; None where it has none."""
         raise NotImplementedError

@@ -6,6 +6,7 @@ import matplotlib.figure
 import matplotlib.ticker
 
 from auface_jax import facs
+from auface_jax.runs.markdown import table
 
 # Of a construct; ordered, an entry being called after the last of those in it.
 SINGLE, SYNERGISTIC, ANTAGONISTIC = KINDS = ("single", "synergistic", "antagonistic")
@@ -189,8 +190,7 @@ def _regions(counted: dict) -> list[str]:
 
 
 def _table(head: tuple[str, ...], rows) -> list[str]:
-    lines = [head, tuple("---" for _ in head), *rows]
-    return [f"| {' | '.join(str(cell).replace('|', '/') for cell in line)} |" for line in lines]
+    return table(head, rows).splitlines()
 
 
 def _spread(summary: dict) -> str:

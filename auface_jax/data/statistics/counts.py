@@ -78,7 +78,7 @@ def statistics(
     }
 
 
-def count_rows(rows: Iterable[np.ndarray]) -> dict:
+def combination_rates(rows: Iterable[np.ndarray]) -> dict:
     """Share of label rows with a combination, and combinations a row, among rows with a unit.
 
     Args:

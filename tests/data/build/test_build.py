@@ -18,10 +18,10 @@ from auface_jax.data.build import local
 from auface_jax.data.build.__main__ import main
 from auface_jax.data.build.builder import build, build_if_absent
 from auface_jax.data.build.splits import choose_reference, reference_order, split_people
-from auface_jax.data.build.work_units import Piece, RecordMaker
+from auface_jax.data.build.work_units import RecordMaker, WorkUnit
 from auface_jax.data.record import REFERENCES, SPLITS, decode_record
 from auface_jax.data.shards import DatasetError, ShardReader, read_info
-from auface_jax.data.sources.base import Index, Loaded, Sample
+from auface_jax.data.sources.base import ImageIndex, LoadedImages, Sample
 from tests.helpers.small_dataset import (
     assert_same_sets,
     build_folder,
@@ -254,16 +254,16 @@ def test_units_that_were_not_coded_stay_so_and_are_described_as_absent():
         def index(self, subject):
             rows = [[1, 0] * 6, [0, 0] * 6]
             rows = [[-1 if unit % 3 == 0 else v for unit, v in enumerate(row)] for row in rows]
-            return Index(names=(("T", 0), ("T", 1)), labels=np.array(rows, np.int8))
+            return ImageIndex(names=(("T", 0), ("T", 1)), labels=np.array(rows, np.int8))
 
         def load(self, subject, numbers):
             samples = samples_of(self.index(subject).labels.tolist(), subject)
-            return Loaded(samples=[samples[number] for number in numbers])
+            return LoadedImages(samples=[samples[number] for number in numbers])
 
     source = HalfCoded()
     person = choose_reference(source, "A", seed=0)
-    piece = Piece("val", "A", person.reference_id, (0,), person.reference)
-    made = RecordMaker(source=source, seed=0, image_format="png")(piece)
+    work_unit = WorkUnit("val", "A", person.reference_id, (0,), person.reference)
+    made = RecordMaker(source=source, seed=0, image_format="png")(work_unit)
     reference, target = decode_record(made.reference), decode_record(made.records[0])
     assert not made.faults and reference.frame == 1
     assert (target.labels == -1).sum() == 4
@@ -280,17 +280,23 @@ def test_a_persons_only_image_is_left_out_and_said(table, tmp_path):
 
 def test_options_of_the_wrong_source_are_refused(table, tmp_path):
     for options, message in (
-        ({"source": "web"}, "'web', expected one of bp4d, builtin, folder, ict"),
+        ({"source": "web"}, "source is 'web', expected bp4d, builtin, folder or ict"),
         ({"source": "builtin", "people": 3}, "builtin needs --frames"),
         ({"source": "folder"}, "folder needs --labels"),
         ({"source": "folder", "labels": str(table), "people": 3}, "has no option --people"),
-        ({"source": "builtin", "people": 3, "frames": 2}, "frames is 2, expected 3 or more"),
+        (
+            {"source": "builtin", "people": 3, "frames": 2},
+            "frames is 2, expected a whole number, at least 3",
+        ),
         ({"source": "folder", "labels": str(table), "image_format": "gif"}, "png or jpeg"),
         ({"source": "folder", "labels": str(table), "processes": 0}, "processes is 0"),
         ({"source": "folder", "labels": str(table), "shard_records": 0}, "shard_records is 0"),
+        ({"source": "folder", "labels": str(table), "colour": "grey"}, "has no option colour"),
     ):
         with pytest.raises(ValueError, match=message):
             build(tmp_path / "set", size=16, **options)
+    with pytest.raises(ValueError, match="a build needs --size"):
+        build(tmp_path / "set", source="folder", labels=str(table))
     assert not (tmp_path / "set").exists()
 
 

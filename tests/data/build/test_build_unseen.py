@@ -11,8 +11,9 @@ from PIL import Image
 from auface_jax import facs
 from auface_jax.data.build import finalize
 from auface_jax.data.build.builder import build
+from auface_jax.data.build.options import DatasetOptions
 from auface_jax.data.build.plan import WITHHELD
-from auface_jax.data.build.unseen import draw_held_out, draw_novel, row_codes, units_of
+from auface_jax.data.build.unseen import combination_codes, draw_held_out, draw_novel, units_of_code
 from auface_jax.data.loading import pipeline
 from auface_jax.data.loading.chosen_people import PeopleReader
 from auface_jax.data.record import REFERENCES, SPLITS, UNSEEN_HELD_OUT, UNSEEN_NOVEL
@@ -36,7 +37,7 @@ def few_rows(folder, people=8, frames=16):
 
 
 def codes_in(directory, name) -> set[int]:
-    return {int(row_codes(record.labels)) for record in ShardReader(directory, name)}
+    return {int(combination_codes(record.labels)) for record in ShardReader(directory, name)}
 
 
 @pytest.mark.parametrize("split", ["person", "image"])
@@ -50,7 +51,7 @@ def test_no_training_record_has_an_unseen_label_row(split, tmp_path):
     people = info["people"]
     for record in ShardReader(out, REFERENCES):
         if record.subject in people["train"]:
-            trained.add(int(row_codes(record.labels)))
+            trained.add(int(combination_codes(record.labels)))
     assert not trained & (held_out | novel)
     # A held-out row is in no other split, a novel one nowhere else.
     assert not held_out & (codes_in(out, "val") | codes_in(out, "test"))
@@ -90,7 +91,7 @@ def test_novel_rows_of_drawn_faces_are_drawn(tmp_path):
     assert len(records) == 5 and all(record.exact for record in records)
     for record in records:
         np.testing.assert_array_equal(record.labels, record.intensities >= 0.3)
-        assert record.frame == row_codes(record.labels)
+        assert record.frame == combination_codes(record.labels)
     test = pipeline.load_split(tmp_path / "set", UNSEEN_NOVEL, load_tokenizer(), (256,))
     assert test["image"].shape == (5, 24, 24, 3)
     # The rest of the set is what it was.
@@ -102,7 +103,7 @@ def test_units_that_the_source_does_not_code_are_in_no_novel_row():
     coded = CODED.copy()
     coded[[4, 5]] = 0  # AU7 and AU10
     novel = draw_novel({0b111111}, coded, count=4096, seed=0)
-    assert novel and not any({7, 10} & set(units_of(code)) for code in novel)
+    assert novel and not any({7, 10} & set(units_of_code(code)) for code in novel)
 
 
 @given(
@@ -121,13 +122,13 @@ def test_novel_rows_are_new_no_richer_than_the_data_and_of_every_kind(known, cou
 
 
 def row(code: int) -> np.ndarray:
-    return facs.labels_from_units(units_of(code))
+    return facs.labels_from_units(units_of_code(code))
 
 
 def test_a_code_names_its_units():
     for code in range(4096):
-        assert row_codes(row(code)) == code
-    assert row_codes(np.array([[1, -1] * 6], np.int8)).tolist() == [0b010101010101]
+        assert combination_codes(row(code)) == code
+    assert combination_codes(np.array([[1, -1] * 6], np.int8)).tolist() == [0b010101010101]
 
 
 def test_held_out_rows_are_a_share_of_those_shown_and_no_reference_has_one():
@@ -138,8 +139,8 @@ def test_held_out_rows_are_a_share_of_those_shown_and_no_reference_has_one():
     assert draw_held_out(shown, references, share=0.0, seed=0) == []
     assert held_out != draw_held_out(shown, references, share=0.5, seed=1)
     for share in (1.0, -0.1):
-        with pytest.raises(ValueError, match=r"expected a share of the rows in \[0, 1\)"):
-            draw_held_out(shown, references, share=share, seed=0)
+        with pytest.raises(ValueError, match=r"held_out_rows is .*at least 0 and less than 1"):
+            DatasetOptions(source="builtin", size=16, held_out_rows=share)
     with pytest.raises(ValueError, match="neutral or a reference's"):
         draw_held_out({0, 3}, {3}, share=0.5, seed=0)
 
@@ -183,7 +184,7 @@ def test_images_are_split_whoever_is_on_them(tmp_path):
     assert len(pipeline.reference_subjects(tmp_path / "set")) == 5
     with pytest.raises(DatasetError, match="split by image.*--split person"):
         PeopleReader(tmp_path / "set", ["S00"])
-    with pytest.raises(ValueError, match="split 'row', expected person or image"):
+    with pytest.raises(ValueError, match="split is 'row', expected person or image"):
         build_folder(labels, tmp_path / "other", split="row")
 
 

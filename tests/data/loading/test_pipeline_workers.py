@@ -6,15 +6,14 @@ import os
 import signal
 
 import pytest
-from ml_collections import ConfigDict
 
 from auface_jax.data.loading import pipeline
 from auface_jax.data.loading.stream import open_stream
 from auface_jax.data.record import RecordError
 from auface_jax.data.tokenizer import load_tokenizer
-from auface_jax.runs.presets import data_config
 from auface_jax.runs.run_config import write_config
 from auface_jax.training.config_check import ConfigError, check_config
+from tests.helpers import tiny
 from tests.helpers.damaged_records import change_records
 from tests.helpers.small_batches import BUCKETS, SIZE, assert_same_batches, build_set, take
 
@@ -99,9 +98,9 @@ def test_a_batch_fits_its_slot_whatever_its_texts(directory, tokenizer):
     for buckets in (BUCKETS, BUCKETS[-1:], (8,)):
         stream = open_stream(directory, 5, 0, tokenizer, buckets, size=SIZE)
         sizes = [sum(array.nbytes for array in stream[n].values()) for n in range(9)]
-        assert max(sizes) <= stream.most_bytes
+        assert max(sizes) <= stream.max_bytes
         if len(buckets) == 1:
-            assert max(sizes) == stream.most_bytes
+            assert max(sizes) == stream.max_bytes
 
 
 @pytest.mark.parametrize("workers", [-1, 1.5, "2", True])
@@ -111,7 +110,7 @@ def test_a_number_of_workers_that_is_none_is_refused(batches, workers):
 
 
 def test_a_run_may_go_on_with_other_workers(tmp_path):
-    config = ConfigDict({"data": data_config("quickstart"), "seed": 0})
+    config = tiny.load_config("au_probe")
     assert config.data.workers == 0
     write_config(config, tmp_path)
     config.data.workers = 2

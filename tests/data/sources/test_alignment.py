@@ -14,15 +14,14 @@ from PIL import Image
 from auface_jax.data.record import SCHEMA_VERSION
 from auface_jax.data.sources import detector
 from auface_jax.data.sources.alignment import AlignmentError, align, frame
-from auface_jax.data.sources.base import SourceError
 from auface_jax.faces import sampler
 from auface_jax.faces.mesh.builtin import face_model
 from auface_jax.faces.person import Scene
-from auface_jax.faces.render.render import render
+from auface_jax.faces.render import render
 from auface_jax.faces.template import TEMPLATE, anchor_points
 from auface_jax.generation import reference_images
 from auface_jax.images import files
-from auface_jax.images.files import read_rgb
+from auface_jax.images.files import ImageFileError, read_rgb
 
 
 def points_on_template(size: float) -> np.ndarray:
@@ -99,10 +98,10 @@ def test_no_expression_moves_the_crop():
     """Else a crop would tell the label, or a raised brow would be pushed down again."""
     model = face_model()
     person = sampler.sample_person(np.random.default_rng(3), model)
-    _, neutral = render.render(model, person, np.zeros(12, np.float32), Scene(), 128)
+    _, neutral = render(model, person, np.zeros(12, np.float32), Scene(), 128)
     for unit in range(12):
         strong = np.eye(12, dtype=np.float32)[unit]
-        _, moved = render.render(model, person, strong, Scene(), 128)
+        _, moved = render(model, person, strong, Scene(), 128)
         blank = np.zeros((128, 128, 3), np.uint8)
         _, before = align(blank, neutral, size=100)
         _, after = align(blank, moved, size=100)
@@ -115,7 +114,7 @@ def test_open_faces_are_framed_as_photographs_are_aligned():
     model = face_model()
     person = sampler.sample_person(np.random.default_rng(5), model)
     scene = Scene(yaw=9.0, pitch=-4.0, roll=6.0)
-    image, landmarks = render.render(model, person, np.zeros(12, np.float32), scene, 96)
+    image, landmarks = render(model, person, np.zeros(12, np.float32), scene, 96)
     crop, moved = align(image, landmarks, size=96)
     np.testing.assert_allclose(moved, landmarks, atol=0.02)
     assert np.abs(crop.astype(int) - image)[2:-2, 2:-2].mean() < 1.0
@@ -174,7 +173,7 @@ def test_sixteen_bits_give_their_upper_eight_or_a_clear_error(tmp_path):
     write_png(tmp_path / "grey.png", deep[..., :1], colour_type=0)
     Image.fromarray(deep[..., 0]).save(tmp_path / "grey.tif")
     for name in ("grey.png", "grey.tif"):
-        with pytest.raises(SourceError, match=f"{name}: .*I;16.*save it with 8 bits a channel"):
+        with pytest.raises(ImageFileError, match=f"{name}: .*I;16.*save it with 8 bits a channel"):
             read_rgb(tmp_path / name)
 
 
@@ -211,7 +210,7 @@ def test_files_that_cannot_be_read_say_why(tmp_path, monkeypatch):
         ("letter.png", "cannot be read as an image"),
         ("none.png", "cannot be read as an image"),
     ):
-        with pytest.raises(SourceError, match=message) as error:
+        with pytest.raises(ImageFileError, match=message) as error:
             read_rgb(tmp_path / name)
         assert name in str(error.value)
 
@@ -220,11 +219,11 @@ def test_a_decompression_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeyp
     Image.new("1", (9_000, 9_000)).save(tmp_path / "bomb.png")  # a few kilobytes
     monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("it was unpacked"))
     assert 9_000**2 > files.MOST_PIXELS
-    with pytest.raises(SourceError, match="9000 x 9000 pixels, at most 80,000,000"):
+    with pytest.raises(ImageFileError, match="9000 x 9000 pixels, at most 80,000,000"):
         read_rgb(tmp_path / "bomb.png")
     Image.MAX_IMAGE_PIXELS, before = 1_000_000, Image.MAX_IMAGE_PIXELS
     try:
-        with pytest.raises(SourceError, match="cannot be read as an image .*bomb"):
+        with pytest.raises(ImageFileError, match="cannot be read as an image .*bomb"):
             read_rgb(tmp_path / "bomb.png")
     finally:
         Image.MAX_IMAGE_PIXELS = before

@@ -11,6 +11,7 @@ from PIL import Image
 from auface_jax import cross_validate, facs
 from auface_jax.data.build.builder import build
 from auface_jax.data.build.from_config import build_data
+from auface_jax.data.options import OptionError
 from auface_jax.data.record import SPLITS
 from auface_jax.data.shards import DatasetError, ShardReader
 from auface_jax.data.sources.base import SourceError
@@ -18,9 +19,9 @@ from auface_jax.data.sources.bp4d import NO_PICTURE, NOT_CODED, BP4DFaces
 from auface_jax.data.sources.landmark_files import read_sequence
 from auface_jax.data.sources.photographs import UNKNOWN_CODE
 from auface_jax.faces.template import TEMPLATE, anchor_points
-from auface_jax.runs import presets
 from auface_jax.runs.checkpoints import CheckpointError
 from auface_jax.runs.run_config import check_same_config, write_config
+from tests.helpers import tiny
 
 CODED = (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 17, 18, 23, 24)  # more than our twelve
 SCORED = (6, 10, 12, 14, 17)
@@ -98,7 +99,7 @@ def test_a_corpus_is_read_as_it_is_published(bp4d):
 
 
 def test_what_was_found_is_said(bp4d, bp4d_plus):
-    lines = BP4DFaces(size=16, bp4d=str(bp4d), bp4d_plus=str(bp4d_plus)).found
+    lines = BP4DFaces(size=16, bp4d=str(bp4d), bp4d_plus=str(bp4d_plus)).summary_lines
     assert lines[0] == "BP4D: 6 sequences of pictures, 6 of codes, 6 of landmarks"
     assert lines[1].startswith("BP4D: 30 coded frames, 30 of them with every code, 3 people; ")
     assert lines[1].endswith("intensities of AU6, AU10, AU12, AU14, AU17")
@@ -147,7 +148,7 @@ def test_how_a_set_was_built_is_written_into_the_config_that_reads_it(bp4d, tmp_
     directory = tmp_path / "set"
     options = {"size": 32, "margin": 0.2, "processes": 1, "progress": False}
     build(directory, source="bp4d", bp4d=str(bp4d), **options)
-    data = presets.data_config("paper")
+    data = tiny.load_config("au_probe", "paper").data
     data.update({"dir": str(directory), "novel_rows": 7})
     build_data(data)
     assert (data.margin, data.held_out_rows, data.novel_rows) == (0.2, 0.0, 0)
@@ -159,8 +160,6 @@ def test_how_a_set_was_built_is_written_into_the_config_that_reads_it(bp4d, tmp_
     config = ConfigDict({"data": data})
     with config.unlocked():
         write_config(config, tmp_path / "run")
-        data.update({"held_out_rows": 0.5})  # as an older run, which wrote its preset's
-        check_same_config(config, tmp_path / "run")
         data.update({"margin": 0.1})
     with pytest.raises(CheckpointError, match="data.margin: 0.2 there, 0.1 now"):
         check_same_config(config, tmp_path / "run")
@@ -240,7 +239,7 @@ def test_a_folder_that_is_no_corpus_says_what_was_looked_for(bp4d, tmp_path):
         assert part in str(error.value)
     with pytest.raises(SourceError, match="no such folder"):
         BP4DFaces(size=16, bp4d_plus=str(tmp_path / "none"))
-    with pytest.raises(SourceError, match="of BP4D, of BP4D[+], or of both"):
+    with pytest.raises(OptionError, match="name one folder or both"):
         BP4DFaces(size=16)
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from auface_jax.data.build import builder
-from auface_jax.data.build.splits import Refused, choose_reference
-from auface_jax.data.sources.base import ONLY_IMAGE, Index, Loaded, Sample, SourceError
+from auface_jax.data.build.splits import ExcludedPerson, choose_reference
+from auface_jax.data.sources.base import ONLY_IMAGE, ImageIndex, LoadedImages, Sample, SourceError
 from auface_jax.data.sources.folder import FolderFaces
 from auface_jax.data.sources.photographs import UNKNOWN_CODE
 from auface_jax.faces.template import TEMPLATE, anchor_points
@@ -31,18 +31,18 @@ class Spoilt:
     """Three people with four images each, of which just `usable` can be used."""
 
     name, exact, options, left_out = "spoilt", False, {}, {"never coded": 5}
-    subjects, found = ("A", "B", "C"), ()
+    subjects, summary_lines = ("A", "B", "C"), ()
 
     def __init__(self, usable: dict[str, int]):
         self.usable = usable
 
-    def index(self, subject: str) -> Index:
+    def index(self, subject: str) -> ImageIndex:
         names = tuple(("T", frame) for frame in range(4))
-        return Index(names=names, labels=np.zeros((4, 12), np.int8))
+        return ImageIndex(names=names, labels=np.zeros((4, 12), np.int8))
 
-    def load(self, subject: str, numbers) -> Loaded:
+    def load(self, subject: str, numbers) -> LoadedImages:
         usable = self.usable[subject]
-        return Loaded(
+        return LoadedImages(
             samples=[sample(subject, frame) for frame in numbers if frame < usable],
             left_out=[(f"{subject}/T/{frame}", "no face") for frame in numbers if frame >= usable],
         )
@@ -50,7 +50,8 @@ class Spoilt:
 
 def build_spoilt(monkeypatch, out, **usable):
     monkeypatch.setattr(builder, "open_source", lambda *_, **__: Spoilt(usable))
-    return builder.build(out, source="folder", size=16, processes=1, progress=False)
+    options = {"source": "folder", "labels": "labels.csv", "size": 16}
+    return builder.build(out, **options, processes=1, progress=False)
 
 
 def test_images_left_out_on_reading_are_counted_with_their_reason(monkeypatch, tmp_path):
@@ -62,7 +63,7 @@ def test_images_left_out_on_reading_are_counted_with_their_reason(monkeypatch, t
 
 def test_a_person_with_one_usable_image_has_no_record():
     refused = choose_reference(Spoilt({"A": 1}), "A", seed=0)
-    assert isinstance(refused, Refused) and refused.left_out[-1] == ("A/T/0", ONLY_IMAGE)
+    assert isinstance(refused, ExcludedPerson) and refused.left_out[-1] == ("A/T/0", ONLY_IMAGE)
     assert sorted(refused.left_out[:-1]) == [(f"A/T/{frame}", "no face") for frame in (1, 2, 3)]
 
 
@@ -93,7 +94,7 @@ def read_columns(path: Path) -> list[dict]:
         return list(csv.DictReader(file))
 
 
-def load_all(source, subject: str) -> Loaded:
+def load_all(source, subject: str) -> LoadedImages:
     return source.load(subject, range(len(source.index(subject).names)))
 
 
@@ -106,12 +107,12 @@ def test_a_code_unknown_on_one_frame_drops_that_frame(table):
     rows = read_table(table)
     rows[2][4] = rows[8][9] = ""
     write_table(table, rows)
-    faces = FolderFaces(str(table), size=16)
+    faces = FolderFaces(labels=str(table), size=16)
     assert faces.left_out == {f"{UNKNOWN_CODE} (first: S00/T1/2)": 2}
     names = faces.index("S00").names
     assert len(names) == 4 and ("T1", 2) not in names
     assert [len(faces.index(subject).names) for subject in faces.subjects] == [4, 4, 5, 5, 5, 5]
-    assert "30 images, 28 of them with every code" in faces.found[0]
+    assert "30 images, 28 of them with every code" in faces.summary_lines[0]
 
 
 @pytest.mark.parametrize("spelling", ["no column", "empty column"])
@@ -124,7 +125,7 @@ def test_units_that_nobody_coded_are_refused_or_marked(table, tmp_path, spelling
                 del row[unit]
     write_columns(table, rows)
     with pytest.raises(SourceError, match="AU7, AU24.*--uncoded-units absent"):
-        FolderFaces(str(table), size=16)
+        FolderFaces(labels=str(table), size=16)
     info = builder.build(
         tmp_path / "set",
         source="folder",
@@ -135,8 +136,8 @@ def test_units_that_nobody_coded_are_refused_or_marked(table, tmp_path, spelling
         progress=False,
     )
     assert info["options"]["uncoded_units"] == [7, 24] and not info["left_out"]
-    faces = FolderFaces(str(table), size=16, uncoded_units="absent")
-    assert any("never coded: AU7, AU24" in line for line in faces.found)
+    faces = FolderFaces(labels=str(table), size=16, uncoded_units="absent")
+    assert any("never coded: AU7, AU24" in line for line in faces.summary_lines)
     labels = faces.index("S00").labels
     np.testing.assert_array_equal((labels == -1).any(axis=0), np.isin(COLUMNS[4:], ["AU7", "AU24"]))
     for found, row in zip(labels, rows, strict=False):
@@ -149,14 +150,16 @@ def test_a_missing_key_column_is_not_an_uncoded_unit(table):
         del row["task"], row["AU1"]
     write_columns(table, rows)
     with pytest.raises(SourceError, match="columns task, AU1 are missing") as error:
-        FolderFaces(str(table), size=16, uncoded_units="absent")
+        FolderFaces(labels=str(table), size=16, uncoded_units="absent")
     assert "uncoded" not in str(error.value)
 
 
 def test_an_unscored_intensity_is_zero_and_its_label_says_so(table):
     rows = [[*row[:4], *(3 * int(v) for v in row[4:-1]), ""] for row in read_table(table)]
     write_table(table, rows)
-    faces = FolderFaces(str(table), size=16, threshold=2.0, maximum=5.0, uncoded_units="absent")
+    faces = FolderFaces(
+        labels=str(table), size=16, threshold=2.0, maximum=5.0, uncoded_units="absent"
+    )
     for sample in load_all(faces, "S01").samples:
         assert sample.labels[-1] == -1 and sample.intensities[-1] == 0
         np.testing.assert_array_equal(sample.labels[:-1], sample.intensities[:-1] >= 0.4)
@@ -188,14 +191,14 @@ def write_landmarks(table: Path, form: str) -> np.ndarray:
 @pytest.mark.parametrize("form", ["pts", "csv"])
 def test_landmarks_bring_faces_to_the_template(table, form):
     write_landmarks(table, form)
-    faces = FolderFaces(str(table), size=32)
+    faces = FolderFaces(labels=str(table), size=32)
     assert faces.options["align"] == "landmarks"
     for sample in load_all(faces, "S02").samples:
         np.testing.assert_allclose(anchor_points(sample.landmarks), TEMPLATE * 32, atol=1e-3)
         # The left half of a picture is bright in blue up to column 12: (12 - 6) / 16 of the crop.
         np.testing.assert_array_equal(sample.image[16, :9, 2], 200)
         np.testing.assert_array_equal(sample.image[16, 15:, 2], 0)
-    plain = FolderFaces(str(table), size=32, align="off")
+    plain = FolderFaces(labels=str(table), size=32, align="off")
     assert plain.options["content"] == faces.options["content"] != ""
     assert plain.options["align"] == "off" and load_all(plain, "S02").samples[0].landmarks is None
 
@@ -207,31 +210,33 @@ def test_a_face_without_usable_landmarks_is_left_out_with_the_reason(table, tmp_
     rows[1]["landmarks"] = "far.pts"
     rows[2]["landmarks"] = ""
     write_columns(table, rows)
-    loaded = load_all(FolderFaces(str(table), size=16), "S00")
+    loaded = load_all(FolderFaces(labels=str(table), size=16), "S00")
     assert len(loaded.samples) == 3 and not loaded.faults
     assert loaded.left_out == [
         ("S00/T1/1", "eyes too close together"),
         ("S00/T1/2", "no landmarks"),
     ]
     (table.parent / "far.pts").write_text("1 1\nno point\n")
-    faults = load_all(FolderFaces(str(table), size=16), "S00").faults
+    faults = load_all(FolderFaces(labels=str(table), size=16), "S00").faults
     assert len(faults) == 1 and "far.pts, line 2: 'no point'" in faults[0]
     rows[3]["landmarks"] = "lost.pts"
     write_columns(table, rows)
     with pytest.raises(SourceError, match="line 5: no such file: lost.pts"):
-        FolderFaces(str(table), size=16)
+        FolderFaces(labels=str(table), size=16)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"align": "landmarks"}, "has no column landmarks"),
-        ({"align": "eyes"}, "'eyes', expected auto, landmarks, detector, off"),
-        ({"align": "off", "margin": 0.1}, "margin belongs to an alignment"),
-        ({"margin": 2.0}, "margin is 2.0, expected more than -0.25 and at most 1"),
-        ({"uncoded_units": "drop"}, "'drop', expected refuse or absent"),
+        ({"align": "eyes"}, "align is 'eyes', expected auto, landmarks, detector or off"),
+        ({"align": "off", "margin": 0.1}, "margin is 0.1, but align is off"),
+        ({"margin": 2.0}, "margin is 2.0, expected a number, more than -0.25 and at most 1"),
+        ({"uncoded_units": "drop"}, "uncoded_units is 'drop', expected refuse or absent"),
+        ({"maximum": 5.0}, "maximum is 5.0, which belongs to intensities"),
+        ({"threshold": 3.0}, "threshold is 3.0, expected at most the maximum, 1.0"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(table, options, message):
-    with pytest.raises(SourceError, match=message):
-        _ = FolderFaces(str(table), size=16, **options).options
+    with pytest.raises(ValueError, match=message):
+        _ = FolderFaces(labels=str(table), size=16, **options).options

@@ -28,10 +28,10 @@ def test_intensities_and_their_threshold(table, tmp_path):
     rows = [[*row[:4], *(3 * int(v) + 1 for v in row[4:])] for row in read_table(table)]
     write_table(table, rows)
     with pytest.raises(SourceError, match="AU1 is '1', expected 0 to 0.5") as error:
-        FolderFaces(str(table), size=16, threshold=0.3, maximum=0.5)
+        FolderFaces(labels=str(table), size=16, threshold=0.3, maximum=0.5)
     assert "--maximum" in str(error.value)
     with pytest.raises(SourceError, match="AU\\d+ is '4', expected 0, 1 or nothing .*--threshold"):
-        FolderFaces(str(table), size=16)
+        FolderFaces(labels=str(table), size=16)
     build_folder(table, tmp_path / "set", threshold=2.0, maximum=5.0)
     for record in ShardReader(tmp_path / "set", "train"):
         np.testing.assert_array_equal(record.labels, record.intensities >= 0.4)
@@ -48,7 +48,7 @@ def test_all_faults_of_a_table_are_listed(table):
     rows.append(list(rows[6]))
     write_table(table, rows)
     with pytest.raises(SourceError) as error:
-        FolderFaces(str(table), size=16)
+        FolderFaces(labels=str(table), size=16)
     message = str(error.value)
     for part in (
         "7 fault(s)",
@@ -63,7 +63,7 @@ def test_all_faults_of_a_table_are_listed(table):
         assert part in message, message
     write_table(table, [[*row[:3], "lost.png", *row[4:]] for row in rows[6:]])
     with pytest.raises(SourceError, match=r"25 fault\(s\)[\s\S]*and 5 more"):
-        FolderFaces(str(table), size=16)
+        FolderFaces(labels=str(table), size=16)
 
 
 def test_a_table_without_the_columns_is_refused(tmp_path):
@@ -77,12 +77,12 @@ def test_a_table_without_the_columns_is_refused(tmp_path):
     ):
         path.write_text(text)
         with pytest.raises(SourceError, match=message):
-            FolderFaces(str(path), size=16)
+            FolderFaces(labels=str(path), size=16)
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SourceError, match="not a CSV file in UTF-8"):
-        FolderFaces(str(path), size=16)
+        FolderFaces(labels=str(path), size=16)
     with pytest.raises(SourceError, match="cannot be opened"):
-        FolderFaces(str(tmp_path / "none.csv"), size=16)
+        FolderFaces(labels=str(tmp_path / "none.csv"), size=16)
 
 
 def test_unreadable_images_are_all_listed_and_nothing_is_built(table, tmp_path):
