@@ -48,7 +48,7 @@ test-beam: .venv-beam/.set-up
 	.venv-beam/bin/python -m pytest tests/data/build/test_build_beam.py
 
 docs: .venv/.set-up-docs
-	$(PY) -m mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
 
 lint: $(SETUP)
 	$(PY) -m ruff check .
