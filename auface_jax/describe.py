@@ -3,7 +3,8 @@
     python -m auface_jax.describe --aus 6,12,15 --seed 0
     python -m auface_jax.describe --aus 6C,12E --seed 0
 
-With degrees, A (a trace) to E (the most), each construct's text begins with a word for its own.
+With degrees, from A (a trace) to E (the most), each construct's text begins with a word for its
+degree.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from auface_jax import facs
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m auface_jax.describe",
         description="Prints the constructs and the description of a set of action units.",
@@ -25,12 +27,15 @@ def main(arguments: list[str] | None = None) -> None:
         'with degrees A to E or without; "" is a neutral face',
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="chooses among each construct's texts (default 0)"
+        "--seed",
+        type=int,
+        default=0,
+        help="seed that chooses among each construct's texts (default 0)",
     )
     parser.add_argument(
         "--dictionary",
         metavar="FILE",
-        help="a JSON dictionary in the form of auface_jax/facs/dictionary.json, to use instead",
+        help="a JSON dictionary in the form of auface_jax/facs/dictionary.json, which it replaces",
     )
     options = parser.parse_args(arguments)
     if options.seed < 0:

@@ -1,4 +1,4 @@
-"""A finished Stage II run as files that other programs load, Stage I and encoders included.
+"""Exports a finished Stage II run, Stage I and encoders included, for other programs.
 
     python -m auface_jax.export --run runs/stage2-quickstart --out exported
 
@@ -6,12 +6,12 @@ writes
     checkpoint/            all weights, for Orbax: restorable on any number of devices
     weights.safetensors    the same arrays by their paths, params/maskgit/…, stage1/…, encoders/…
     generate.jax           the drawing program: `jax.export`, for CPU, CUDA and TPU
-    tokenizer.json         of the text, for the package tokenizers
-    config.json            the run's config, under "run", and what the program takes
+    tokenizer.json         the text tokenizer, for the package tokenizers
+    config.json            the run's config, under "run", and the program's arguments
 
-and, until all of them are there, the empty file `unfinished`.
+and, until all of them are complete, the empty file `unfinished`.
 
-`generate.jax` needs jax alone, no Flax and none of this package: docs/guide/generate.md has the example.
+`generate.jax` needs jax alone, neither Flax nor this package: docs/guide/generate.md has an example.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from auface_jax.runs.checkpoints import CheckpointError
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m auface_jax.export",
         description="Writes a finished Stage II run as files that other programs load.",

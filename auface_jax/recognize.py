@@ -3,11 +3,11 @@
     python -m auface_jax.recognize IMAGES... --out table.csv [--overlay FOLDER] [--run RUN]
     python -m auface_jax.recognize --texts FILE --out table.csv [--run RUN]
 
-IMAGES are files and folders, of faces framed as those that the recogniser was trained on. The table
-has a row a frame: path, frame and the probability of each unit.
+IMAGES are files and folders of faces, framed like those that the recogniser was trained on. The
+table has one row for each frame: path, frame and the probability of each unit.
 
-FILE has a text a line; - is standard input. The table has a row a text: the line's number, the
-probability of each unit, the units that the text states, and the text.
+FILE has one text a line; - is standard input. The table has one row for each text: the line's
+number, the probability of each unit, the units that the text states, and the text.
 """
 
 import argparse
@@ -19,14 +19,13 @@ from auface_jax.facs import AU_NUMBERS
 from auface_jax.images import frames
 from auface_jax.images.files import save_png
 from auface_jax.recognition.finished_runs import DEFAULT_RUNS, find_run
-from auface_jax.recognition.image_recognizer import (
-    load_recognizer,
-)
+from auface_jax.recognition.image_recognizer import load_recognizer
 from auface_jax.recognition.pictures import overlay, recognize
 from auface_jax.recognition.text_table import read_texts, write_text_table
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m auface_jax.recognize",
         description="Reads the twelve action units from faces in pictures and videos, or from "
@@ -46,7 +45,11 @@ def main(arguments: list[str] | None = None) -> None:
         "run of au_text",
     )
     parser.add_argument(
-        "--every", type=int, default=1, metavar="N", help="each N-th frame of animations and videos"
+        "--every",
+        type=int,
+        default=1,
+        metavar="N",
+        help="read every N-th frame of animations and videos",
     )
     options = parser.parse_args(arguments)
     if bool(options.images) == bool(options.texts):

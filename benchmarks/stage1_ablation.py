@@ -22,7 +22,7 @@ import numpy as np
 from auface_jax.data import tokenizer
 from auface_jax.data.loading import pipeline
 from auface_jax.evaluation import reconstruction
-from auface_jax.generation.stages import level_previews, load_vqgan
+from auface_jax.generation.stage1 import level_previews, load_vqgan
 from auface_jax.images import pixels
 from auface_jax.metrics import lpips
 from auface_jax.parallel.map_batches import map_batches
@@ -119,7 +119,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     teacher = load_recognizer(options.teacher, role="loss")
     scorer = load_recognizer(
-        options.scorer, role="score", pleased={options.teacher: teacher.fingerprint}
+        options.scorer, role="score", forbidden={options.teacher: teacher.fingerprint}
     )
     rows, out = {}, pathlib.Path(options.out)
     out.mkdir(parents=True, exist_ok=True)

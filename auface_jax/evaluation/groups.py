@@ -1,11 +1,11 @@
-"""Whom the records know to be alike, so that figures can be given apart: is the system as good for
-everybody?
+"""Groups of records by skin tone, lines of age and person, to report scores of each group.
 
-A drawn person is what its seed makes of it, so that its skin and its lines of age are known as long
-as the code that draws is the same. Photographs know the person alone.
+A drawn person follows from its seed, so that its skin and its lines of age are known as long as the
+code that draws is the same. Of photographs only the person is known.
 """
 
 import numpy as np
+from jaxtyping import Int
 
 from auface_jax.data.sources.open_faces import OpenFaces
 from auface_jax.evaluation.population import Population
@@ -14,10 +14,11 @@ from auface_jax.faces.person import Person
 
 SKIN_TONE, AGE, PERSON = "skin tone", "lines of age", "person"
 
-# Individual typology angle, from which on in degrees (Chardon et al. 1991; Del Bino et al. 2013).
+# Least individual typology angle of each tone, degrees (Chardon et al. 1991; Del Bino et al. 2013).
 _TONES = (("very light", 55), ("light", 41), ("intermediate", 28), ("tan", 10), ("brown", -30))
 _DARKEST = "dark"
-# Depth of the folds at rest, up to which: drawn ages are even over [0, 1], lines begin at 0.35.
+# Largest depth of the folds at rest in each group. Drawn ages are uniform over [0, 1], and lines
+# begin at 0.35.
 _LINES = (("none", 0.0), ("some", 0.065))
 _MOST_LINES = "deep"
 _XYZ = np.array(
@@ -26,14 +27,18 @@ _XYZ = np.array(
         [0.2126729, 0.7151522, 0.0721750],
         [0.0193339, 0.1191920, 0.9503041],
     ]
-)  # of linear sRGB
-_WHITE = np.array([0.95047, 1.0, 1.08883])  # D65
+)  # CIE XYZ of linear sRGB
+_WHITE = np.array([0.95047, 1.0, 1.08883])  # of the illuminant D65, in XYZ
 
 
-def groups(population: Population) -> dict[str, dict[str, np.ndarray]]:
-    """Kind -> name of the group -> its rows.
+def groups(population: Population) -> dict[str, dict[str, Int[np.ndarray, " K"]]]:
+    """Groups the records of a population.
 
-    Person always; skin tone and lines of age where `known_people` knows them.
+    Records are always grouped by person, and by skin tone and lines of age where `known_people`
+    knows these.
+
+    Returns:
+      Kind of group -> name of the group -> indices of its records.
     """
     subjects = np.array(population.subjects)
     found = {PERSON: {person: np.flatnonzero(subjects == person) for person in population.people}}
@@ -43,14 +48,14 @@ def groups(population: Population) -> dict[str, dict[str, np.ndarray]]:
         lines = np.array([age_lines(people[subject]) for subject in subjects])
         orders = ((SKIN_TONE, tones, (*dict(_TONES), _DARKEST)),)
         orders += ((AGE, lines, (*dict(_LINES), _MOST_LINES)),)
-        for kind, of_rows, order in orders:
-            rows = {name: np.flatnonzero(of_rows == name) for name in order}
-            found[kind] = {name: places for name, places in rows.items() if len(places)}
+        for kind, of_records, order in orders:
+            members = {name: np.flatnonzero(of_records == name) for name in order}
+            found[kind] = {name: indices for name, indices in members.items() if len(indices)}
     return found
 
 
 def known_people(population: Population) -> dict[str, Person]:
-    """The drawn persons of the records; {} where they are not drawn, or by other code."""
+    """Returns the drawn people of the records; {} for photographs or other drawing code."""
     options = population.info["options"]
     if population.info["source"] != "builtin":
         return {}
@@ -71,7 +76,7 @@ def known_people(population: Population) -> dict[str, Person]:
 
 
 def skin_tone(person: Person) -> str:
-    """The class of the individual typology angle of somebody's skin, arctan((L* - 50) / b*)."""
+    """Classifies the individual typology angle of a person's skin, arctan((L* - 50) / b*)."""
     _, y, z = _XYZ @ np.array(person.skin) / _WHITE
     slope = 841 / 108  # of CIELAB's curve, near black
     fy, fz = (np.cbrt(v) if v > 216 / 24389 else slope * v + 16 / 116 for v in (y, z))
@@ -80,5 +85,5 @@ def skin_tone(person: Person) -> str:
 
 
 def age_lines(person: Person) -> str:
-    """How deep the folds of somebody's face are at rest."""
+    """Classifies the depth of the folds in a person's face at rest."""
     return next((name for name, most in _LINES if person.age_lines <= most), _MOST_LINES)

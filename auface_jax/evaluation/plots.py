@@ -1,53 +1,62 @@
-"""Pictures of an evaluation's figures: bars, curves, matrices, and faces to look at."""
+"""Plots of an evaluation's figures: bars, curves, matrices and sheets of faces."""
 
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int8, UInt8
+from jaxtyping import Float, Int, Int8, UInt8
 from matplotlib.figure import Figure
+from PIL import Image
 
 from auface_jax.evaluation.population import Population
-from auface_jax.evaluation.results import Findings
+from auface_jax.evaluation.results import Results
 from auface_jax.evaluation.scores import REAL, REFERENCE, SYSTEM, Alignment, UnitReport
 from auface_jax.facs import AU_NUMBERS
 from auface_jax.images import files, sheets
 from auface_jax.images.comparison import unit_caption
 
 _COLOURS = {SYSTEM: "tab:blue", REAL: "tab:green", REFERENCE: "0.6"}
-_ROWS = 10  # of a sheet
+_SHEET_ROWS = 10
 
 
 def write_plots(
-    findings: Findings,
+    results: Results,
     out: Path,
     made: UInt8[np.ndarray, "M S S 3"],
     read: Int8[np.ndarray, "M A"],
 ) -> list[Path]:
-    """Writes what can be shown of the findings into `out`; returns the files, in reading order.
+    """Writes plots of all figures that the results hold.
 
     Args:
+      results: all figures.
+      out: folder to write to.
       made: the system's pictures.
       read: units read from them.
+
+    Returns:
+      The files, in the order in which a report shows them.
     """
     out.mkdir(parents=True, exist_ok=True)
-    paths, name = [], findings.name
+    paths, name = [], results.name
 
     def save(figure: Figure, file: str) -> None:
         figure.savefig(out / file)
         paths.append(out / file)
 
-    if findings.units is not None:
-        save(unit_bars(findings.units, name), "units.png")
-        save(reliability_curve(findings.units, name), "reliability.png")
-        save(confusion_matrices(findings.units), "confusion.png")
-    for side, alignment in findings.alignments.items():
+    if results.units is not None:
+        save(unit_bars(results.units, name), "units.png")
+        save(reliability_curve(results.units, name), "reliability.png")
+        save(confusion_matrices(results.units), "confusion.png")
+    for side, alignment in results.alignments.items():
         save(cosine_histogram(alignment, name, side), f"cosines-{side.replace(' ', '-')}.png")
-    if "labels" in findings.alignments:
-        cosines = findings.alignments["labels"].agreements[SYSTEM].cosines
+    if "labels" in results.alignments:
+        cosines = results.alignments["labels"].agreements[SYSTEM].cosines
         order = np.argsort(cosines)
         order = order[np.isfinite(cosines[order])]
-        for file, rows in (("best", order[::-1][:_ROWS]), ("worst", order[:_ROWS])):
-            page = sample_sheet(findings.population, made, read, cosines, rows)
+        for file, indices in (
+            ("best", order[::-1][:_SHEET_ROWS]),
+            ("worst", order[:_SHEET_ROWS]),
+        ):
+            page = sample_sheet(results.population, made, read, cosines, indices)
             files.save_png(page, out / f"{file}.png", synthetic="true", system=name)
             paths.append(out / f"{file}.png")
     return paths
@@ -62,19 +71,19 @@ def _title(answer: str, name: str) -> str:
 
 
 def unit_bars(units: UnitReport, name: str) -> Figure:
-    """F1 of each unit: of the system, of real pictures, of the reference unchanged."""
+    """Plots F1 of each unit for the system, for real pictures and for unchanged references."""
     figure = _figure(9, 3.6)
     axes = figure.subplots()
     answers = [answer for answer in _COLOURS if answer in units.scores]
     width = 0.8 / len(answers)
-    places = np.arange(len(AU_NUMBERS))
+    positions = np.arange(len(AU_NUMBERS))
     for number, answer in enumerate(answers):
         scores = units.scores[answer]
         label = f"{_title(answer, name)}, macro {scores.macro_f1:.2f}"
         offset = (number - (len(answers) - 1) / 2) * width
-        axes.bar(places + offset, np.nan_to_num(scores.f1), width, label=label,
+        axes.bar(positions + offset, np.nan_to_num(scores.f1), width, label=label,
                  color=_COLOURS[answer])  # fmt: skip
-    axes.set_xticks(places, [f"AU{n}" for n in AU_NUMBERS])
+    axes.set_xticks(positions, [f"AU{n}" for n in AU_NUMBERS])
     axes.set_ylim(0, 1)
     axes.set_ylabel("F1")
     axes.grid(axis="y", alpha=0.3)
@@ -84,7 +93,7 @@ def unit_bars(units: UnitReport, name: str) -> Figure:
 
 
 def reliability_curve(units: UnitReport, name: str) -> Figure:
-    """Probabilities that the scorer gave against how often the unit was asked for or is there."""
+    """Plots the evaluator's probabilities against the share of labels that have the unit."""
     figure = _figure(4.8, 5.6)
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     axes.plot([0, 1], [0, 1], color="0.5", linestyle=":", label="reliable")
@@ -107,7 +116,7 @@ def reliability_curve(units: UnitReport, name: str) -> Figure:
 
 
 def confusion_matrices(units: UnitReport) -> Figure:
-    """Left what is read where a unit is asked for, right by how much that is too often."""
+    """Plots the share in which each unit is read where another is asked for, and its excess."""
     figure = _figure(11, 5)
     panels = figure.subplots(1, 2)
     read, excess = 100 * units.confusion, 100 * (units.confusion - units.asked)
@@ -134,7 +143,7 @@ def confusion_matrices(units: UnitReport) -> Figure:
 
 
 def cosine_histogram(alignment: Alignment, name: str, side: str) -> Figure:
-    """Cosines of the system, of real pictures and of shuffled texts, with C_min, C̄ and C_max."""
+    """Plots cosines of system, real pictures and shuffled texts, with C_min, C̄ and C_max."""
     figure = _figure(7, 3.8)
     axes = figure.subplots()
     bins = np.linspace(0, 1, 41)
@@ -176,21 +185,29 @@ def sample_sheet(
     made: UInt8[np.ndarray, "M S S 3"],
     read: Int8[np.ndarray, "M A"],
     cosines: Float[np.ndarray, " M"],
-    rows: np.ndarray,
-):
-    """reference | real | generated, with what was asked for, what was read, and the cosine."""
+    indices: Int[np.ndarray, " R"],
+) -> Image.Image:
+    """Makes a sheet of reference, real picture and generated picture of some records.
+
+    Args:
+      population: records that are evaluated.
+      made: the system's pictures.
+      read: units read from them.
+      cosines: cosine of each picture and its label vector.
+      indices: indices of the records to show.
+    """
     captions = [
-        f"cosine {cosines[row]:.2f}\nasked for {_words(population.asked[row])}\n"
-        f"read {_words(read[row])}"
-        for row in rows
+        f"cosine {cosines[index]:.2f}\nasked for {_unit_names(population.asked[index])}\n"
+        f"read {_unit_names(read[index])}"
+        for index in indices
     ]
-    columns, titles = [population.reference[rows], made[rows]], ["reference", "generated"]
+    columns, titles = [population.reference[indices], made[indices]], ["reference", "generated"]
     if population.image is not None:
-        columns.insert(1, population.image[rows])
+        columns.insert(1, population.image[indices])
         titles.insert(1, "real")
     return sheets.sheet(columns, titles, captions, scale=max(1, 128 // population.size))
 
 
-def _words(labels: Int8[np.ndarray, " A"]) -> str:
-    """The units of a label row, a new line after each four."""
+def _unit_names(labels: Int8[np.ndarray, " A"]) -> str:
+    """Returns the names of active units, with a line break after each four."""
     return unit_caption(labels).replace("\n", "\n    ")

@@ -1,4 +1,4 @@
-"""What is scored: the records of a split, with all that the figures need of them."""
+"""The records of a split that an evaluation scores, with their texts and pictures."""
 
 import dataclasses
 import hashlib
@@ -14,7 +14,7 @@ from auface_jax.data.loading.pipeline import record_text
 from auface_jax.data.record import UNSEEN_HELD_OUT, UNSEEN_NOVEL, decode_image
 from auface_jax.data.shards import ShardReader, read_info, read_test_list, split_names
 
-# By the names of the command line.
+# Name on the command line -> name of the split.
 SPLITS = {"test": "test", "unseen-held-out": UNSEEN_HELD_OUT, "unseen-novel": UNSEEN_NOVEL}
 
 
@@ -23,16 +23,19 @@ class Population:
     """M records of a data set.
 
     Attributes:
-      data: folder of the data set; `info` is what its dataset.json holds.
-      split: a key of `SPLITS`.
-      limit, degrees, dictionary: as it was loaded, see `load_population`.
-      places: of the records in the split.
-      names: `Record.id` of each.
-      subjects: the person in each.
-      labels: 1 present, 0 absent, -1 not coded.
-      texts: the one description of each, which says of uncoded units what it says of absent ones.
-      reference: of each record's person.
-      image: the real pictures; None where some record has none, in unseen-novel.
+      data: folder of the data set.
+      info: contents of its dataset.json.
+      split: key of `SPLITS`.
+      limit: argument of `load_population`, as are `degrees` and `dictionary`.
+      degrees: see `limit`.
+      dictionary: see `limit`.
+      split_indices: index of each record in the split.
+      record_ids: `Record.id` of each record.
+      subjects: the person in each record.
+      labels: 1 where a unit is present, 0 where it is absent, -1 where it is not coded.
+      texts: one description of each record; it treats uncoded units as absent.
+      reference: reference face of each record's person.
+      image: real picture of each record; None where a record has none, as in unseen-novel.
     """
 
     data: Path
@@ -41,8 +44,8 @@ class Population:
     limit: int | None
     degrees: bool
     dictionary: facs.Dictionary | None
-    places: Int[np.ndarray, " M"]
-    names: tuple[str, ...]
+    split_indices: Int[np.ndarray, " M"]
+    record_ids: tuple[str, ...]
     subjects: tuple[str, ...]
     labels: Int8[np.ndarray, "M A"]
     texts: tuple[str, ...]
@@ -50,25 +53,25 @@ class Population:
     image: UInt8[np.ndarray, "M S S 3"] | None
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self.record_ids)
 
     @property
     def size(self) -> int:
-        """S, pixels a side."""
+        """Pixels a side of all pictures."""
         return self.info["size"]
 
     @property
     def asked(self) -> Int8[np.ndarray, "M A"]:
-        """The units that the texts ask for, 0 or 1."""
+        """Units that the texts ask for, 0 or 1."""
         return np.maximum(self.labels, 0)
 
     @property
     def people(self) -> list[str]:
-        """Every person once, in the order of the records."""
+        """All people, each once, in the order of the records."""
         return list(dict.fromkeys(self.subjects))
 
     def seen_test(self) -> "Population":
-        """The test split of the same data set, loaded alike; itself where it is that."""
+        """Loads the test split of the same data set with the same options; self if it is that."""
         if self.split == "test":
             return self
         return load_population(
@@ -82,13 +85,14 @@ class Population:
     @property
     def fingerprint(self) -> str:
         """Hex sha256 of the data set and of these records with their texts."""
-        what = [self.info["fingerprint"], self.split, self.names, self.texts]
-        return hashlib.sha256(json.dumps(what).encode()).hexdigest()
+        content = [self.info["fingerprint"], self.split, self.record_ids, self.texts]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def __str__(self) -> str:
-        rows = len(np.unique(self.asked, axis=0))
+        combinations = len(np.unique(self.asked, axis=0))
         return (
-            f"{len(self):,} records of {len(self.people)} people with {rows} label rows, "
+            f"{len(self):,} records of {len(self.people)} people with {combinations} AU "
+            f"combinations, "
             f"{self.split} of {self.data}"
         )
 
@@ -101,33 +105,33 @@ def load_population(
     degrees: bool = False,
     dictionary: facs.Dictionary | None = None,
 ) -> Population:
-    """The records of a split; of test those of its list of samples.
+    """Loads the records of a split; of test, those of its list of samples.
 
     Args:
-      data: a folder made by `data.build`.
-      split: a key of `SPLITS`.
-      limit: at most so many, evenly over the split.
-      degrees: texts with a FACS degree word before each construct.
-      dictionary: of the texts; None is the project's own.
+      data: folder of a built data set.
+      split: key of `SPLITS`.
+      limit: largest number of records, taken evenly over the split; None takes all.
+      degrees: whether texts have a FACS degree word before each construct.
+      dictionary: dictionary of the texts; None takes the project's own.
 
     Raises:
-      DatasetError: no data set there, or without this split.
-      RecordError: a record or reference that cannot be read; none is left out.
-      ValueError: an unknown split, or fewer than two records.
+      DatasetError: the folder holds no data set, or the data set lacks the split.
+      RecordError: a record or a reference cannot be read; none is left out.
+      ValueError: the split is unknown, or has fewer than two records.
     """
     if split not in SPLITS:
         raise ValueError(f"split {split!r} is not one of {', '.join(SPLITS)}")
     if limit is not None and limit < 2:
-        raise ValueError(f"limit is {limit}; two records are the least that can be scored")
+        raise ValueError(f"limit is {limit}; give 2 or more, an evaluation needs two records")
     data, name = Path(data), SPLITS[split]
     split_names(data, name)
     reader = ShardReader(data, name)
-    places = np.arange(len(reader)) if split != "test" else np.array(read_test_list(data))
-    if limit is not None and limit < len(places):
-        places = places[np.linspace(0, len(places) - 1, limit).round().astype(int)]
-    if len(places) < 2:
-        raise ValueError(f"{split} of {data} has {len(places)} record(s); two are the least")
-    records = [reader[place] for place in places.tolist()]
+    indices = np.arange(len(reader)) if split != "test" else np.array(read_test_list(data))
+    if limit is not None and limit < len(indices):
+        indices = indices[np.linspace(0, len(indices) - 1, limit).round().astype(int)]
+    if len(indices) < 2:
+        raise ValueError(f"{split} of {data} has {len(indices)} record(s); an evaluation needs two")
+    records = [reader[index] for index in indices.tolist()]
     references, size = References(data, name), reader.info["size"]
     pictured = all(record.image is not None for record in records)
     return Population(
@@ -137,8 +141,8 @@ def load_population(
         limit=limit,
         degrees=degrees,
         dictionary=dictionary,
-        places=places,
-        names=tuple(record.id for record in records),
+        split_indices=indices,
+        record_ids=tuple(record.id for record in records),
         subjects=tuple(record.subject for record in records),
         labels=np.stack([record.labels for record in records]),
         texts=tuple(record_text(record, dictionary, degrees=degrees) for record in records),
@@ -148,5 +152,5 @@ def load_population(
 
 
 def same_data(population: Population, data: str | Path) -> bool:
-    """Whether the data set in `data` is the very one of `population`."""
+    """Returns whether the folder `data` holds the data set of `population`."""
     return read_info(data)["fingerprint"] == population.info["fingerprint"]

@@ -1,15 +1,15 @@
 """A folder of prompts for any other system, and the pictures that it made of them.
 
-    prompts.json          the data set, the split, and how to make sure that nothing changed
-    manifest.csv          name, image (what to write), text and reference (files), subject, record
+    prompts.json          the data set, the split, and fingerprints to detect changes
+    manifest.csv          name, image (file to write), text and reference (files), subject, record
     labels.csv            name, AU1 … AU24: 1 present, 0 absent, -1 not coded
     texts/NAME.txt        the description, UTF-8
     references/….png      the face to begin with, one a person
-    dictionary.json       where the texts are not of the project's own dictionary: theirs
+    dictionary.json       dictionary of the texts, where it is not the project's own
 
-The outside system writes a picture NAME.png a line of the manifest (or .jpg, .webp, .bmp …) into
-a folder of its own. Scoring wants them all and nothing else: a mean over those that happened to
-come out is a figure about another population.
+The outside system writes one picture for each line of the manifest, NAME.png (or .jpg, .webp,
+.bmp …), into a folder of its own. The evaluation requires all of these pictures and no others: a
+mean over some of them describes another population.
 """
 
 import collections
@@ -31,23 +31,23 @@ from auface_jax.images.frames import PICTURES
 
 FORMAT_VERSION = 1
 _DESCRIPTION, _MANIFEST, _DICTIONARY = "prompts.json", "manifest.csv", "dictionary.json"
-_SHOWN = 20  # faults of a kind that a message lists; all of them are in `PicturesError.faults`
+_SHOWN = 20  # faults of each kind that a message lists; `PicturesError.faults` has all of them
 
 
 class PromptsError(ValueError):
-    """A folder of prompts that cannot be written, or is not what was written."""
+    """A folder of prompts cannot be written, or was changed since it was written."""
 
 
 class PicturesError(ValueError):
-    """Pictures that are not exactly those asked for.
+    """Pictures of an outside system are not exactly those that the prompts ask for.
 
     Attributes:
-      faults: kind of fault -> a line for each picture it befell.
+      faults: kind of fault -> one line for each picture that has it.
     """
 
     def __init__(self, folder: Path, faults: dict[str, list[str]], expected: int):
         self.faults = faults
-        lines = [f"{folder}: nothing is scored, since not all {expected} pictures are right"]
+        lines = [f"{folder}: nothing is scored, because not all {expected} pictures are right"]
         for kind, of_kind in faults.items():
             lines.append(f"{len(of_kind)} {kind}:")
             lines += [f"  {line}" for line in of_kind[:_SHOWN]]
@@ -57,22 +57,22 @@ class PicturesError(ValueError):
 
     @property
     def listing(self) -> str:
-        """Every fault, a line each."""
+        """All faults, one a line."""
         return "".join(
             f"{kind}: {line}\n" for kind, of_kind in self.faults.items() for line in of_kind
         )
 
 
 def prompt_names(population: Population) -> list[str]:
-    """What the files of each record are called, without suffix."""
+    """Returns the name of each record's files, without suffix."""
     return [f"{number:05d}" for number in range(len(population))]
 
 
 def export_prompts(population: Population, out: str | Path) -> Path:
-    """Writes the folder `out`, and returns it.
+    """Writes the prompts of a population into the folder `out` and returns it.
 
     Raises:
-      PromptsError: `out` exists and is not empty.
+      PromptsError: `out` already exists and is not empty.
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -85,13 +85,13 @@ def export_prompts(population: Population, out: str | Path) -> Path:
         face = Image.fromarray(population.reference[first])
         save_png(face, out / references[person], subject=person)
     rows, labels = [], []
-    for row, name in enumerate(prompt_names(population)):
+    for index, name in enumerate(prompt_names(population)):
         text = f"texts/{name}.txt"
-        (out / text).write_text(population.texts[row] + "\n", encoding="utf-8")
-        person = population.subjects[row]
-        record = population.names[row]
+        (out / text).write_text(population.texts[index] + "\n", encoding="utf-8")
+        person = population.subjects[index]
+        record = population.record_ids[index]
         rows.append((name, f"{name}.png", text, references[person], person, record))
-        labels.append((name, *population.labels[row].tolist()))
+        labels.append((name, *population.labels[index].tolist()))
     header = ("name", "image", "text", "reference", "subject", "record")
     _write_csv(out / _MANIFEST, header, rows)
     _write_csv(out / "labels.csv", ("name", *(f"AU{n}" for n in AU_NUMBERS)), labels)
@@ -110,20 +110,22 @@ def export_prompts(population: Population, out: str | Path) -> Path:
         "population": population.fingerprint,
         "manifest_sha256": _digest(out / _MANIFEST),
     }
-    (out / _DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n")  # last: complete
+    (out / _DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n")  # written last
     return out
 
 
 def load_prompts(prompts: str | Path, data: str | Path | None = None) -> Population:
-    """The records that a folder of prompts was written for.
+    """Loads the records that a folder of prompts was written for.
 
     Args:
-      prompts: the folder.
-      data: where the data set is now; None looks where it was.
+      prompts: folder of the prompts.
+      data: folder of the data set; None takes the folder that the prompts name.
 
     Raises:
-      PromptsError: not such a folder, its manifest was changed, or the data set is another.
-      DictionaryError, FileNotFoundError: its dictionary was damaged or taken away.
+      PromptsError: the folder holds no prompts, its manifest was changed, or the data set is not
+        the one that the prompts were written for.
+      DictionaryError: the folder's dictionary is damaged.
+      FileNotFoundError: the folder's dictionary is missing.
     """
     prompts = Path(prompts)
     path = prompts / _DESCRIPTION
@@ -140,9 +142,9 @@ def load_prompts(prompts: str | Path, data: str | Path | None = None) -> Populat
     manifest = prompts / _MANIFEST
     if not manifest.is_file() or _digest(manifest) != about["manifest_sha256"]:
         raise PromptsError(
-            f"{manifest} is not as it was written; export the prompts again, or bring it back"
+            f"{manifest} was changed since it was written; restore it, or export the prompts again"
         )
-    dictionary = about.get("dictionary")  # folders of earlier versions have none
+    dictionary = about["dictionary"]
     population = load_population(
         data or about["data"],
         about["split"],
@@ -162,17 +164,19 @@ def load_prompts(prompts: str | Path, data: str | Path | None = None) -> Populat
 def read_pictures(
     population: Population, folder: str | Path, *, resize: bool = False
 ) -> UInt8[np.ndarray, "M S S 3"]:
-    """An outside system's pictures, in the order of the records.
+    """Reads an outside system's pictures, in the order of the records.
 
-    Files that are no pictures by their suffix are not looked at.
+    Files whose suffix is not that of a picture are ignored.
 
     Args:
-      folder: holds a picture named for each line of the manifest, and no other picture.
-      resize: squares of one other size are taken too, and resized.
+      population: the records that the pictures were made for.
+      folder: folder with a picture for each line of the manifest, and no other picture.
+      resize: whether to accept, and resize, square pictures of one other size.
 
     Raises:
       PicturesError: pictures are missing, there twice, not asked for, unreadable or of another
-        size; lists all of them.
+        size; the message lists all of them.
+      PromptsError: `folder` is not a folder.
     """
     folder, names = Path(folder), prompt_names(population)
     if not folder.is_dir():
@@ -188,7 +192,7 @@ def read_pictures(
             faults["not asked for"] += [path.name for path in files[stem]]
     size, sizes = population.size, {}
     made = np.zeros((len(names), size, size, 3), np.uint8)
-    for place, (name, record) in enumerate(zip(names, population.names, strict=True)):
+    for index, (name, record) in enumerate(zip(names, population.record_ids, strict=True)):
         found = files.get(name, [])
         if not found:
             faults["missing"].append(f"{name}.png ({record})")
@@ -201,10 +205,10 @@ def read_pictures(
                 faults["unreadable"].append(str(error))
                 continue
             sizes[name] = image.shape[1::-1]
-            if resize:  # at once: thousands of large pictures do not fit in memory
+            if resize:  # now, because thousands of large pictures do not fit in memory
                 image = central_square(image, size)
             if image.shape == made.shape[1:]:
-                made[place] = image
+                made[index] = image
     _check_sizes(sizes, size, resize, faults)
     if faults:
         raise PicturesError(folder, dict(faults), len(names))
@@ -214,11 +218,11 @@ def read_pictures(
 def _check_sizes(
     sizes: dict[str, tuple[int, int]], size: int, resize: bool, faults: dict[str, list[str]]
 ) -> None:
-    """Adds the pictures whose width and height are not those of most, or of the data set."""
-    expected, why = (size, size), "the data set's; --resize takes squares of one other size"
+    """Adds a fault for each picture whose size is not the data set's or, to resize, most's."""
+    expected, why = (size, size), "the data set's; --resize accepts squares of one other size"
     if resize and sizes:
         expected = collections.Counter(sizes.values()).most_common(1)[0][0]
-        expected, why = (max(expected), max(expected)), "a square as most"
+        expected, why = (max(expected), max(expected)), "a square of most pictures' size"
     faults_of_size = [
         f"{name}: {width} x {height} px, expected {expected[0]} x {expected[1]} ({why})"
         for name, (width, height) in sizes.items()
@@ -234,7 +238,7 @@ def _write_csv(path: Path, header: tuple, rows: list[tuple]) -> None:
 
 
 def _write_dictionary(path: Path, dictionary: Dictionary) -> None:
-    """Writes what `facs.load_dictionary` reads."""
+    """Writes a dictionary in the format that `facs.load_dictionary` reads."""
     content = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(dictionary)}
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -1,10 +1,10 @@
-"""How well do recognisers read pictures whose units are known?
+"""Scores of recognisers on pictures whose units are known.
 
     python -m auface_jax.evaluation.recognizers RUN … --data DATASET [--split test]
 
-A Markdown table of F1 by unit, a column a recogniser, beside that of answering "present" always.
-A recogniser that was trained on a data set is judged by its test people: `--split all` is for data
-that none of them has seen.
+prints a Markdown table with F1 of each unit: a column for each recogniser, and one for the constant
+answer "present". A recogniser is scored on the test people of the data set that it was trained on;
+`--split all` is for data that no recogniser was trained on.
 """
 
 import argparse
@@ -19,31 +19,36 @@ from auface_jax.data.shards import ShardReader, read_info, split_names
 from auface_jax.facs import AU_NUMBERS
 from auface_jax.metrics.units import f1_scores
 from auface_jax.recognition.image_recognizer import THRESHOLD, Recognizer, load_recognizer
+from auface_jax.runs import markdown
 
 ALL = "all"
-_AT_A_TIME = 1_024  # pictures in memory
+_BATCH = 1_024  # pictures in memory
 
 
 def read_split(
     recognizers: Sequence[Recognizer], directory: str, split: str
 ) -> tuple[list[Float[np.ndarray, "M A"]], Int8[np.ndarray, "M A"]]:
-    """The probabilities that each recogniser reads from a split's pictures, and the labels.
+    """Reads a split's pictures with each recogniser.
 
     Args:
-      directory: a folder made by `data.build`.
-      split: its name, or "all" for train, val and test.
+      recognizers: the recognisers.
+      directory: folder of a built data set.
+      split: name of the split, or "all" for train, val and test together.
+
+    Returns:
+      The probabilities that each recogniser reads, and the labels.
 
     Raises:
-      DatasetError: no data set there, or no such split.
-      RecordError: a damaged record.
+      DatasetError: the folder holds no data set, or no such split.
+      RecordError: a record is damaged.
     """
     info = read_info(directory)
     names = split_names(directory, None if split == ALL else split)
     found, labels = [[] for _ in recognizers], []
     for name in names:
         records = ShardReader(directory, name)
-        for start in range(0, len(records), _AT_A_TIME):
-            some = [records[i] for i in range(start, min(start + _AT_A_TIME, len(records)))]
+        for start in range(0, len(records), _BATCH):
+            some = [records[i] for i in range(start, min(start + _BATCH, len(records)))]
             images = np.stack([decode_image(record, info["size"]) for record in some])
             labels += [record.labels for record in some]
             for recognizer, probabilities in zip(recognizers, found, strict=True):
@@ -56,27 +61,37 @@ def table(
     found: Sequence[Float[np.ndarray, "M A"]],
     labels: Int8[np.ndarray, "M A"],
 ) -> str:
-    """F1 of each unit in Markdown; empty where a unit never occurs, or is not coded."""
+    """Formats F1 of each unit as a Markdown table.
+
+    Args:
+      names: name of each recogniser.
+      found: probabilities that each recogniser read.
+      labels: labels of the pictures; -1 where a unit is not coded.
+
+    Returns:
+      The table; a cell is empty where a unit never occurs or is not coded.
+    """
     columns = {
         name: f1_scores((probabilities >= THRESHOLD).astype(np.int8), labels)
         for name, probabilities in zip(names, found, strict=True)
     }
     columns["always present"] = f1_scores(np.ones_like(labels), labels)
-    lines = [
-        f"| F1, {len(labels)} pictures | " + " | ".join(columns) + " |",
-        "|---|" + "---|" * len(columns),
-    ]
-    for unit, number in enumerate(AU_NUMBERS):
-        lines.append(_row(f"AU{number}", [scores[unit] for scores in columns.values()]))
     means = [np.nanmean(s) if np.isfinite(s).any() else math.nan for s in columns.values()]
-    return "\n".join([*lines, _row("macro", means)])
-
-
-def _row(name, scores):
-    return f"| {name} | " + " | ".join("" if math.isnan(s) else f"{s:.3f}" for s in scores) + " |"
+    rows = [
+        (f"AU{number}", [scores[unit] for scores in columns.values()])
+        for unit, number in enumerate(AU_NUMBERS)
+    ]
+    return markdown.table(
+        [f"F1, {len(labels)} pictures", *columns],
+        [
+            [name, *("" if math.isnan(score) else f"{score:.3f}" for score in scores)]
+            for name, scores in [*rows, ("macro", means)]
+        ],
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m auface_jax.evaluation.recognizers",
         description="F1 of recognisers on pictures whose action units are known, side by side.",

@@ -1,27 +1,31 @@
-"""What Stage I's tokens keep of pictures: reconstructions, figures and a sheet."""
+"""Reconstructions of pictures from Stage I's tokens, with figures and a sheet."""
 
 import csv
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from auface_jax.data.shards import as_cropped
+from auface_jax.data.shards import built_unaligned
 from auface_jax.data.sources import detector
 from auface_jax.generation.reference_images import frame_photograph
-from auface_jax.generation.stages import load_vqgan
+from auface_jax.generation.stage1 import load_vqgan
 from auface_jax.images import frames, pixels, sheets
 from auface_jax.images.files import save_png
 from auface_jax.metrics.ssim import ssim
 from auface_jax.models.vqgan import VQGAN
+from auface_jax.recognition.image_recognizer import Recognizer
 from auface_jax.runs import checkpoints
 from auface_jax.runs.console import say
 
+PyTree = Any
+
 BATCH_SIZE = 16
 SHEET_ROWS = 12
-ERROR_SCALE = 4  # of the error maps
+ERROR_SCALE = 4  # factor that makes error maps visible
 
 
 def read_faces(
@@ -32,22 +36,29 @@ def read_faces(
     aligned: bool,
     faults: list[str],
 ) -> tuple[list[pathlib.Path], UInt8[np.ndarray, "M S S 3"]]:
-    """The files that can be read and their faces, framed as the data set in `data_dir` is.
+    """Reads faces from files, framed like those of a data set.
 
     Args:
-      aligned: they are framed so already: the middle is taken as it is.
-      faults: gets a line for every file that cannot be read or has no face.
+      files: picture files.
+      data_dir: folder of the data set.
+      size: pixels a side of the faces.
+      aligned: whether the pictures are framed like the data set already, so that their middle is
+        taken.
+      faults: list that gets a line for every file that cannot be read or shows no face.
+
+    Returns:
+      The files that could be read, and their faces.
 
     Raises:
-      ValueError: faces are to be looked for, and what does is not installed.
+      ValueError: faces must be detected, and the detector is not installed.
     """
-    if not aligned and as_cropped(data_dir):
+    if not aligned and built_unaligned(data_dir):
         say(f"{data_dir} was built from pictures as they were cropped: the middle of each is taken")
         aligned = True
     if not aligned:
         try:
             detector.version()
-        except detector.NoDetectorError as error:  # said once, and not of each picture
+        except detector.NoDetectorError as error:  # reported once, not for each picture
             raise ValueError(
                 f"{error}; or crop the pictures square as the training faces are and say --aligned"
             ) from error
@@ -65,7 +76,15 @@ def read_faces(
 def measure(
     images: UInt8[np.ndarray, "M S S 3"], levels: UInt8[np.ndarray, "M Q S S 3"]
 ) -> dict[str, Float[np.ndarray, " M"]]:
-    """PSNR in dB and SSIM of the whole reconstructions, and PSNR of each coarser one."""
+    """Measures reconstructions of pictures.
+
+    Args:
+      images: the pictures.
+      levels: their reconstructions from the first level, the first two, and so on to all.
+
+    Returns:
+      "psnr" in dB and "ssim" of the whole reconstructions, and the PSNR of each coarser one.
+    """
     real = pixels.to_float(images)
     by_level = [
         np.asarray(pixels.psnr(real, pixels.to_float(level))) for level in levels.swapaxes(0, 1)
@@ -75,9 +94,11 @@ def measure(
 
 
 def agreement(
-    recognizer, images: UInt8[np.ndarray, "M S S 3"], made: UInt8[np.ndarray, "M S S 3"]
+    recognizer: Recognizer,
+    images: UInt8[np.ndarray, "M S S 3"],
+    made: UInt8[np.ndarray, "M S S 3"],
 ) -> Float[np.ndarray, " M"]:
-    """Cosine between the units' probabilities, read from each picture and its reconstruction."""
+    """Returns the cosine of the units read from each picture and from its reconstruction."""
     one, other = recognizer(images), recognizer(made)
     norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
     return (one * other).sum(1) / np.maximum(norms, 1e-12)
@@ -86,7 +107,7 @@ def agreement(
 def reconstruction_sheet(
     images: UInt8[np.ndarray, "R S S 3"], levels: UInt8[np.ndarray, "R Q S S 3"]
 ) -> Image.Image:
-    """A row a picture: real, by one level, two and so on, and the error of the last."""
+    """Makes a sheet with a row a picture: real, each reconstruction, and the error of the last."""
     error = ERROR_SCALE * np.abs(images.astype(np.int32) - levels[:, -1])
     columns = [images, *levels.swapaxes(0, 1), np.minimum(error, 255).astype(np.uint8)]
     names = [f"{q} level{'s' if q > 1 else ''}" for q in range(1, levels.shape[1] + 1)]
@@ -99,18 +120,16 @@ def reconstruction_sheet(
     )
 
 
-def load_stage1(run: pathlib.Path) -> tuple[VQGAN, dict, pathlib.Path]:
-    """A finished Stage I run: module, weights and the folder of its data.
+def load_stage1(run: pathlib.Path) -> tuple[VQGAN, PyTree, pathlib.Path]:
+    """Loads a finished Stage I run.
+
+    Returns:
+      Its module, its weights and the folder of its data set.
 
     Raises:
-      checkpoints.CheckpointError: not finished, or of another task.
+      checkpoints.CheckpointError: the run is not finished, or is of another task.
     """
-    config = checkpoints.load_config(run)
-    if config.task != "vqgan":
-        raise checkpoints.CheckpointError(
-            f"{run} is a run of the task {config.task}; pictures are reconstructed by a run of "
-            "Stage I: python -m auface_jax.train --config configs/stage1.py"
-        )
+    config = checkpoints.load_config(run, task="vqgan")
     return *load_vqgan(run), pathlib.Path(config.data.dir)
 
 
@@ -122,7 +141,16 @@ def write_results(
     figures: dict[str, Float[np.ndarray, " M"]],
     run: pathlib.Path,
 ) -> None:
-    """`table.csv`, `sheet.png`, and in `pictures/` a PNG a reconstruction."""
+    """Writes `table.csv`, `sheet.png`, and a PNG of each reconstruction in `pictures/`.
+
+    Args:
+      out: folder to write to.
+      files: file of each picture.
+      images: the pictures.
+      levels: their reconstructions from the first level, the first two, and so on to all.
+      figures: name -> figure of each picture.
+      run: folder of the Stage I run.
+    """
     about = {"synthetic": "true", "run": run, "software": "auface_jax"}
     for path, stem, made in zip(files, frames.unique_stems(files), levels[:, -1], strict=True):
         picture = Image.fromarray(made)

@@ -1,8 +1,8 @@
-"""What is left of an evaluation: report.json with every figure, report.md to read, records.csv.
+"""Files of an evaluation: report.json with every figure, report.md to read, and records.csv.
 
-The first table of report.md has the form of the paper's (FID, KID, IS, LPIPS, AAAD), a row a system
-or floor; figures on real BP4D are of another population and are not in it. Systems that were
-evaluated before on the very same records, by the same readers, can stand beside the new one.
+The first table of report.md has the paper's columns (FID, KID, IS, LPIPS, AAAD) and one row for
+each system or floor. It leaves out figures on real BP4D, which is another population. Systems that
+were evaluated earlier on the same records, by the same readers, can stand beside the new one.
 """
 
 import csv
@@ -10,145 +10,181 @@ import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from auface_jax.evaluation.groups import AGE, PERSON, SKIN_TONE
-from auface_jax.evaluation.results import Findings, table_rows
+from auface_jax.evaluation.results import FORMAT_VERSION, Results, table_rows
 from auface_jax.evaluation.scores import REAL, REFERENCE, SYSTEM
 from auface_jax.facs import AU_NUMBERS
+from auface_jax.runs.json_files import read_object
+from auface_jax.runs.markdown import table
 
 JSON, MARKDOWN, RECORDS, FAULTS = "report.json", "report.md", "records.csv", "faults.txt"
-_FEW_PEOPLE = 5  # shown of either end; report.json has them all
+_FEW_PEOPLE = 5  # people shown at either end of the ranking; report.json has all of them
 
 
 class ReportError(ValueError):
-    """A report that cannot be written, or an earlier one that cannot stand beside it."""
+    """A report cannot be written, or an earlier one cannot stand beside it."""
 
 
 def make_folder(out: Path) -> None:
-    """Makes the folder of a report, so that what hinders it is known before anything is drawn.
+    """Makes the folder of a report, so that an error shows before any picture is drawn.
 
     Raises:
-      ReportError: it is a file, or nothing can be written there.
+      ReportError: the folder is a file, or nothing can be written there.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out).close()
     except OSError as error:
         raise ReportError(
-            f"--out {out} cannot be written ({error.strerror or error}); name a folder, new or "
-            "there, in which you may write"
+            f"--out {out} cannot be written ({error.strerror or error}); name a new "
+            "or existing folder in which you may write"
         ) from error
 
 
 def write_report(
-    findings: Findings, out: Path, *, beside: Sequence[Mapping] = (), plots: Sequence[Path] = ()
+    results: Results,
+    out: Path,
+    *,
+    beside: Sequence[Mapping[str, Any]] = (),
+    plots: Sequence[Path] = (),
 ) -> None:
     """Writes report.json and report.md into the folder `out`.
 
     Args:
+      results: all figures.
+      out: folder to write to.
       beside: earlier reports, from `read_beside`.
-      plots: pictures in `out` to show in report.md.
+      plots: picture files in `out` that report.md shows.
     """
     out.mkdir(parents=True, exist_ok=True)
-    report = findings.as_json()
+    report = results.as_json()
     (out / JSON).write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
     (out / MARKDOWN).write_text(markdown(report, beside=beside, plots=[p.name for p in plots]))
 
 
-def write_records(path: Path, findings: Findings, probabilities: np.ndarray) -> None:
-    """A row a record: the cosine with each side of its text, and what was read from the picture."""
-    sides = {side: a.agreements[SYSTEM].cosines for side, a in findings.alignments.items()}
+def write_records(path: Path, results: Results, probabilities: Float[np.ndarray, "M A"]) -> None:
+    """Writes a CSV with one row a record.
+
+    Each row holds the cosine with each side of the record's text, the probabilities of the units in
+    the system's picture, and the record's labels.
+
+    Args:
+      path: file to write.
+      results: all figures.
+      probabilities: probabilities that the evaluator read from the system's pictures.
+    """
+    sides = {side: a.agreements[SYSTEM].cosines for side, a in results.alignments.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(file, lineterminator="\n")
         units = [f"AU{n}" for n in AU_NUMBERS]
         asked = [f"asked {unit}" for unit in units]
-        table.writerow(["record", "person", *(f"cosine ({s})" for s in sides), *units, *asked])
-        p = findings.population
-        for row, record in enumerate(p.names):
-            cosines = [f"{cosine[row]:.6f}" for cosine in sides.values()]
-            read = [f"{value:.4f}" for value in probabilities[row]]
-            table.writerow([record, p.subjects[row], *cosines, *read, *p.labels[row].tolist()])
+        writer.writerow(["record", "person", *(f"cosine ({s})" for s in sides), *units, *asked])
+        p = results.population
+        for index, record in enumerate(p.record_ids):
+            cosines = [f"{cosine[index]:.6f}" for cosine in sides.values()]
+            read = [f"{value:.4f}" for value in probabilities[index]]
+            writer.writerow([record, p.subjects[index], *cosines, *read, *p.labels[index].tolist()])
 
 
-def read_beside(folders: Sequence[str | Path], findings: Findings) -> list[dict]:
-    """Earlier reports, each from the folder that it was written to.
+def read_beside(folders: Sequence[str | Path], results: Results) -> list[dict[str, Any]]:
+    """Reads earlier reports that are to stand in one table with new results.
+
+    Args:
+      folders: folder of each earlier report.
+      results: the new results, of which only what they compare with needs to be known yet.
 
     Raises:
-      ReportError: not a report, or of other records, by another scorer or text reader, or with
-        another C_min; says in what they differ.
+      ReportError: a folder holds no report of this format, or its report is of other records, by
+        another scorer or text reader, or with another C_min; the message says what differs.
     """
-    ours, reports = findings.as_json(), []
+    ours, reports = results.as_json(), []
     for folder in map(Path, folders):
-        try:
-            report = json.loads((folder / JSON).read_text())
-            differing = _differing(ours, report)
-            for other in (ours, *reports):  # none is to meet another's reader in one column
-                differing |= _other_reader(other, report)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ReportError(f"{folder} holds no report of an evaluation ({error})") from error
+        report = _read_report(folder)
+        differing = _differing(ours, report)
+        for other in (ours, *reports):  # no column may mix figures of two text readers
+            differing |= _other_reader(other, report)
         if differing:
-            told = "; ".join(f"{name} {sides}" for name, sides in differing.items())
+            described = "; ".join(f"{name} {sides}" for name, sides in differing.items())
             raise ReportError(
                 f"{folder} cannot stand in one table with this evaluation, its "
-                f"{' and '.join(differing)} differ ({told}): figures compare on the same records "
-                "of the same data set, read by the same scorer and text reader, and AAAD with the "
-                "same C_min; evaluate that system again, as this one"
+                f"{' and '.join(differing)} differ ({described}): figures compare on the same "
+                "records of the same data set, read by the same scorer and text reader, and AAAD "
+                "with the same C_min; evaluate that system again with the options of this one"
             )
         reports.append(report)
     return reports
 
 
-def _differing(ours: Mapping, theirs: Mapping) -> dict[str, str]:
-    """What a report must have in common with this one and has not: its name -> both sides.
+def _read_report(folder: Path) -> dict[str, Any]:
+    try:
+        report = read_object(folder / JSON, ReportError)
+    except (OSError, ReportError) as error:
+        raise ReportError(f"{folder} holds no report of an evaluation ({error})") from error
+    if (version := report.get("format_version")) != FORMAT_VERSION:
+        raise ReportError(
+            f"{folder / JSON} has format {version}, and this version reads {FORMAT_VERSION}; "
+            "evaluate that system again"
+        )
+    return report
 
-    Reports of earlier versions took C_min from their own seed and did not clip what they resized
-    for Inception, and do not say so.
+
+def _differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, str]:
+    """Finds what two reports must have in common and have not.
+
+    Returns:
+      Name of what differs -> a description of both sides.
     """
-    told, asked = theirs["compares_with"], ours["compares_with"]
-    found = {
-        name: f"{told[name][:12]} there, {asked[name][:12]} here"
-        for name in ("population", "calibration", "scorer")
-        if told[name] != asked[name]
-    }
-    seed = told.get("calibration_seed", theirs["seed"])
-    if theirs["aaad"] and seed != asked["calibration_seed"]:
-        found["seed of C_min"] = f"{seed} there, {asked['calibration_seed']} here"
-    resizing = told.get("resizing", "clean, not clipped")
-    names = {score["name"] for scores in theirs["distances"].values() for score in scores}
-    if asked["resizing"] and names & {"FID", "KID", "IS"} and resizing != asked["resizing"]:
-        found["resizing for FID"] = f"{resizing} there, {asked['resizing']} here"
+    found = {}
+    there, here = theirs["compares_with"], ours["compares_with"]
+    for name in ("population", "calibration", "scorer"):
+        if there[name] != here[name]:
+            found[name] = f"{there[name][:12]} there, {here[name][:12]} here"
+    seeds = there["calibration_seed"], here["calibration_seed"]
+    if theirs["aaad"] and seeds[0] != seeds[1]:
+        found["seed of C_min"] = f"{seeds[0]} there, {seeds[1]} here"
+    resizings = there["resizing"], here["resizing"]
+    if all(resizings) and resizings[0] != resizings[1]:
+        found["resizing for FID"] = f"{resizings[0]} there, {resizings[1]} here"
     return found
 
 
-def _other_reader(one: Mapping, other: Mapping) -> dict[str, str]:
-    """Whether two reports have figures of different text readers; as `_differing`.
-
-    Reports of earlier versions say which run it was and not which weights.
-    """
+def _other_reader(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, str]:
+    """Describes the text readers of two reports if they have different ones; see `_differing`."""
     runs = [report["text_reader"] for report in (one, other)]
-    weights = [report["compares_with"].get("text_reader") for report in (one, other)]
-    known = weights if all(weights) else runs
-    if not all(runs) or known[0] == known[1]:
+    weights = [report["compares_with"]["text_reader"] for report in (one, other)]
+    if not all(weights) or weights[0] == weights[1]:
         return {}
-    named = (
-        f"{run} ({f'weights {of[:12]}' if of else 'weights not told'})"
-        for run, of in zip(runs, weights, strict=True)
-    )
+    named = (f"{run} (weights {of[:12]})" for run, of in zip(runs, weights, strict=True))
     return {"text reader": " and ".join(named)}
 
 
-def markdown(report: Mapping, *, beside: Sequence[Mapping] = (), plots: Sequence[str] = ()) -> str:
-    """A report to read, from what report.json holds."""
+def markdown(
+    report: Mapping[str, Any],
+    *,
+    beside: Sequence[Mapping[str, Any]] = (),
+    plots: Sequence[str] = (),
+) -> str:
+    """Formats a report.
+
+    Args:
+      report: contents of report.json.
+      beside: earlier reports that stand in the same tables.
+      plots: names of picture files beside report.md.
+    """
     p, scorer = report["population"], report["scorer"]
     reader = report["text_reader"]
     parts = [
         f"# {report['system']['name']}",
-        f"{p['records']:,} records of {p['people']} people with {p['label_rows']} label rows: "
-        f"{p['split']} of `{p['data']}` (fingerprint {p['data_fingerprint'][:12]}), {p['size']} "
-        f"px. Judged by `{scorer['name']}` ({scorer['kind']}, weights "
+        f"{p['records']:,} records of {p['people']} people with {p['au_combinations']} AU "
+        f"combinations: {p['split']} of `{p['data']}` (fingerprint "
+        f"{p['data_fingerprint'][:12]}), {p['size']} px. Scored by "
+        f"`{scorer['name']}` ({scorer['kind']}, weights "
         f"{scorer['fingerprint'][:12]}). Texts: labels"
         + (f", and as `{reader}` reads them" if reader else "")
         + f". Seed {report['seed']}.",
@@ -184,32 +220,35 @@ def markdown(report: Mapping, *, beside: Sequence[Mapping] = (), plots: Sequence
 _ORDER = ("FID", "KID", "IS", "LPIPS", "AAAD (", "AAAD-chance", "AU-F1", "conflicts")
 
 
-def _main_table(report: Mapping, beside: Sequence[Mapping]) -> str:
-    """System, earlier systems, floors; columns in the paper's order, then our own."""
+def _main_table(report: Mapping[str, Any], beside: Sequence[Mapping[str, Any]]) -> str:
+    """Formats the rows of system, earlier systems and floors.
+
+    The paper's columns come first, in its order, then this project's own.
+    """
     first, *below = report["table"]
     rows = [first, *(other["table"][0] for other in beside), *below]
     names = dict.fromkeys(key for row in rows for key in row if key not in ("answer", "N"))
     rank = {name: next(i for i, o in enumerate(_ORDER) if name.startswith(o)) for name in names}
     columns = sorted(names, key=rank.__getitem__)
-    table = _table(
+    text = table(
         ["", "N", *columns],
         [[row["answer"], f"{row['N']:,}", *(_shown(row.get(c)) for c in columns)] for row in rows],
     )
     p = report["population"]
-    told = []
+    remarks = []
     if any(name.startswith(("FID", "KID")) for name in columns):
-        told.append(f"FID and KID are against {p['distances']}.")
+        remarks.append(f"FID and KID are against {p['distances']}.")
     if report["aaad"]:
-        told.append(
+        remarks.append(
             f"C_min and C_max are of {p['calibration']['records']:,} real pictures of the seen "
             "test set."
         )
     if report["units"]:
-        told.append("AU-F1 is the macro F1 of the units; conflicts: see below.")
-    return "\n\n".join([table, " ".join(told)]) if told else table
+        remarks.append("AU-F1 is the macro F1 of the units; conflicts: see below.")
+    return "\n\n".join([text, " ".join(remarks)]) if remarks else text
 
 
-def _aaad_section(report: Mapping, side: str) -> str:
+def _aaad_section(report: Mapping[str, Any], side: str) -> str:
     found = report["aaad"][side]
     c, answers = found["calibration"], found["answers"]
     head = (
@@ -230,30 +269,30 @@ def _aaad_section(report: Mapping, side: str) -> str:
         for name, a in answers.items()
     ]
     header = ["answers", "pairs", "C̄", "AAAD", "95 %", "AAAD-chance"]
-    return f"{head}\n\n{_table(header, rows)}"
+    return f"{head}\n\n{table(header, rows)}"
 
 
-def _unit_table(report: Mapping) -> str:
+def _unit_table(report: Mapping[str, Any]) -> str:
     answers = report["units"]["answers"]
     shares = report["aaad"].get("labels", {}).get("answers", {}).get(SYSTEM, {})
     header = ["", "precision", "recall", "F1"]
     header += [f"F1, {name}" for name in (REAL, REFERENCE) if name in answers]
     header += ["share of C̄"] if shares else []
     rows = []
-    for place, number in enumerate(AU_NUMBERS):
+    for index, number in enumerate(AU_NUMBERS):
         unit, own = f"AU{number}", answers[SYSTEM]
         row = [unit, *(_shown(own[name][unit]) for name in ("precision", "recall", "f1"))]
         row += [_shown(answers[name]["f1"][unit]) for name in (REAL, REFERENCE) if name in answers]
-        row += [_shown(shares["contributions"][place])] if shares else []
+        row += [_shown(shares["contributions"][index])] if shares else []
         rows.append(row)
     macro = ["macro", "", "", _shown(answers[SYSTEM]["macro_f1"])]
     macro += [_shown(answers[name]["macro_f1"]) for name in (REAL, REFERENCE) if name in answers]
     macro += [_shown(shares["mean_cosine"])] if shares else []
-    return _table(header, [*rows, macro])
+    return table(header, [*rows, macro])
 
 
-def _conflict_table(report: Mapping, beside: Sequence[Mapping]) -> str:
-    """The paper's user study in form: a column a set, a row a system."""
+def _conflict_table(report: Mapping[str, Any], beside: Sequence[Mapping[str, Any]]) -> str:
+    """Formats a table in the form of the paper's user study: a column a set, a row a system."""
     found = report["units"]["conflicts"]
     sets = list(found[SYSTEM])
     rows = [[report["system"]["name"], *(_shown(found[SYSTEM][name][0]) for name in sets)]]
@@ -269,23 +308,23 @@ def _conflict_table(report: Mapping, beside: Sequence[Mapping]) -> str:
     header = ["", *(f"{name} (N = {found[SYSTEM][name][1]})" for name in sets)]
     return (
         "Of the pictures asked for a set, the share in which both units of every opposed pair read "
-        f"as active.\n\n{_table(header, rows)}"
+        f"as active.\n\n{table(header, rows)}"
     )
 
 
-def _group_tables(groups: Sequence[Mapping]) -> list[str]:
+def _group_tables(groups: Sequence[Mapping[str, Any]]) -> list[str]:
     parts = []
     header = ["people", "pictures", "AU-F1", "AU-F1, real", "AAAD", "AAAD-chance"]
     for kind in (SKIN_TONE, AGE, PERSON):
         of_kind = [group for group in groups if group["kind"] == kind]
         if not of_kind:
             continue
-        told = ""
+        remark = ""
         if kind == PERSON and len(of_kind) > 2 * _FEW_PEOPLE:
             scored = sorted(
                 (g for g in of_kind if g["macro_f1"] is not None), key=lambda g: g["macro_f1"]
             )
-            told = (
+            remark = (
                 f"The {_FEW_PEOPLE} people with the lowest AU-F1 and the {_FEW_PEOPLE} with the "
                 f"highest, of {len(of_kind)}; report.json has all of them.\n\n"
             )
@@ -299,30 +338,24 @@ def _group_tables(groups: Sequence[Mapping]) -> list[str]:
             ]
             for group in of_kind
         ]
-        parts.append(told + _table([kind, *header], rows))
+        parts.append(remark + table([kind, *header], rows))
     return parts
 
 
-def _identity_text(report: Mapping) -> str:
+def _identity_text(report: Mapping[str, Any]) -> str:
     found = {name: value for name, value in report["identity"].items() if name != "features"}
     header = [f"mean cosine ({report['identity']['features']})", *found]
-    return _table(header, [["to the reference face", *map(_shown, found.values())]])
+    return table(header, [["to the reference face", *map(_shown, found.values())]])
 
 
-def summary(findings: Findings) -> list[str]:
-    """The first table's rows, for the terminal."""
+def summary(results: Results) -> list[str]:
+    """Formats the first table's rows for the terminal."""
     lines = []
-    for row in table_rows(findings):
+    for row in table_rows(results):
         figures = {name: value for name, value in row.items() if name not in ("answer", "N")}
         shown = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
         lines.append(f"  {row['answer']}: {shown}")
     return lines
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    cells = ([cell.replace("|", "\\|") for cell in line] for line in lines)
-    return "\n".join("| " + " | ".join(line) + " |" for line in cells)
 
 
 def _shown(value: float | None) -> str:

@@ -2,12 +2,12 @@
 
 import dataclasses
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
-from jaxtyping import Float, Int8
+from jaxtyping import Float, Int, Int8
 
-from auface_jax.evaluation.scorer import Reading
+from auface_jax.evaluation.evaluator import Reading
 from auface_jax.metrics import distances
 from auface_jax.metrics.aaad import Agreement, Calibration, aaad, calibrate, floors
 from auface_jax.metrics.distances import Score
@@ -15,22 +15,23 @@ from auface_jax.metrics.features import Features
 from auface_jax.metrics.identity import diversity, identity_similarity
 from auface_jax.metrics.units import UnitScores, conflict_accuracy, unit_scores
 
-# Answers, as tables call them. A system's own is the first of every table.
+# Names of answers in tables. The system's own pictures come first in every table.
 SYSTEM, REAL, REFERENCE = "system", "real pictures", "reference unchanged"
-FLOORS = ("shuffled texts", "mean vector", REFERENCE)  # as `metrics.aaad.floors` names them
+FLOORS = ("shuffled texts", "mean vector", REFERENCE)  # names that `metrics.aaad.floors` gives
 
-# Of the derangement that gives C_min. One for all evaluations: another draw of pictures is no
-# other scale to hold them against.
+# Seed of the derangement that gives C_min. It is one for all evaluations: pictures that are drawn
+# with another seed are still compared on the same scale.
 CALIBRATION_SEED = 0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Alignment:
-    """How well pictures agree with one side of the text.
+    """AAAD of each answer with one side of the texts: their labels, or a reader's probabilities.
 
     Attributes:
-      calibration: of ground-truth pairs of the seen test set.
-      agreements: answer -> its score; `SYSTEM`, `REAL` where there are real pictures, the floors.
+      calibration: C_max and C_min of ground-truth pairs of the seen test set.
+      agreements: answer -> its score; the answers are `SYSTEM`, `REAL` where there are real
+        pictures, and the floors.
       shuffled: cosines of real pictures and deranged texts, for a histogram.
     """
 
@@ -41,14 +42,15 @@ class Alignment:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class UnitReport:
-    """Units that are read from pictures against those that were asked for.
+    """Units that are read from pictures, compared with those that the texts ask for.
 
     Attributes:
       scores: answer -> precision, recall and F1 of each unit.
       conflicts: answer -> `conflict_accuracy`.
-      reliability: answer -> (mean probability, share present, pictures) of each of ten bins.
-      confusion: [A, A] of the pictures asked for the unit of the row, the share in which that of
-        the column is read; `asked` is the same share of what was asked for.
+      reliability: answer -> (mean probability, share present, count) of each of ten bins.
+      confusion: share of the pictures asked for the unit of the row in which the unit of the column
+        is read.
+      asked: share of the same pictures that are asked for the unit of the column.
     """
 
     scores: dict[str, UnitScores]
@@ -60,13 +62,17 @@ class UnitReport:
 
 @dataclasses.dataclass(frozen=True)
 class GroupScore:
-    """Figures of some of the pictures.
+    """Scores of a group of records.
 
     Attributes:
-      kind, name: "skin tone", "tan".
-      people, count: how many of them, and of pictures.
-      macro_f1, real_f1: of the system's pictures and of the real ones; NaN where there is none.
-      aaad, chance: against the labels; NaN where no text has a unit.
+      kind: kind of group, such as "skin tone".
+      name: name of the group, such as "tan".
+      people: number of people in the group.
+      count: number of pictures.
+      macro_f1: macro F1 of the system's pictures.
+      real_f1: macro F1 of the real pictures; NaN where there are none.
+      aaad: AAAD with the labels; NaN where no text has a unit.
+      chance: AAAD-chance with the labels; NaN where no text has a unit.
     """
 
     kind: str
@@ -89,14 +95,17 @@ def align_scores(
     *,
     seed: int,
 ) -> Alignment:
-    """AAAD of a system and of the answers that every table holds beside it.
+    """Computes AAAD of a system and of the answers that every table shows beside it.
 
     Args:
-      system, reference, real: readings of the M records' pictures; `real` is None where they have
-        none, and then the floors are of the truth.
-      text: probabilities or labels of their texts.
-      truth, truth_text: the N ground-truth pairs of the seen test set.
-      seed: of the floor of shuffled texts and of intervals; C_min's is `CALIBRATION_SEED`.
+      system: readings of the system's pictures for M records.
+      reference: readings of the records' references.
+      real: readings of the records' real pictures; None where they have none, and then the floors
+        are those of the ground truth.
+      text: probabilities or labels of the records' texts.
+      truth: readings of the N real pictures of the seen test set.
+      truth_text: probabilities or labels of their texts.
+      seed: seed of the shuffled texts and of intervals; that of C_min is `CALIBRATION_SEED`.
     """
     calibration = calibrate(truth.probabilities, truth_text, seed=CALIBRATION_SEED)
     found = {SYSTEM: aaad(system.probabilities, text, calibration, seed=seed)}
@@ -109,8 +118,8 @@ def align_scores(
     return Alignment(calibration, found, below[FLOORS[0]].cosines)
 
 
-def unit_report(answers: dict[str, Reading], labels: Int8[np.ndarray, "M A"]) -> UnitReport:
-    """Units of each answer against the labels; of `SYSTEM` also what was read for what."""
+def unit_report(answers: Mapping[str, Reading], labels: Int8[np.ndarray, "M A"]) -> UnitReport:
+    """Compares the units of each answer with the labels; for `SYSTEM` also computes confusion."""
     predicted = {name: reading.units for name, reading in answers.items()}
     asked = (labels == 1).astype(np.float64)
     counts = np.maximum(asked.sum(0), 1)[:, None]
@@ -128,41 +137,56 @@ def unit_report(answers: dict[str, Reading], labels: Int8[np.ndarray, "M A"]) ->
 def reliability(
     probabilities: Float[np.ndarray, "M A"], labels: Int8[np.ndarray, "M A"], *, bins: int = 10
 ) -> Float[np.ndarray, "bins 3"]:
-    """Mean probability, share present and number of coded units in each of equal bins; NaN in
-    empty ones."""
+    """Computes a reliability curve over equal bins of probability.
+
+    Returns:
+      Mean probability, share present and number of coded units in each bin; the first two are NaN
+      in an empty bin.
+    """
     coded = labels >= 0
     p, present = probabilities[coded], labels[coded] == 1
-    place = np.minimum((p * bins).astype(int), bins - 1)
-    counts = np.bincount(place, minlength=bins)
+    bin_of = np.minimum((p * bins).astype(int), bins - 1)
+    counts = np.bincount(bin_of, minlength=bins)
     with np.errstate(invalid="ignore"):
-        means = [np.bincount(place, values, bins) / counts for values in (p, present)]
+        means = [np.bincount(bin_of, values, bins) / counts for values in (p, present)]
     return np.stack([*means, counts], axis=1)
 
 
 def group_scores(
-    rows_of: dict[str, dict[str, np.ndarray]],
+    members_of: Mapping[str, Mapping[str, Int[np.ndarray, " K"]]],
     system: Reading,
     real: Reading | None,
     labels: Int8[np.ndarray, "M A"],
     subjects: Sequence[str],
     calibration: Calibration,
 ) -> list[GroupScore]:
-    """F1 and AAAD of every group; C_min and C_max are those of all."""
+    """Computes F1 and AAAD of every group.
+
+    Args:
+      members_of: kind of group -> name of the group -> indices of its records.
+      system: readings of the system's pictures.
+      real: readings of the real pictures, or None.
+      labels: labels of all records.
+      subjects: person in each record.
+      calibration: C_max and C_min, which are those of all records together.
+    """
     found, asked = [], np.maximum(labels, 0)
-    for kind, groups in rows_of.items():
-        for name, rows in groups.items():
+    for kind, groups in members_of.items():
+        for name, members in groups.items():
             agreement = None
-            if asked[rows].any():
-                agreement = aaad(system.probabilities[rows], asked[rows], calibration, resamples=1)
+            if asked[members].any():
+                agreement = aaad(
+                    system.probabilities[members], asked[members], calibration, resamples=1
+                )
             found.append(
                 GroupScore(
                     kind=kind,
                     name=name,
-                    people=len({subjects[row] for row in rows}),
-                    count=len(rows),
-                    macro_f1=unit_scores(system.units[rows], labels[rows]).macro_f1,
+                    people=len({subjects[member] for member in members}),
+                    count=len(members),
+                    macro_f1=unit_scores(system.units[members], labels[members]).macro_f1,
                     real_f1=(
-                        unit_scores(real.units[rows], labels[rows]).macro_f1
+                        unit_scores(real.units[members], labels[members]).macro_f1
                         if real is not None
                         else float("nan")
                     ),
@@ -174,15 +198,18 @@ def group_scores(
 
 
 def distance_scores(
-    made: Features, real: Features, wanted: set[str], *, seed: int
+    made: Features, real: Features, wanted: Set[str], *, seed: int
 ) -> tuple[list[Score], list[str]]:
-    """FID, KID and the Inception score, as far as they are wanted and the features allow.
+    """Computes those of FID, KID and the Inception score that are wanted and possible.
 
     Args:
-      wanted: of "fid", "kid", "is".
+      made: features of the system's pictures.
+      real: features of real pictures.
+      wanted: any of "fid", "kid", "is".
+      seed: seed of KID's subsets and of the Inception score's splits.
 
     Returns:
-      The figures, and what a reader has to be warned of.
+      The scores, and warnings for a reader of the report.
     """
     found = []
     with warnings.catch_warnings(record=True) as caught:
@@ -198,14 +225,20 @@ def distance_scores(
 
 
 def identity_scores(
-    system: Features, real: Features | None, reference: Features, subjects: tuple[str, ...]
+    system: Features, real: Features | None, reference: Features, subjects: Sequence[str]
 ) -> dict[str, float]:
-    """Mean cosine to the reference face: of the system's pictures, and what to hold it beside.
+    """Computes mean cosines of pictures to reference faces.
+
+    Args:
+      system: features of the system's pictures.
+      real: features of the real pictures, or None.
+      reference: features of the reference of each picture.
+      subjects: person in each picture.
 
     Returns:
-      `SYSTEM`; `REAL`, real pictures and their own references; "another person", real pictures (or
-      references) and somebody else's reference: an embedding that gives that as much tells nobody
-      apart.
+      `SYSTEM`: the system's pictures and their own references. `REAL`: real pictures and their own
+      references. "another person": real pictures (or references) and another person's reference; if
+      this cosine is as high as the others, the features do not tell people apart.
     """
     found = {SYSTEM: identity_similarity(system.values, reference.values)}
     shown = reference if real is None else real
@@ -218,15 +251,21 @@ def identity_scores(
     return {name: float(cosines.mean()) for name, cosines in found.items()}
 
 
-def _of_another(people: np.ndarray) -> np.ndarray:
-    """For each row the first row of the next person, in order."""
+def _of_another(people: Int[np.ndarray, " M"]) -> Int[np.ndarray, " M"]:
+    """Returns for each record the index of the first record of the next person."""
     first = np.array([np.flatnonzero(people == person)[0] for person in range(people.max() + 1)])
     return first[(people + 1) % len(first)]
 
 
 def diversity_scores(features: Float[np.ndarray, "seeds K D"]) -> dict[str, float]:
-    """Mean 1 - cosine between pictures of one record drawn with different seeds, and between those
-    of different records."""
+    """Computes mean diversity, 1 - cosine, between seeds of a record and between records.
+
+    Args:
+      features: features of K records' pictures, drawn with each of several seeds.
+
+    Returns:
+      "between seeds" and "between records"; the latter is NaN for a single record.
+    """
     records = diversity(features[0][:, None]) if features.shape[1] > 1 else [float("nan")]
     return {
         "between seeds": float(diversity(features).mean()),

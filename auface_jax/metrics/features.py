@@ -2,8 +2,7 @@
 
 import dataclasses
 import functools
-import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -13,6 +12,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, UInt8
 
 from auface_jax.parallel import sharding
+from auface_jax.parallel.map_batches import fixed_batches
 from auface_jax.pretrained import inception
 from auface_jax.pretrained.convert import Pretrained
 
@@ -89,29 +89,12 @@ def extract(
     weights = jax.device_put(weights, sharding.replicated(mesh))
     results = []
     with jax.set_mesh(mesh), jax.default_matmul_precision("highest"):
-        for kept, rows in _cut(batches, batch_size):
-            out = jax.device_get(function(weights, sharding.put_batch(rows, mesh)))
+        for kept, batch in fixed_batches(batches, batch_size):
+            out = jax.device_get(function(weights, sharding.put_batch(batch, mesh)))
             results.append(jax.tree.map(lambda leaf: leaf[:kept], out))  # noqa: B023
     if not results:
         raise ValueError("there are no images to take features of")
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *results)
-
-
-def _cut(batches: Iterable[PyTree], size: int) -> Iterator[tuple[int, PyTree]]:
-    """Batches of `size` rows, each with the number of its rows that are no padding."""
-
-    def rows_of(batch):
-        leaves, tree = jax.tree.flatten(batch)
-        return (jax.tree.unflatten(tree, row) for row in zip(*leaves, strict=True))
-
-    rows = itertools.chain.from_iterable(map(rows_of, batches))
-    while chunk := list(itertools.islice(rows, size)):
-        shapes = {tuple(leaf.shape for leaf in jax.tree.leaves(row)) for row in chunk}
-        if len(shapes) > 1:
-            raise ValueError(f"images have different shapes: {sorted(shapes)}; resize them first")
-        kept = len(chunk)
-        chunk += chunk[-1:] * (size - kept)
-        yield kept, jax.tree.map(lambda *leaves: np.stack(leaves), *chunk)
 
 
 def inception_features(

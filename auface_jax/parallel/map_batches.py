@@ -1,6 +1,6 @@
-"""Runs a jitted function over whole arrays, a fixed-size batch at a time."""
+"""Runs a jitted function over whole arrays or streams of them, a fixed-size batch at a time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -12,22 +12,69 @@ PyTree = Any
 def map_batches(
     function: Callable[..., PyTree], fixed: PyTree, *arrays: PyTree, batch_size: int
 ) -> PyTree:
-    """`function(fixed, *rows)` over all rows; results concatenated as numpy arrays.
+    """Applies `function(fixed, *batch)` to all examples of some arrays.
 
-    The last batch is padded by repeating its last row, so that one compiled program serves all, and
-    the padding is cut from the result: every row counts exactly once.
+    The last batch is padded by repeating its last example, so that one compiled program serves all
+    batches, and the padding is cut from the result: every example counts exactly once.
 
     Args:
-      function: takes `fixed` and batches of `batch_size` rows of each of `arrays`; each leaf that
-        it returns has these rows first.
-      arrays: numpy arrays or trees of them, all with the same number of rows.
+      function: takes `fixed` and batches of `batch_size` examples of each of `arrays`; each leaf
+        that it returns has one row an example.
+      fixed: first argument of every call, such as a network's weights.
+      *arrays: numpy arrays or trees of them, all with the same number of examples.
+      batch_size: examples of a batch.
+
+    Returns:
+      The results as numpy arrays, in the order of the examples.
     """
-    total = len(jax.tree.leaves(arrays)[0])
     results = []
-    for start in range(0, total, batch_size):
-        rows = np.minimum(np.arange(start, start + batch_size), total - 1)
-        batch = jax.tree.map(lambda array: np.asarray(array)[rows], arrays)  # noqa: B023
-        kept = min(batch_size, total - start)
+    for kept, batch in fixed_batches([arrays], batch_size):
         out = jax.device_get(function(fixed, *batch))
         results.append(jax.tree.map(lambda leaf: leaf[:kept], out))  # noqa: B023
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *results)
+
+
+def fixed_batches(batches: Iterable[PyTree], size: int) -> Iterator[tuple[int, PyTree]]:
+    """Cuts a stream of batches anew into batches of one size.
+
+    Args:
+      batches: arrays or trees of arrays with one row an example, any number of them at a time.
+      size: examples of a batch.
+
+    Yields:
+      The number of examples and the batch, which is padded by repeating its last example.
+
+    Raises:
+      ValueError: the leaves of a batch have different numbers of examples, or the examples of two
+        batches have different shapes.
+    """
+    pieces, count = [], 0
+    for batch in batches:
+        batch = jax.tree.map(np.asarray, batch)
+        totals = {len(leaf) for leaf in jax.tree.leaves(batch)}
+        if len(totals) != 1:
+            raise ValueError(f"arrays of one batch have {sorted(totals)} examples; give as many")
+        start, (total,) = 0, totals
+        while start < total:
+            stop = min(total, start + size - count)
+            pieces.append(_rows(batch, slice(start, stop)))
+            count, start = count + stop - start, stop
+            if count == size:
+                yield size, _joined(pieces)
+                pieces, count = [], 0
+    if pieces:
+        last = _rows(pieces[-1], slice(-1, None))
+        yield count, _joined([*pieces, *[last] * (size - count)])
+
+
+def _rows(batch: PyTree, rows: slice) -> PyTree:
+    return jax.tree.map(lambda leaf: leaf[rows], batch)
+
+
+def _joined(pieces: list[PyTree]) -> PyTree:
+    shapes = {tuple(leaf.shape[1:] for leaf in jax.tree.leaves(piece)) for piece in pieces}
+    if len(shapes) > 1:
+        raise ValueError(f"images have different shapes: {sorted(shapes)}; resize them first")
+    if len(pieces) == 1:
+        return pieces[0]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)

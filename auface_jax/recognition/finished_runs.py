@@ -1,10 +1,10 @@
-"""Recogniser runs that a command finds when none is named."""
+"""The recogniser run that a command takes when its user names none."""
 
 import pathlib
 
 from auface_jax.runs import checkpoints
 
-# Runs of a task that are looked for when none is named, the best first.
+# Runs of each task, the best first.
 DEFAULT_RUNS = {
     task: tuple(f"runs/{task}-{preset}" for preset in ("paper", "open", "quickstart"))
     for task in ("au_image", "au_text")
@@ -12,10 +12,14 @@ DEFAULT_RUNS = {
 
 
 def find_run(run: str, task: str = "au_image") -> str:
-    """`run`, or the best of the task's `DEFAULT_RUNS` that is finished.
+    """Returns `run`, or the best finished one of the task's default runs.
+
+    Args:
+      run: the folder that the user named; "" for none.
+      task: key of `DEFAULT_RUNS`.
 
     Raises:
-      checkpoints.CheckpointError: none is named and none is finished.
+      checkpoints.CheckpointError: `run` is "" and none of the default runs is finished.
     """
     defaults = DEFAULT_RUNS[task]
     found = [default for default in defaults if checkpoints.has_export(pathlib.Path(default))]

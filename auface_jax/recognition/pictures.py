@@ -1,4 +1,4 @@
-"""Action units of the frames of image and video files, as figures and as annotated pictures."""
+"""Units of the frames of image and video files, as probabilities and as annotated pictures."""
 
 import itertools
 import pathlib
@@ -20,9 +20,19 @@ def recognize(
     every: int = 1,
     faults: list[str],
 ) -> Iterator[tuple[frames.Frame, Float[np.ndarray, " A"]]]:
-    """Every frame of the files with its probabilities; a file's fault goes to `faults`."""
+    """Reads the units in every frame of some files.
 
-    def readable():
+    Args:
+      recognizer: reads the units.
+      files: image and video files.
+      every: read every N-th frame of animations and videos.
+      faults: list that gets a line for every file that cannot be read.
+
+    Yields:
+      Each frame and the probabilities of its units.
+    """
+
+    def readable() -> Iterator[frames.Frame]:
         for path in files:
             try:
                 yield from frames.read_frames(path, recognizer.size, every=every)
@@ -34,15 +44,15 @@ def recognize(
         yield from zip(batch, found, strict=True)
 
 
-def _chunks(items: Iterator, size: int) -> Iterator[list]:
+def _chunks(items: Iterator[frames.Frame], size: int) -> Iterator[list[frames.Frame]]:
     while chunk := list(itertools.islice(items, size)):
         yield chunk
 
 
 def overlay(frame: frames.Frame, probabilities: Float[np.ndarray, " A"]) -> Image.Image:
-    """The face as the recogniser got it, and a bar a unit beside it; units read as present in red.
+    """Draws a face and, beside it, one bar for each unit with its probability.
 
-    The line across the bars is the threshold.
+    Bars of units that are read as present are red; a line across the bars marks the threshold.
     """
     side, bar_width, pad, font = 384, 150, 12, ImageFont.load_default(13)
     names = [f"AU{unit.number}  {unit.name}" for unit in ACTION_UNITS]

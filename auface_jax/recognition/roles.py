@@ -1,31 +1,39 @@
-"""Roles of recognisers: a generator must not be judged by a network that a loss of it used."""
+"""Roles of recognisers: a network that trained a generator must not evaluate it.
+
+A generator learns to please a network in its loss, faults of that network included, so that its
+score by the same network says nothing about its pictures.
+"""
 
 import pathlib
 
 from auface_jax.runs import checkpoints
 
-# How the fingerprints of these networks are named in an export.
-OF_LOSS = "_network"
+ROLES = ("loss", "score")
+# Keys of an export's metadata that hold the fingerprint of a loss network end in this.
+LOSS_NETWORK_SUFFIX = "_network"
 
 
 def loss_recognizers(run: str | pathlib.Path) -> dict[str, str]:
-    """Name -> fingerprint of every network that trained a run, or a run that it builds on.
+    """Finds the loss networks that trained a run or any run that it builds on.
 
-    They are what the export of Stage I keeps of them (`tasks.vqgan.VQGANTask.built_on`), so that
-    they are known wherever the networks' own folders are by now.
+    Stage I's export keeps the fingerprints of its loss networks, so they are known wherever the
+    folders of the networks are now.
+
+    Args:
+      run: folder of a finished run.
+
+    Returns:
+      Name of each loss network -> hex sha256 of its weights.
 
     Raises:
-      checkpoints.CheckpointError: `run`, or one that it builds on, is not a finished run.
+      checkpoints.CheckpointError: `run`, or a run that it builds on, is not finished.
     """
     run = pathlib.Path(run)
     found = {
         f"{name} of {run}": fingerprint
         for name, fingerprint in checkpoints.load_meta(run).items()
-        if name.endswith(OF_LOSS)
+        if name.endswith(LOSS_NETWORK_SUFFIX)
     }
     for name in checkpoints.load_config(run).requires:
         found |= loss_recognizers(checkpoints.required_run(run, name))
     return found
-
-
-ROLES = ("loss", "score")

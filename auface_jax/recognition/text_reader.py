@@ -1,55 +1,124 @@
 """The text recogniser of a finished run: descriptions -> probabilities of action units."""
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
+import jax
+import jax.numpy as jnp
+import ml_collections
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Bool, Float, Int
 
+from auface_jax.data.tokenizer import Tokenizer, load_tokenizer
+from auface_jax.facs import AU_NUMBERS
+from auface_jax.models.au_text_recognizer import AUTextHead, AUTextRecognizer
+from auface_jax.models.t5 import T5Encoder
+from auface_jax.parallel.map_batches import map_batches
+from auface_jax.pretrained import convert
 from auface_jax.runs import checkpoints
-from auface_jax.training.tasks.au_text import AUTextTask, PyTree
+
+PyTree = Any
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TextReader:
-    """A finished run, ready to read.
+    """A text recogniser with all that it takes to read.
 
     Attributes:
-      task: what it was trained as.
-      weights: parameters and thresholds.
+      module: its network.
+      tokenizer: the tokenizer that it was trained with.
+      buckets: token counts to which texts are padded; longer texts are cut.
+      batch_size: texts that the compiled program reads at once.
+      weights: exported weights: "params" and "thresholds".
+      published: parameters of a published encoder, which an export does not hold; else empty.
     """
 
-    task: AUTextTask
+    module: AUTextRecognizer
+    tokenizer: Tokenizer
+    buckets: tuple[int, ...]
+    batch_size: int
     weights: PyTree
+    published: PyTree
 
     def probabilities(self, sentences: Sequence[str]) -> Float[np.ndarray, "M A"]:
-        """Probability of each unit in each text, float32 in [0, 1]; any wording, any length."""
-        return self.task.read(self.weights, sentences)
+        """Reads the probability of each unit in each text, whatever its wording and length."""
+        if not sentences:
+            return np.zeros((0, len(AU_NUMBERS)), np.float32)
+        return self.read_tokens(*self.tokenizer.encode_batch(sentences, self.buckets))
+
+    def read_tokens(
+        self, text_tokens: Int[np.ndarray, "M L"], text_mask: Bool[np.ndarray, "M L"]
+    ) -> Float[np.ndarray, "M A"]:
+        """Reads the probability of each unit in each tokenized text."""
+        params = {**self.published, **self.weights["params"]}
+        read = functools.partial(_probabilities, self.module)
+        return map_batches(read, params, text_tokens, text_mask, batch_size=self.batch_size)
 
     @property
     def thresholds(self) -> Float[np.ndarray, " A"]:
-        """From which probability on a unit counts as stated; chosen on the run's val split."""
+        """Probability of each unit from which it counts as stated, chosen on the val split."""
         return self.weights["thresholds"]
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex sha256 of the exported weights."""
+        return checkpoints.weights_fingerprint(self.weights)
+
+
+# A function of the module, so that it is compiled once for a shape, however often a text is read.
+@functools.partial(jax.jit, static_argnums=0)
+def _probabilities(
+    module: AUTextRecognizer, params: PyTree, tokens: Int[Array, "B L"], mask: Bool[Array, "B L"]
+) -> Float[Array, "B A"]:
+    return jax.nn.sigmoid(module.apply({"params": params}, tokens, mask))
+
+
+def build_text_recognizer(model: ml_collections.ConfigDict, vocab_size: int) -> AUTextRecognizer:
+    """Builds the network of a config's `model` part for texts of a vocabulary."""
+    fields = {**model.text_encoder.to_dict(), "vocab_size": vocab_size}
+    dtype = jnp.dtype(model.dtype)
+    return AUTextRecognizer(
+        encoder=T5Encoder(**fields, dtype=dtype), head=AUTextHead(width=model.width, dtype=dtype)
+    )
+
+
+def load_published_encoder(model: ml_collections.ConfigDict) -> PyTree:
+    """Loads the published encoder that a config's `model` part names; {} where it names none.
+
+    Raises:
+      convert.ConversionError: its weights are not converted yet, or are of another network or size.
+    """
+    if not model.text_weights:
+        return {}
+    fields = model.text_encoder.to_dict()
+    return {"encoder": convert.load(model.text_weights, "t5", **fields).variables["params"]}
 
 
 def load_text_reader(run: pathlib.Path) -> TextReader:
-    """The text recogniser of a finished run.
+    """Loads the text recogniser of a finished run of the task `au_text`.
 
     Raises:
-      CheckpointError: no finished run of this task there, or its tokenizer has changed since.
+      checkpoints.CheckpointError: the run is not finished or is of another task, or the tokenizer
+        of its config has changed since.
     """
-    config = checkpoints.load_config(run)
-    if config.task != "au_text":
+    config = checkpoints.load_config(run, task="au_text")
+    tokenizer = load_tokenizer(config.data.tokenizer)
+    trained_with = checkpoints.load_meta(run)["text_tokenizer"]
+    if tokenizer.fingerprint != trained_with:
         raise checkpoints.CheckpointError(
-            f"{run} is a run of the task {config.task!r}, not 'au_text'; train a text recogniser: "
-            "python -m auface_jax.train --config configs/au_text.py"
+            f"{run} was trained with the tokenizer {trained_with[:12]}, and data.tokenizer="
+            f"{config.data.tokenizer!r} is now {tokenizer.fingerprint[:12]}; put the former one "
+            "back there"
         )
-    task = AUTextTask(config, num_steps=1)
-    found, wanted = task.text_tokenizer.fingerprint, checkpoints.load_meta(run)["text_tokenizer"]
-    if found != wanted:
-        raise checkpoints.CheckpointError(
-            f"{run} was trained with the tokenizer {wanted[:12]}, and data.tokenizer="
-            f"{config.data.tokenizer!r} is now {found[:12]}; give it the tokenizer it knows"
-        )
-    return TextReader(task, checkpoints.load_export(run))
+    vocab_size = config.model.text_encoder.get("vocab_size", tokenizer.vocab_size)
+    return TextReader(
+        module=build_text_recognizer(config.model, vocab_size),
+        tokenizer=tokenizer,
+        buckets=tuple(config.data.buckets),
+        batch_size=config.batch_size,
+        weights=checkpoints.load_export(run),
+        published=load_published_encoder(config.model),
+    )

@@ -1,4 +1,4 @@
-"""A table of the action units that the texts of a file state."""
+"""A table of the units that the texts of a file state."""
 
 import csv
 import pathlib
@@ -11,14 +11,17 @@ from auface_jax.recognition.text_reader import load_text_reader
 
 
 def read_texts(file: str) -> dict[int, str]:
-    """Lines of a file by number, from 1; empty ones are left out.
+    """Reads one text a line and leaves out empty lines.
 
     Args:
-      file: UTF-8; "-" is standard input.
+      file: a UTF-8 file; "-" is standard input.
+
+    Returns:
+      Line number, from 1 -> text.
 
     Raises:
-      OSError: there is no such file.
-      ValueError: it is not UTF-8, or has no text.
+      OSError: the file does not exist or cannot be read.
+      ValueError: the file is not UTF-8, or has no text.
     """
     content = sys.stdin.buffer.read() if file == "-" else pathlib.Path(file).read_bytes()
     try:
@@ -32,10 +35,15 @@ def read_texts(file: str) -> dict[int, str]:
 
 
 def write_text_table(run: str, sentences: dict[int, str], out: pathlib.Path) -> None:
-    """Reads the numbered texts with the text recogniser of a run and writes the table.
+    """Reads texts with the text recogniser of a run and writes a CSV of their units.
+
+    Args:
+      run: folder of a finished run of au_text.
+      sentences: line number -> text.
+      out: file to write.
 
     Raises:
-      checkpoints.CheckpointError: `run` is no finished text recogniser.
+      checkpoints.CheckpointError: the run is not finished or is of another task.
     """
     reader = load_text_reader(pathlib.Path(run))
     probabilities = reader.probabilities(list(sentences.values()))
@@ -48,6 +56,6 @@ def write_text_table(run: str, sentences: dict[int, str], out: pathlib.Path) -> 
             units = "+".join(str(AU_NUMBERS[unit]) for unit in stated)
             table.writerow([number, *(f"{value:.4f}" for value in found), units, text])
     print(f"{out}: {len(sentences)} texts, read by {run}")
-    if cut := reader.task.text_tokenizer.truncated:
-        longest = max(reader.task.config.data.buckets)
+    if cut := reader.tokenizer.truncated:
+        longest = max(reader.buckets)
         print(f"{cut} of them are longer than the {longest} tokens that it reads, and were cut")

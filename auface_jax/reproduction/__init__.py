@@ -1,11 +1,12 @@
-"""The paper's tables and figures of generation again, on open faces. In the order it happens:
+"""The paper's tables and figures of generation on open faces. In the order of the work:
 
-plan         which runs that takes, what each is trained with, and how far each is
-paper        the paper's figures, to stand beside
-sharing      several processes, each at what nobody else is at
-tuning       the same sweep for texts and for labels, judged on validation people
+plan         runs that the tables take, with their configs and their progress
+paper        the paper's figures, to compare with
+sharing      work shared by several processes
+tuning       one sweep for texts and for labels, scored on validation people
 scores       one run's figures, from the report of its evaluation
-results      what is known of a study, and how another machine goes on from it
-tables       figures of all seeds with intervals, and Markdown of them
-figures      descriptions and faces to look at
+results      known results of a study, which another machine can go on from
+tables       means of all seeds with intervals, and their Markdown
+figures      sheets of descriptions and faces
+runner       training, evaluation and the page of a whole study
 """

@@ -1,12 +1,16 @@
-"""Descriptions and faces to look at: the paper's Figure 4 (text, units, reference, systems) and
-Figures 5 to 7 (one reference, seven descriptions that differ little)."""
+"""Sheets of descriptions and faces, as in the paper.
+
+Figure 4 shows text, units, reference and each system's picture. Figures 5 to 7 show one reference
+with seven descriptions that differ little.
+"""
 
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -20,7 +24,7 @@ from auface_jax.images import files, sheets
 from auface_jax.images.comparison import unit_caption
 
 _ROWS = 6
-# Figures 5 to 7: what changes from one description to the next, and the sets of units.
+# Figures 5 to 7: the part of the face that changes -> the sets of units.
 FAMILIES = {
     "lip corners": ((12,), (6, 12), (12, 15), (6, 12, 15), (12, 17), (12, 15, 17), (15, 17)),
     "brows": ((1,), (2,), (4,), (1, 2), (1, 4), (2, 4), (1, 2, 4)),
@@ -31,30 +35,33 @@ FAMILIES = {
 def system_figure(
     generators: Mapping[str, Generator], population: Population, guidances: Mapping[str, float]
 ) -> Image.Image:
-    """A row a record of another person and label row, those with opposed pulls first: its text,
-    units, reference and real picture, and what each system draws.
+    """Draws Figure 4, one row for each of some records.
+
+    The records show different people and AU combinations; those with opposed units come first. A
+    row shows the record's text, units, reference and real picture, and each system's picture.
 
     Args:
-      generators: by the systems' names.
-      guidances: of each.
+      generators: name of a system -> its run.
+      population: records to choose from.
+      guidances: name of a system -> its guidance scale.
     """
-    rows = _telling_rows(population)
-    columns = {"reference": population.reference[rows], "real": population.image[rows]}
+    indices = _figure_records(population)
+    columns = {"reference": population.reference[indices], "real": population.image[indices]}
     for name, generator in generators.items():
         generator.config.decode.guidance = guidances[name]
-        columns[name] = draw(generator, population, rows, seed=0, title=name)
+        columns[name] = draw(generator, population, indices, seed=0, title=name)
     height, width = 1.55, 1.5
-    figure = _figure(4.0 + width * len(columns), 0.5 + height * len(rows))
+    figure = _figure(4.0 + width * len(columns), 0.5 + height * len(indices))
     grid = figure.subplots(
-        len(rows), 2 + len(columns), squeeze=False, width_ratios=[2.2, 0.5, *[1] * len(columns)]
+        len(indices), 2 + len(columns), squeeze=False, width_ratios=[2.2, 0.5, *[1] * len(columns)]
     )
-    for place, row in enumerate(rows):
-        words, units, *shown = grid[place]
-        _write(words, textwrap.fill(population.texts[row], 62, max_lines=13), size=6.5)
-        _write(units, unit_caption(population.labels[row]).replace(" ", "\n"), size=8)
+    for row, index in enumerate(indices):
+        words, units, *shown = grid[row]
+        _write(words, textwrap.fill(population.texts[index], 62, max_lines=13), size=6.5)
+        _write(units, unit_caption(population.labels[index]).replace(" ", "\n"), size=8)
         for axes, (name, images) in zip(shown, columns.items(), strict=True):
-            _show(axes, images[place])
-            if place == 0:
+            _show(axes, images[row])
+            if row == 0:
                 axes.set_title(textwrap.fill(name, 18), fontsize=8)
     return sheets.of_figure(figure)
 
@@ -62,13 +69,13 @@ def system_figure(
 def description_figure(
     generator: Generator, reference: UInt8[np.ndarray, "S S 3"], family: str, guidance: float
 ) -> Image.Image:
-    """One reference and its pictures for the descriptions of one of `FAMILIES`."""
+    """Draws one reference and its pictures for the descriptions of one of `FAMILIES`."""
     rng = np.random.default_rng(0)
     labels = [facs.labels_from_units(units) for units in FAMILIES[family]]
     dictionary = facs.load_dictionary(generator.config.data.dictionary or None)
-    texts = [facs.describe(row, rng, dictionary) for row in labels]
+    texts = [facs.describe(vector, rng, dictionary) for vector in labels]
     made = generator.draw(
-        [Request(reference, text, 0, row) for text, row in zip(texts, labels, strict=True)],
+        [Request(reference, text, 0, vector) for text, vector in zip(texts, labels, strict=True)],
         guidance=guidance,
     )
     figure = _figure(1.75 * (1 + len(texts)), 3.5)
@@ -76,10 +83,10 @@ def description_figure(
     _show(faces[0], reference)
     faces[0].set_title("reference", fontsize=8)
     words[0].axis("off")
-    for place, (image, row, text) in enumerate(zip(made, labels, texts, strict=True), start=1):
-        _show(faces[place], image)
-        faces[place].set_title(unit_caption(row), fontsize=8)
-        _write(words[place], textwrap.fill(text, 31, max_lines=12), size=6)
+    for column, (image, vector, text) in enumerate(zip(made, labels, texts, strict=True), start=1):
+        _show(faces[column], image)
+        faces[column].set_title(unit_caption(vector), fontsize=8)
+        _write(words[column], textwrap.fill(text, 31, max_lines=12), size=6)
     return sheets.of_figure(figure)
 
 
@@ -89,10 +96,19 @@ def write_figures(
     guidances: Mapping[str, float],
     folder: Path,
 ) -> dict[str, Path]:
-    """Writes Figures 4 to 7 of the first of `generators` (and in Figure 4 of all); caption -> file.
+    """Writes Figure 4 of all systems and Figures 5 to 7 of the first one.
+
+    Args:
+      generators: name of a system -> its run.
+      population: records to choose from.
+      guidances: name of a system -> its guidance scale.
+      folder: folder to write to.
+
+    Returns:
+      Caption -> file of each figure.
 
     Raises:
-      ValueError: the records are of other sizes than the systems' pictures.
+      ValueError: the records' pictures have another size than the systems' pictures.
     """
     name, generator = next(iter(generators.items()))
     made = {
@@ -111,13 +127,13 @@ def write_figures(
     paths = {}
     for caption, (file, picture) in made.items():
         paths[caption] = folder / file
-        small = picture.convert("RGB").quantize(256)  # of a page's size: a third of the bytes
+        small = picture.convert("RGB").quantize(256)  # a third of the bytes
         files.save_png(small, folder / file, synthetic="true", system=", ".join(generators))
     return paths
 
 
-def _telling_rows(population: Population) -> np.ndarray:
-    """Rows of different people and label rows, opposed pulls first."""
+def _figure_records(population: Population) -> Int[np.ndarray, " K"]:
+    """Returns indices of records of different people and labels, opposed units first."""
     opposed = [
         sum(
             labels[facs.AU_NUMBERS.index(first)] == 1 and labels[facs.AU_NUMBERS.index(second)] == 1
@@ -128,7 +144,7 @@ def _telling_rows(population: Population) -> np.ndarray:
     order = np.argsort(-np.minimum(opposed, 1), kind="stable")
     records = {
         "labels": population.labels[order],
-        "subjects": [population.subjects[row] for row in order],
+        "subjects": [population.subjects[index] for index in order],
     }
     return order[distinct_examples(records, _ROWS)]
 
@@ -137,12 +153,12 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=150, layout="constrained")
 
 
-def _show(axes, image: np.ndarray) -> None:
+def _show(axes: Axes, image: UInt8[np.ndarray, "S S 3"]) -> None:
     axes.imshow(image, interpolation="bicubic")
     axes.set_xticks([])
     axes.set_yticks([])
 
 
-def _write(axes, text: str, *, size: float) -> None:
+def _write(axes: Axes, text: str, *, size: float) -> None:
     axes.axis("off")
     axes.text(0, 1, text, fontsize=size, va="top", transform=axes.transAxes)

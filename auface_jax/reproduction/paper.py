@@ -1,9 +1,12 @@
-"""The paper's figures (arXiv 2603.18588) on BP4D, another population than open faces: they may
-stand beside ours, never in one column with them."""
+"""The paper's figures (arXiv 2603.18588).
+
+They are of BP4D, which is another population than the open faces: tables show them in columns of
+their own.
+"""
 
 COLUMNS = ("FID", "KID", "IS", "LPIPS", "AAAD")
 
-# By the names of `plan.Model`; the last ones are other systems.
+# Name of a model (see `plan.Model.name`), or of another system at the end -> its figures.
 FIGURES = {
     "text": (63.604, 0.074, 1.032, 0.390, 0.606),
     "labels": (77.546, 0.091, 1.026, 0.470, 0.459),
@@ -26,5 +29,5 @@ OTHER_SYSTEMS = tuple(FIGURES)[-4:]
 
 
 def aaad(name: str) -> float:
-    """The paper's AAAD of a model."""
+    """Returns the paper's AAAD of a model."""
     return FIGURES[name][COLUMNS.index("AAAD")]

@@ -1,7 +1,7 @@
-"""The runs that the tables take: recognisers, two Stage I a seed, Stage II in its variants.
+"""Runs that the tables take: recognisers, two of Stage I a seed, Stage II in its variants.
 
-Everything is trained on one data set, in folders named for what they hold, so that a command that
-was stopped goes on where it was, and one for another table finds what an earlier one trained.
+All runs are trained on one data set, in folders named for the run. An interrupted command therefore
+goes on where it stopped, and a command for another table finds the runs of an earlier one.
 """
 
 import dataclasses
@@ -11,14 +11,14 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from auface_jax.runs import checkpoints, presets
-from auface_jax.runs.run_config import load_config_file
+from auface_jax.runs.config_files import load_config_file
 
 TABLES = {
     2: "Texts against labels",
-    5: "Label rows that training never saw",
+    5: "AU combinations that training never saw",
     6: "What the reference's tokens and the anatomical loss are worth",
 }
-# Inputs that are compared with each other: the ablation of configs/stage2.py that gives each.
+# Inputs that the study compares -> the ablation of configs/stage2.py that each one is.
 INPUTS = {"text": "", "labels": "labels"}
 COMPONENTS = ("no_structure", "no_appearance", "no_reference", "no_face")
 RECOGNIZERS = ("au_probe", "au_image", "au_image_loss", "au_text")
@@ -26,15 +26,16 @@ RECOGNIZERS = ("au_probe", "au_image", "au_image_loss", "au_text")
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
-    """What a preset's reproduction amounts to.
+    """Size of a preset's reproduction.
 
     Attributes:
-      data: changes to its data set: so many test people that they have the samples, and label rows
-        that training never sees.
-      stage2: changes to its Stage II, the same for every model.
-      rates: learning rates of the sweep; guidances: scales of guidance that each is drawn with.
-      tuning_pictures: drawn of validation people for each of these.
-      minutes: what a training of each config takes; none where nobody has measured it.
+      data: changes to the preset's data set: enough test people for the samples, and AU
+        combinations that training never sees.
+      stage2: changes to the preset's Stage II, the same for every model.
+      rates: learning rates of the sweep.
+      guidances: guidance scales that the pictures of each learning rate are drawn with.
+      tuning_pictures: number of pictures of validation people that score a trial of the sweep.
+      minutes: minutes that a training of each config takes; empty where they were not measured.
     """
 
     data: dict
@@ -52,7 +53,7 @@ SCALES = {
         rates=(1e-3, 2e-3, 4e-3),
         guidances=(2.0, 5.0, 8.0),
         tuning_pictures=128,
-        # On two cores, start to end, with the held-out figures that each ends with.
+        # Measured on two cores from start to end, with the evaluation at the end of each run.
         minutes={
             "au_probe": 0.7,
             "au_image": 4.2,
@@ -79,8 +80,8 @@ class Model:
     """A Stage II model of the study.
 
     Attributes:
-      ablation: "" or one of those of configs/stage2.py.
-      anatomical: whether its Stage I has the anatomical loss.
+      ablation: an ablation of configs/stage2.py, or "".
+      anatomical: whether Stage I below the model has the anatomical loss.
     """
 
     ablation: str = ""
@@ -88,17 +89,24 @@ class Model:
 
     @property
     def name(self) -> str:
+        """Name of the model in folders and files."""
         return (self.ablation or "text") + ("" if self.anatomical else "-no_anatomical")
 
     @property
     def input(self) -> str:
-        """A key of `INPUTS`, whose tuning it shares."""
+        """Input of the model, a key of `INPUTS`; models with one input share its tuning."""
         return "labels" if self.ablation == "labels" else "text"
 
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """A run: the config's file, the whole config, and its folder."""
+    """A run to train.
+
+    Attributes:
+      kind: name of the config file, such as "stage2".
+      config: the whole config.
+      folder: folder of the run.
+    """
 
     kind: str
     config: ConfigDict
@@ -106,7 +114,7 @@ class Training:
 
     @property
     def steps_done(self) -> int:
-        """All of them once it is finished, else those of its last checkpoint."""
+        """Steps that are trained and saved: all of a finished run, else those of its checkpoint."""
         if checkpoints.has_export(self.folder):
             return self.config.num_steps
         saved = (self.folder / "checkpoints").glob("[0-9]*")
@@ -115,24 +123,26 @@ class Training:
 
     @property
     def state(self) -> str:
+        """Progress of the run in words: "done", "at step N of M" or "to do"."""
         done, total = self.steps_done, self.config.num_steps
         return "done" if done == total else f"at step {done} of {total}" if done else "to do"
 
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """All of a reproduction.
+    """A whole reproduction.
 
     Attributes:
-      preset: of the config files.
-      scale: what that preset amounts to, of `SCALES`.
-      tables: of `TABLES`.
-      seeds: how many; seed 0 is that of the sweep.
-      samples: records that each model is scored on, at most.
-      runs: the folder of all runs and evaluations.
-      configs: the folder of the config files.
-      at_hand: evaluations, by name, whose figures are known from elsewhere; settled: inputs whose
-        sweep is. Nothing is trained for either.
+      preset: preset of the config files.
+      scale: size of the preset's reproduction, from `SCALES`.
+      tables: keys of `TABLES`.
+      seeds: number of seeds; the sweep uses seed 0.
+      samples: largest number of records that each model is scored on.
+      runs: folder of all runs and evaluations.
+      configs: folder of the config files.
+      known: names of evaluations whose figures are known from elsewhere; no run is trained for
+        them.
+      settled: inputs whose sweep is known from elsewhere; no run is trained for it.
     """
 
     preset: str
@@ -142,11 +152,11 @@ class Study:
     samples: int
     runs: Path
     configs: Path
-    at_hand: frozenset[str] = frozenset()
+    known: frozenset[str] = frozenset()
     settled: frozenset[str] = frozenset()
 
     def models(self) -> list[Model]:
-        """The models of the tables that are asked for, the full one first."""
+        """Returns the models of the study's tables, the full model first."""
         found = [Model()]
         if {2, 5} & set(self.tables):
             found.append(Model("labels"))
@@ -156,11 +166,11 @@ class Study:
         return found
 
     def recognizers(self) -> list[Training]:
-        """The probe, the judge, that of the anatomical loss, and the reader of texts."""
+        """Returns the runs of the probe, the evaluator, the loss network and the text reader."""
         return [Training(name, self._config(name), self.runs / name) for name in RECOGNIZERS]
 
     def stage1(self, seed: int, anatomical: bool) -> Training:
-        """Stage I of a seed, with or without its anatomical loss."""
+        """Returns the Stage I run of a seed, with or without the anatomical loss."""
         config = self._config("stage1", seed=seed)
         if anatomical:
             changes = self._config("stage2", ",anatomical=on").requires.stage1.changes
@@ -171,7 +181,7 @@ class Study:
         return Training("stage1", config, self.runs / f"stage1-{name}-seed{seed}")
 
     def stage2(self, model: Model, seed: int, rate: float) -> Training:
-        """Stage II of a model and seed at a learning rate."""
+        """Returns the Stage II run of a model and a seed at a learning rate."""
         variant = f",ablation={model.ablation}" if model.ablation else ""
         config = self._config("stage2", variant, seed=seed)
         with config.unlocked():
@@ -183,20 +193,20 @@ class Study:
         return Training("stage2", config, folder)
 
     def sweep(self, input_name: str) -> list[Training]:
-        """One run for each learning rate; the others of that input take the best."""
+        """Returns one run for each rate; the input's other models take the best rate."""
         model = Model(INPUTS[input_name])
         return [self.stage2(model, 0, rate) for rate in self.scale.rates]
 
     def inputs(self) -> list[str]:
-        """The inputs to tune."""
+        """Returns the inputs of the study's models."""
         return list(dict.fromkeys(model.input for model in self.models()))
 
     def trainings(self, chosen: dict[str, float]) -> list[Training]:
-        """Every run that is to be trained, in order, each once.
+        """Returns every run to train in its order, each run once.
 
         Args:
-          chosen: the learning rate of each input; the first of the sweep stands for one that is
-            not settled yet.
+          chosen: learning rate of each input; an input that is not tuned yet takes the first rate
+            of the sweep.
         """
         to_tune = [name for name in self.inputs() if name not in self.settled]
         found = [training for name in to_tune for training in self.sweep(name)]
@@ -213,17 +223,17 @@ class Study:
         return list({training.folder: training for training in found}.values())
 
     def models_to_train(self, seed: int) -> list[Model]:
-        """Those with an evaluation of that seed that is not at hand."""
+        """Returns the models that lack an evaluation of a seed."""
         found = [model for model, *_ in self.missing_evaluations(seed)]
         return list(dict.fromkeys(found))
 
     def missing_evaluations(self, seed: int) -> list[tuple[Model, int, str]]:
-        """Those of a seed that are not at hand."""
+        """Returns the evaluations of a seed whose figures are not known from elsewhere."""
         found = [one for one in self.evaluations() if one[1] == seed]
-        return [one for one in found if self.name(*one) not in self.at_hand]
+        return [one for one in found if self.name(*one) not in self.known]
 
     def evaluations(self) -> list[tuple[Model, int, str]]:
-        """(model, seed, split) of everything that is scored."""
+        """Returns model, seed and split of every evaluation of the study."""
         splits = {model: ["test"] for model in self.models()}
         if 5 in self.tables:
             for ablation in INPUTS.values():
@@ -236,15 +246,16 @@ class Study:
         ]
 
     def evaluation_folder(self, model: Model, seed: int, split: str) -> Path:
+        """Returns the folder of an evaluation."""
         return self.runs / "evaluations" / self.name(model, seed, split)
 
     @staticmethod
     def name(model: Model, seed: int, split: str) -> str:
-        """An evaluation's."""
+        """Returns the name of an evaluation."""
         return f"{model.name}-seed{seed}-{split}"
 
     def _config(self, name: str, variant: str = "", *, seed: int | None = None) -> ConfigDict:
-        """A config of the preset on the study's data."""
+        """Loads a config of the preset for the study's data set."""
         config = load_config_file(self.configs / f"{name}.py", self.preset + variant)
         with config.unlocked():
             del config.preset_reason
@@ -256,12 +267,17 @@ class Study:
 
 
 def stages1(models: Sequence[Model]) -> list[bool]:
-    """Whether the anatomical loss is in each Stage I that these models are built on."""
+    """Returns the variants of Stage I that models need: True with the anatomical loss."""
     return list(dict.fromkeys(model.anatomical for model in models))
 
 
 def listing(study: Study, chosen: dict[str, float]) -> Sequence[str]:
-    """Every training and evaluation with its state and, where that is known, the minutes left."""
+    """Lists every training and evaluation with its progress and, if measured, the minutes left.
+
+    Args:
+      study: the study.
+      chosen: learning rate of each input that is tuned.
+    """
     minutes, total, lines = study.scale.minutes, 0.0, []
     for training in study.trainings(chosen):
         share = 1 - training.steps_done / training.config.num_steps
@@ -271,8 +287,8 @@ def listing(study: Study, chosen: dict[str, float]) -> Sequence[str]:
         lines.append(f"{about}{training.state:<20} {training.folder}")
     for evaluation in study.evaluations():
         folder = study.evaluation_folder(*evaluation)
-        at_hand = study.name(*evaluation) in study.at_hand
-        state = "at hand" if at_hand else "done" if folder.exists() else "to do"
+        known = study.name(*evaluation) in study.known
+        state = "known" if known else "done" if folder.exists() else "to do"
         left = minutes.get("evaluation", 0.0) if state == "to do" else 0.0
         total += left
         about = f"{left:5.1f} min  " if minutes else ""
@@ -280,8 +296,8 @@ def listing(study: Study, chosen: dict[str, float]) -> Sequence[str]:
     unsettled = [name for name in study.inputs() if name not in chosen]
     if unsettled:
         lines.append(
-            f"The learning rate of {' and '.join(unsettled)} is not settled yet: runs named for "
-            f"{study.scale.rates[0]:g} here may bear another."
+            f"The learning rate of {' and '.join(unsettled)} is not tuned yet: runs named for "
+            f"{study.scale.rates[0]:g} here may get another."
         )
     when = f"about {total / 60:.1f} hours left on two cores" if minutes else "times: not measured"
     return [*lines, when]

@@ -1,8 +1,8 @@
-"""What is known of a study: trials of the sweep, and the figures of every evaluation.
+"""Known results of a study: trials of the sweep, and the figures of every evaluation.
 
-It comes of the study's folder of runs and is kept as `reproduction.json` beside the page, which
-outlives the runs: on another machine the same command goes on from that file (`--earlier`), and
-does nothing again that it has figures of.
+Results are read from the study's folder of runs and written to `reproduction.json` beside the page.
+This file outlives the runs: on another machine the same command goes on from it (`--earlier`), and
+repeats no work whose figures it holds.
 """
 
 import dataclasses
@@ -19,14 +19,14 @@ FILE = "reproduction.json"
 
 
 @dataclasses.dataclass(frozen=True)
-class Results:
-    """See the module's docstring.
+class StudyResults:
+    """Known results of a study.
 
     Attributes:
-      trials: of each input.
-      scores: of each evaluation by its name, from `scores.read_scores`.
-      about: whom the models were judged on and by whom, and what answers get that owe nothing to a
-        model; {} before the first evaluation.
+      trials: trials of the sweep of each input.
+      scores: name of an evaluation -> its figures, from `scores.read_scores`.
+      about: people and recogniser that the models were scored with, and the figures of answers that
+        owe nothing to a model; {} before the first evaluation.
     """
 
     trials: Trials
@@ -34,9 +34,9 @@ class Results:
     about: dict[str, Any]
 
 
-def of_runs(study: Study, earlier: Results | None = None) -> Results:
-    """What is in the study's folder of runs, and what `earlier` has beyond it."""
-    known = earlier or Results({}, {}, {})
+def of_runs(study: Study, earlier: StudyResults | None = None) -> StudyResults:
+    """Reads the results in the study's folder of runs and adds what only `earlier` has."""
+    known = earlier or StudyResults({}, {}, {})
     scores, about = dict(known.scores), known.about
     for evaluation in study.evaluations():
         folder = study.evaluation_folder(*evaluation)
@@ -47,32 +47,34 @@ def of_runs(study: Study, earlier: Results | None = None) -> Results:
     trials = dict(known.trials)
     for name, made in load_trials(study).items():
         trials[name] = max(made, trials.get(name, []), key=len)
-    return Results(trials, scores, about)
+    return StudyResults(trials, scores, about)
 
 
-def load(path: Path, study: Study) -> Results:
-    """What a `reproduction.json` holds.
+def load(path: Path, study: Study) -> StudyResults:
+    """Reads the results in a `reproduction.json`.
 
     Raises:
-      ValueError: it is damaged, or of another study; says in what they differ.
+      ValueError: the file is damaged, or of another study; the message says what differs.
     """
     found = read_object(path, ValueError)
     if missing := {"study", "trials", "scores", "about"} - found.keys():
         raise ValueError(f"{path} is no file of results: it lacks {', '.join(sorted(missing))}")
     theirs, ours = found["study"], describe(study)
     if differing := [name for name in ours if theirs.get(name) != ours[name]]:
-        told = "; ".join(
+        described = "; ".join(
             f"{name} {theirs.get(name)} there, {ours[name]} here" for name in differing
         )
-        raise ValueError(f"{path} is of another study: {told}. Leave --earlier out to begin anew")
+        raise ValueError(
+            f"{path} is of another study: {described}. Leave --earlier out to begin anew"
+        )
     trials = {
         name: [Trial(**trial) for trial in of_input] for name, of_input in found["trials"].items()
     }
-    return Results(trials, found["scores"], found["about"])
+    return StudyResults(trials, found["scores"], found["about"])
 
 
-def write(path: Path, study: Study, results: Results) -> None:
-    """Writes what `load` reads."""
+def write(path: Path, study: Study, results: StudyResults) -> None:
+    """Writes results in the format that `load` reads."""
     trials = {
         name: [dataclasses.asdict(trial) for trial in made] for name, made in results.trials.items()
     }
@@ -82,7 +84,7 @@ def write(path: Path, study: Study, results: Results) -> None:
 
 
 def describe(study: Study) -> dict[str, Any]:
-    """What figures must have in common to stand in one table; seeds and tables may be added."""
+    """Describes what results must share to stand in one table; seeds and tables may differ."""
     scale = study.scale
     return {
         "preset": study.preset,

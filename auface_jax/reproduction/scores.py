@@ -1,4 +1,4 @@
-"""One run's figures, from what its evaluation wrote: all records, and those with opposed pulls."""
+"""Figures of one run from its evaluation: of all records, and of those with opposed units."""
 
 import csv
 from pathlib import Path
@@ -12,14 +12,21 @@ from auface_jax.metrics.units import unit_scores
 from auface_jax.recognition.image_recognizer import THRESHOLD
 from auface_jax.runs.json_files import read_object
 
-OPPOSED = "opposed"  # figures of the records whose label rows have two opposed units
+OPPOSED = "opposed"  # marks figures of records whose labels have two opposed units
 
 
 def read_scores(folder: Path) -> dict[str, float]:
-    """Figures by name; those that a report does not have, or that have no record, are absent.
+    """Reads the figures of an evaluation.
 
-    AAAD is against the labels unless "text reader" stands beside it. "both shown" is the share of
-    the records asked for one of the paper's conflicting sets whose opposed units are all read.
+    AAAD is computed with the labels unless its name says "text reader". "both shown" is the share
+    of the records asked for one of the paper's conflicting sets in which all opposed units are
+    read.
+
+    Args:
+      folder: folder of the evaluation's report.
+
+    Returns:
+      Name -> figure, without figures that the report lacks or that have no record.
     """
     found = read_object(folder / report.JSON, ValueError)
     row = found["table"][0]
@@ -39,25 +46,27 @@ def read_scores(folder: Path) -> dict[str, float]:
 
 
 def _opposed(path: Path, calibration: dict[str, float]) -> dict[str, float]:
-    """The same figures of the records with opposed units, on the scale of all."""
+    """Computes figures of the records with opposed units, with the calibration of all records."""
     with open(path, newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     asked = np.array([[int(line[f"asked AU{n}"]) for n in AU_NUMBERS] for line in lines])
     read = np.array([[float(line[f"AU{n}"]) for n in AU_NUMBERS] for line in lines])
     cosines = np.array([float(line["cosine (labels)"]) for line in lines])
-    place = {unit: AU_NUMBERS.index(unit) for pair in OPPOSED_PAIRS for unit in pair}
-    rows = np.zeros(len(lines), bool)
+    column = {unit: AU_NUMBERS.index(unit) for pair in OPPOSED_PAIRS for unit in pair}
+    opposed = np.zeros(len(lines), bool)
     for first, second in OPPOSED_PAIRS:
-        rows |= (asked[:, place[first]] == 1) & (asked[:, place[second]] == 1)
-    if not rows.any():
+        opposed |= (asked[:, column[first]] == 1) & (asked[:, column[second]] == 1)
+    if not opposed.any():
         return {}
-    c, mean = calibration, cosines[rows].mean()
-    units = unit_scores((read[rows] >= THRESHOLD).astype(np.int8), asked[rows].astype(np.int8))
+    c, mean = calibration, cosines[opposed].mean()
+    units = unit_scores(
+        (read[opposed] >= THRESHOLD).astype(np.int8), asked[opposed].astype(np.int8)
+    )
     return {
         f"AAAD, {OPPOSED}": float((mean - c["c_min"]) / (c["c_max"] - c["c_min"])),
         f"AAAD-chance, {OPPOSED}": float(
             (mean - c["mean_shuffled"]) / (c["mean_truth"] - c["mean_shuffled"])
         ),
         f"AU-F1, {OPPOSED}": units.macro_f1,
-        f"records, {OPPOSED}": int(rows.sum()),
+        f"records, {OPPOSED}": int(opposed.sum()),
     }

@@ -1,7 +1,7 @@
-"""Several processes at one study: each takes what is not done yet and nobody else is at.
+"""Work of one study, shared by several processes: each takes an item that no other process does.
 
-What is taken is locked, by a file beside its folder; the system lifts a lock when its process ends,
-however that ends, so that what a killed one left is taken up by another.
+An item is locked by a file beside the one that it makes. The system lifts a lock when its process
+ends for any reason, so that another process takes up the work of a killed one.
 """
 
 import dataclasses
@@ -12,43 +12,46 @@ from auface_jax.runs.locks import claimed
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
-    """Something that makes, or goes on making, a file or folder.
+class WorkItem:
+    """Work that makes a file or folder, or goes on making it.
 
     Attributes:
       makes: the file or folder.
-      done: whether there is nothing left to do.
-      run: does it; nobody else does meanwhile.
-      needs: what must be done before.
+      done: returns whether nothing is left to do.
+      run: does the work, while no other process does.
+      needs: items that must be done before.
     """
 
     makes: Path
     done: Callable[[], bool]
     run: Callable[[], None]
-    needs: Sequence["Job"] = ()
+    needs: Sequence["WorkItem"] = ()
 
     @property
     def ready(self) -> bool:
-        return all(job.done() for job in self.needs)
+        """Whether all items are done that must be done before."""
+        return all(item.done() for item in self.needs)
 
 
-def share(jobs: Sequence[Job]) -> None:
-    """Returns once all of `jobs` are done, by this process or by others at the same list.
+def share(items: Sequence[WorkItem]) -> None:
+    """Returns once all items are done, by this process or by others with the same list.
 
-    The first job that nobody is at and whose needs are done is always the next. Needs must be of
-    the list themselves, before the job, or done.
+    This process always takes the first item that is ready and that no other process does.
+
+    Args:
+      items: the work; an item's needs must stand before it in the list, or be done.
     """
-    while left := [job for job in jobs if not job.done()]:
-        if not any(_done_here(job, wait=False) for job in left if job.ready):
-            # The first one's needs are done: somebody else is at it.
-            _done_here(left[0], wait=True)
+    while left := [item for item in items if not item.done()]:
+        if not any(_do(item, wait=False) for item in left if item.ready):
+            # The needs of the first item are done, so that another process is doing the item.
+            _do(left[0], wait=True)
 
 
-def _done_here(job: Job, *, wait: bool) -> bool:
-    """Whether this process had the job for itself, and so has seen to it."""
-    with claimed(job.makes, wait=wait) as mine:
-        if mine and not job.done():
-            job.run()
-            if not job.done():  # it would be begun again for ever
-                raise RuntimeError(f"{job.makes} is not whole, though all that makes it was done")
+def _do(item: WorkItem, *, wait: bool) -> bool:
+    """Does an item unless another process does it; returns whether this process had its lock."""
+    with claimed(item.makes, wait=wait) as mine:
+        if mine and not item.done():
+            item.run()
+            if not item.done():  # the item would be done again for ever
+                raise RuntimeError(f"{item.makes} is not complete after all its work")
         return mine

@@ -1,4 +1,4 @@
-"""Figures of all seeds with intervals, and docs/results/reproduction.md of them."""
+"""Means of all seeds with intervals, and the page reproduction.md of them."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,18 +9,19 @@ from scipy import stats
 
 from auface_jax.reproduction import paper
 from auface_jax.reproduction.plan import COMPONENTS, INPUTS, TABLES, Model, Study
-from auface_jax.reproduction.results import Results
+from auface_jax.reproduction.results import StudyResults
 from auface_jax.reproduction.scores import OPPOSED
 from auface_jax.reproduction.tuning import Trial
+from auface_jax.runs.markdown import table
 
 COLUMNS = ("AAAD", "AAAD-chance", "AAAD, text reader", "AU-F1")
 OF_OPPOSED = tuple(f"{name}, {OPPOSED}" for name in ("AAAD", "AAAD-chance", "AU-F1"))
 OF_OPPOSED += ("both shown",)
-DECIDING = ("AAAD", "AU-F1", OF_OPPOSED[0])  # of which every comparison says who is ahead
+DECIDING = ("AAAD", "AU-F1", OF_OPPOSED[0])  # figures that comparisons of two models report
 SPLITS = {
-    "test": "rows of training, people not",
-    "unseen-held-out": "rows held out of training",
-    "unseen-novel": "rows that are in no picture",
+    "test": "combinations of training, other people",
+    "unseen-held-out": "combinations held out of training",
+    "unseen-novel": "combinations that are in no picture",
 }
 TITLES = {
     "text": "VQ-AUFace",
@@ -34,7 +35,13 @@ TITLES = {
 
 @dataclasses.dataclass(frozen=True)
 class Mean:
-    """The mean over seeds and half of its 95 % interval (Student's t); None for a single seed."""
+    """A mean over seeds.
+
+    Attributes:
+      value: the mean.
+      half: half of its 95 % interval (Student's t); None for a single seed.
+      count: number of seeds.
+    """
 
     value: float
     half: float | None
@@ -52,7 +59,7 @@ class Mean:
 
 
 def mean_of(values: Sequence[float]) -> Mean:
-    """Of one value a seed, at least one."""
+    """Computes the mean of at least one value, one a seed."""
     values = np.asarray(values, np.float64)
     half = None
     if len(values) > 1:
@@ -62,45 +69,51 @@ def mean_of(values: Sequence[float]) -> Mean:
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """Figures of a study over its seeds."""
+    """Figures of a study over its seeds.
+
+    Attributes:
+      study: the study.
+      results: its known results.
+    """
 
     study: Study
-    results: Results
+    results: StudyResults
 
     def seeds(self, model: Model, name: str, split: str = "test") -> list[float] | None:
-        """A figure of each seed; None unless all have it."""
+        """Returns a figure of each seed; None unless all seeds have it."""
         found = [self._scores(model, seed, split).get(name) for seed in range(self.study.seeds)]
         return None if None in found else found
 
     def mean(self, model: Model, name: str, split: str = "test") -> Mean | None:
+        """Returns the mean of a figure over seeds; None unless all seeds have it."""
         values = self.seeds(model, name, split)
         return values and mean_of(values)
 
     def difference(self, model: Model, other: Model, name: str) -> Mean | None:
-        """Of the two, seed by seed: they share Stage I, or its seed."""
+        """Returns the mean difference of two models, which share Stage I or its seed."""
         values, others = self.seeds(model, name), self.seeds(other, name)
         if values is None or others is None:
             return None
         return mean_of(np.subtract(values, others))
 
     def columns(self, split: str = "test") -> list[str]:
-        """Those of `COLUMNS`, and the distances, that the full model has."""
+        """Returns the names of `COLUMNS` and of distances that the full model has figures of."""
         found = self._scores(Model(), 0, split)
         distances = [name for name in found if name.startswith(("FID", "KID", "IS", "LPIPS"))]
         return [name for name in COLUMNS if name in found] + distances
 
-    def _scores(self, *evaluation) -> dict[str, float]:
-        return self.results.scores[self.study.name(*evaluation)]
+    def _scores(self, model: Model, seed: int, split: str) -> dict[str, float]:
+        return self.results.scores[self.study.name(model, seed, split)]
 
 
 def title(model: Model) -> str:
-    """As tables call it."""
+    """Returns the title of a model in tables."""
     name = TITLES[model.ablation or "text"]
     return name if model.anatomical else f"{name}, no anatomical loss"
 
 
-def markdown(study: Study, results: Results, tuned: dict[str, Trial]) -> str:
-    """The whole page but for the figures."""
+def markdown(study: Study, results: StudyResults, tuned: dict[str, Trial]) -> str:
+    """Formats the whole page except the figures."""
     summary = Summary(study, results)
     parts = ["# The paper's tables on open faces", _preamble(study, results.about)]
     if 2 in study.tables:
@@ -123,7 +136,7 @@ def _preamble(study: Study, about: dict) -> str:
         f" --seeds {study.seeds}\n\n"
         f"Drawn faces, {p['size']} px: {p['records']} records of {p['people']} people whom no "
         f"training saw. Every model was trained for {stage2.num_steps:,} steps of "
-        f"{stage2.batch_size}, with {seeds} of Stage I and Stage II; all were judged by the "
+        f"{stage2.batch_size}, with {seeds} of Stage I and Stage II; all were scored by the "
         f"recogniser `{about['scorer']}`, which no training read. AAAD is that against the "
         "labels. ± is half of a 95 % interval over seeds (Student's t, so that three seeds give "
         "wide ones); differences are taken seed by seed. Columns headed *paper* are of BP4D, "
@@ -155,17 +168,17 @@ def _text_or_labels(summary: Summary, tuned: dict[str, Trial]) -> list[str]:
     gap = paper.aaad("text") - paper.aaad("labels")
     return [
         f"## Table 2: {TABLES[2]}",
-        _table(["", *columns, *of_paper], rows),
+        table(["", *columns, *of_paper], rows),
         "The other systems are the paper's own trials and were not run here.",
-        "Records whose label rows have two opposed units (1–4, 2–4, 12–15, 12–23, 12–24), on the "
+        "Records whose labels have two opposed units (1–4, 2–4, 12–15, 12–23, 12–24), on the "
         "same scale; *both shown* is the share of the records asked for one of the paper's six "
         "conflicting sets in which every opposed unit is read:",
-        _table(["", *OF_OPPOSED], opposed),
+        table(["", *OF_OPPOSED], opposed),
         _verdict(summary, Model(), Model("labels"), "Texts", "labels"),
         f"In the paper texts are {gap:.3f} of AAAD ahead of labels.",
         "Both inputs were tuned alike: these learning rates and scales of guidance, one run a rate "
         "with seed 0, macro F1 of the probe on pictures of validation people:",
-        _table(["", *(f"{rate:g}, {scale:g}" for rate, scale in _pairs(study)), "taken"], sweep),
+        table(["", *(f"{rate:g}, {scale:g}" for rate, scale in _pairs(study)), "taken"], sweep),
     ]
 
 
@@ -175,16 +188,16 @@ def _unseen(summary: Summary) -> list[str]:
         for split, words in SPLITS.items():
             published = {"test": model.name, "unseen-novel": "unseen"}.get(split)
             if model.ablation and split != "test":
-                published = None  # the paper has its unseen rows for texts alone
+                published = None  # the paper has unseen combinations for texts alone
             aaad = "–" if published is None else f"{paper.aaad(published):.3f}"
             row = [title(model), words, *_figures(summary, model, columns, split), aaad]
             rows.append(row)
     ahead = paper.aaad("unseen") - paper.aaad("text")
     return [
         f"## Table 5: {TABLES[5]}",
-        _table(["", "label rows", *columns, "*paper* AAAD"], rows),
-        "C_min and C_max are those of the test set in every row. Novel rows are richer and rarer "
-        "than the data's, and no picture shows them: FID and KID are against the test set's.",
+        table(["", "AU combinations", *columns, "*paper* AAAD"], rows),
+        "C_min and C_max are those of the test set in every row. Novel combinations are richer and "
+        "rarer than the data's, and no picture shows them: FID and KID are against the test set's.",
         f"In the paper unseen combinations get {ahead:+.3f} of AAAD beside those of its test set.",
     ]
 
@@ -214,7 +227,7 @@ def _components(summary: Summary) -> list[str]:
     header = ["", *columns, "AAAD to the full one", "*paper* AAAD", "*paper*, to the full one"]
     return [
         f"## Table 6: {TABLES[6]}",
-        _table(header, rows),
+        table(header, rows),
         "\n".join(f"- {verdict}" for verdict in verdicts),
     ]
 
@@ -225,14 +238,14 @@ def _floors(floors: Sequence[dict]) -> str:
         [row["answer"], *(f"{row[key]:.3f}" if key in row else "–" for _, key in names)]
         for row in floors
     ]
-    return "What answers get that owe nothing to a model:\n\n" + _table(
+    return "Figures of answers that owe nothing to a model:\n\n" + table(
         ["", *(name for name, _ in names)], rows
     )
 
 
 def _verdict(summary: Summary, first: Model, second: Model, ours: str, theirs: str) -> str:
-    """Who is ahead in what, as far as the seeds tell."""
-    told = []
+    """Says which of two models is ahead in which figure, as far as the seeds tell."""
+    findings = []
     for name in DECIDING:
         found = summary.difference(first, second, name)
         if found is None:
@@ -241,19 +254,21 @@ def _verdict(summary: Summary, first: Model, second: Model, ours: str, theirs: s
             words = "one seed tells no difference"
         else:
             words = {1: "ahead", -1: "behind", 0: "not told apart"}[found.sign]
-        told.append(
+        findings.append(
             f"{name} {found.value:+.3f}"
             + ("" if found.half is None else f" ± {found.half:.3f}")
             + f" ({words})"
         )
-    return f"{ours} against {theirs}: {'; '.join(told)}."
+    return f"{ours} against {theirs}: {'; '.join(findings)}."
 
 
 def _pairs(study: Study) -> list[tuple[float, float]]:
     return [(rate, scale) for rate in study.scale.rates for scale in study.scale.guidances]
 
 
-def _figures(summary, model, columns, split="test") -> list[str]:
+def _figures(
+    summary: Summary, model: Model, columns: Sequence[str], split: str = "test"
+) -> list[str]:
     return [_shown(summary.mean(model, name, split)) for name in columns]
 
 
@@ -265,11 +280,7 @@ def _shown(found: Mean | None) -> str:
     return "–" if found is None else str(found)
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def write_page(path: Path, text: str) -> None:
+    """Writes the page, and makes its folder if necessary."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")

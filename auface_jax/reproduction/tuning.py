@@ -1,8 +1,8 @@
-"""The same sweep for texts and for labels: learning rates, and scales of guidance.
+"""One sweep of learning rates and guidance scales for texts and for labels.
 
-Texts were there first, and what the presets say suits them: labels must get what suits labels, by
-as many trials. Judged are pictures of validation people, by the probe: neither the people nor the
-recogniser of the tables.
+The presets were tuned for texts. For a fair comparison labels get their own tuning, by as many
+trials. The probe scores pictures of validation people, so that the sweep uses neither the people
+nor the evaluator of the tables.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from auface_jax.data.loading import pipeline
 from auface_jax.data.loading.example_selection import spread_examples
 from auface_jax.generation.generator import Generator, Request
 from auface_jax.reproduction.plan import Study, Training
-from auface_jax.reproduction.sharing import Job
+from auface_jax.reproduction.sharing import WorkItem
 from auface_jax.runs.console import say
 from auface_jax.runs.json_files import read_object, write_object
 from auface_jax.training.tasks.maskgit_evaluation import unit_scores
@@ -25,18 +25,24 @@ FOLDER = "tuning"
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """One of the sweep: the probe's macro F1 on pictures of validation people."""
+    """One trial of the sweep.
+
+    Attributes:
+      rate: learning rate.
+      guidance: guidance scale of the pictures.
+      au_f1: macro F1 of the probe on pictures of validation people.
+    """
 
     rate: float
     guidance: float
     au_f1: float
 
 
-Trials = dict[str, list[Trial]]  # of each input
+Trials = dict[str, list[Trial]]  # input -> its trials
 
 
 def load_trials(study: Study) -> Trials:
-    """The trials in the study's folder of runs, those of a rate in the order of its guidances."""
+    """Reads the trials in the study's folder of runs, in the order of rates and guidances."""
     found = {}
     for name in study.inputs():
         for rate in study.scale.rates:
@@ -45,7 +51,7 @@ def load_trials(study: Study) -> Trials:
 
 
 def best(study: Study, trials: Trials) -> dict[str, Trial]:
-    """The best trial of every input whose sweep is complete; the first of equally good ones."""
+    """Returns the best trial of every input whose sweep is complete; ties go to the first."""
     count = len(study.scale.rates) * len(study.scale.guidances)
     return {
         name: max(of_input, key=lambda trial: trial.au_f1)
@@ -54,11 +60,16 @@ def best(study: Study, trials: Trials) -> dict[str, Trial]:
     }
 
 
-def jobs(
-    study: Study, train: Callable[[Training], None], needs: Sequence[Job]
-) -> dict[str, list[Job]]:
-    """Those of the sweep of each input that is not settled: a learning rate trained, and drawn with
-    every scale of guidance."""
+def work_items(
+    study: Study, train: Callable[[Training], None], needs: Sequence[WorkItem]
+) -> dict[str, list[WorkItem]]:
+    """Returns the work of each input's sweep: one item trains a rate and draws with all guidances.
+
+    Args:
+      study: the study.
+      train: trains a run to its end.
+      needs: work that must be done before.
+    """
     found = {}
     for name in study.inputs():
         if name in study.settled:
@@ -67,19 +78,21 @@ def jobs(
             path = _path(study, name, rate)
             missing = functools.partial(_missing, study, path)
             run = functools.partial(_try_guidances, study, rate, training, train, path)
-            job = Job(path, lambda missing=missing: not missing(), run, needs)
-            found.setdefault(name, []).append(job)
+            item = WorkItem(path, lambda missing=missing: not missing(), run, needs)
+            found.setdefault(name, []).append(item)
     return found
 
 
 def _missing(study: Study, path: Path) -> list[float]:
-    """Scales of guidance that a file of trials lacks."""
+    """Returns the guidance scales that a file of trials lacks."""
     known = {trial.guidance for trial in _load(path)}
     return [scale for scale in study.scale.guidances if scale not in known]
 
 
-def _try_guidances(study, rate, training, train, path: Path) -> None:
-    """The trials of a learning rate, each on disk once it is done."""
+def _try_guidances(
+    study: Study, rate: float, training: Training, train: Callable[[Training], None], path: Path
+) -> None:
+    """Trains a learning rate and makes its trials; each is on disk once it is done."""
     train(training)
     for guidance in _missing(study, path):
         score = validation_score(training, guidance, study.scale.tuning_pictures)
@@ -89,7 +102,7 @@ def _try_guidances(study, rate, training, train, path: Path) -> None:
 
 
 def validation_score(training: Training, guidance: float, count: int) -> float:
-    """Macro F1 of the probe on `count` pictures of validation people."""
+    """Returns the macro F1 of the probe on `count` pictures of validation people."""
     generator = Generator.from_run(training.folder)
     data = generator.config.data
     records = pipeline.load_split(

@@ -4,6 +4,6 @@ presets        presets of a config and the run folders that they imply
 run_config     the config of a run: read, written, compared
 checkpoints    train states and exported weights
 required_runs  the runs that a run builds on
-console, json_files, locks
-               lines on the terminal, JSON files and locks between processes
+console, json_files, locks, markdown
+               lines on the terminal, JSON files, locks between processes, tables
 """

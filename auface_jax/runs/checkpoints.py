@@ -27,7 +27,13 @@ from auface_jax.runs.json_files import read_object
 
 PyTree = Any
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+# Task -> name of the config file that trains it.
+_CONFIG_FILES = {
+    "vqgan": "stage1",
+    "maskgit": "stage2",
+    **{name: name for name in ("au_probe", "au_image", "au_text")},
+}
 
 
 class CheckpointError(ValueError):
@@ -112,8 +118,6 @@ class Checkpoints:
                 step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())
             )["meta"]
         for name, value in {**meta, "format_version": FORMAT_VERSION}.items():
-            if name == weights_key("stage1") and name not in saved_meta:
-                continue  # written before these were kept
             if saved_meta.get(name) != value:
                 raise CheckpointError(
                     f"{self._folder}/{step} was written with {name}={saved_meta.get(name)!r}, this "
@@ -132,6 +136,10 @@ class Checkpoints:
             one_of_them = min(folder.glob("process_*-of-*.json"))
             iterator.set_state(json.loads(one_of_them.read_text()))
         return restored["state"]
+
+    def reached_preemption(self, step: int) -> bool:
+        """Tells whether a signal has reached any process and all are to stop after `step`."""
+        return self._manager.reached_preemption(step)
 
     def close(self) -> None:
         """Waits for saves under way.
@@ -200,17 +208,27 @@ def has_export(workdir: pathlib.Path) -> bool:
     return (workdir / "export" / "config.json").exists()
 
 
-def load_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
-    """The config of a finished run.
+def load_config(workdir: pathlib.Path, *, task: str | None = None) -> ml_collections.ConfigDict:
+    """Reads the config of a finished run.
+
+    Args:
+      workdir: folder of the run.
+      task: name of the task that the run must be of; None allows every task.
 
     Raises:
-      CheckpointError: `workdir` has no complete export; says what it lacks.
+      CheckpointError: `workdir` has no complete export, or the run is of another task.
     """
     path = workdir / "export" / "config.json"
     if not path.exists():
         what = "is not finished" if workdir.exists() else "does not exist"
         raise CheckpointError(f"the run {workdir} {what}: no {path}; train it first")
-    return ml_collections.ConfigDict(read_object(path, CheckpointError))
+    config = ml_collections.ConfigDict(read_object(path, CheckpointError))
+    if task not in (None, config.task):
+        raise CheckpointError(
+            f"{workdir} is a run of the task {config.task}, and a run of the task {task} is "
+            f"needed: python -m auface_jax.train --config configs/{_CONFIG_FILES[task]}.py"
+        )
+    return config
 
 
 def load_meta(workdir: pathlib.Path) -> dict[str, Any]:

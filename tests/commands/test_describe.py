@@ -1,4 +1,4 @@
-"""Descriptions, other people's dictionaries, and the describe command."""
+"""Descriptions, other dictionaries, and the command `describe`."""
 
 import json
 import re
@@ -15,17 +15,17 @@ from auface_jax.facs import descriptions
 DICTIONARY = facs.load_dictionary()
 
 
-def test_describe_takes_one_text_of_every_construct():
+def test_describe_uses_one_text_of_every_construct():
     rng = np.random.default_rng(0)
     labels = facs.labels_from_units([1, 10, 12, 15])
     text = facs.describe(labels, rng)
     for name in facs.constructs(labels):
         assert sum(variant in text for variant in DICTIONARY.constructs[name]) == 1
     said = [t for n in facs.constructs(labels) for t in DICTIONARY.constructs[n] if t in text]
-    assert text == " ".join(said)  # in the order of the constructs, and nothing else
+    assert text == " ".join(said)  # in the order of the constructs
 
 
-def test_describe_is_decided_by_its_seed_and_reaches_every_text():
+def test_describe_depends_on_its_seed_and_reaches_every_text():
     labels = facs.labels_from_units([12, 15])
     assert facs.describe(labels, np.random.default_rng(3)) == facs.describe(
         labels, np.random.default_rng(3)
@@ -34,12 +34,12 @@ def test_describe_is_decided_by_its_seed_and_reaches_every_text():
     assert drawn == set(DICTIONARY.constructs["AU12+AU15"])
 
 
-def test_a_face_without_units_gets_a_neutral_text():
+def test_face_without_units_gets_a_neutral_text():
     drawn = {facs.describe(np.zeros(12), np.random.default_rng(seed)) for seed in range(60)}
     assert drawn == set(DICTIONARY.neutral)
 
 
-def test_describe_constructs_refuses_an_unknown_one():
+def test_describe_constructs_refuses_an_unknown_construct():
     with pytest.raises(ValueError, match="AU12.AU6"):
         facs.describe_constructs(["AU12+AU6"], np.random.default_rng(0))
 
@@ -60,14 +60,14 @@ def written(tmp_path, change=lambda content: None):
     return path
 
 
-def test_another_dictionary_is_used(tmp_path):
+def test_describe_uses_another_dictionary(tmp_path):
     dictionary = facs.load_dictionary(written(tmp_path))
     text = facs.describe(facs.labels_from_units([6, 12]), np.random.default_rng(0), dictionary)
     assert re.fullmatch(r"AU6\+AU12 väriänt \d", text)
     assert facs.describe(np.zeros(12), np.random.default_rng(0), dictionary).startswith("neutral")
 
 
-def test_every_fault_is_listed_at_once(tmp_path):
+def test_all_faults_of_a_dictionary_are_listed_at_once(tmp_path):
     def spoil(content):
         table = content["constructs"]
         content["schema_version"] = 2
@@ -114,12 +114,12 @@ def test_every_fault_is_listed_at_once(tmp_path):
         (b'{"neutral": [], "neutral": []}', "key 'neutral' is given more than once"),
     ],
 )
-def test_what_is_no_dictionary_is_refused(data, fault):
+def test_invalid_dictionary_files_are_refused(data, fault):
     with pytest.raises(facs.DictionaryError, match=fault):
         descriptions.parse_dictionary(data, source="test")
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_missing_dictionary_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere.json"):
         facs.load_dictionary(tmp_path / "nowhere.json")
 
@@ -127,7 +127,7 @@ def test_a_missing_file_is_named(tmp_path):
 # --- The command.
 
 
-def test_the_command_prints_constructs_and_text():
+def test_command_prints_constructs_and_text():
     arguments = ["-m", "auface_jax.describe", "--aus", "6,12,15", "--seed", "1"]
     out = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True)
     constructs, text = out.stdout.splitlines()
@@ -135,7 +135,7 @@ def test_the_command_prints_constructs_and_text():
     assert text in DICTIONARY.constructs["AU6+AU12+AU15"]
 
 
-def test_the_command_describes_a_neutral_face_with_another_dictionary(tmp_path, capsys):
+def test_command_describes_a_neutral_face_with_another_dictionary(tmp_path, capsys):
     command.main(["--aus", "", "--dictionary", str(written(tmp_path))])
     assert re.fullmatch(r"constructs: none \(neutral face\)\nneutral \d\n", capsys.readouterr().out)
 
@@ -148,7 +148,7 @@ def test_the_command_describes_a_neutral_face_with_another_dictionary(tmp_path, 
         (["--aus", "6", "--dictionary", "nowhere.json"], "no dictionary file"),
     ],
 )
-def test_the_command_refuses_with_a_reason(arguments, message, capsys):
+def test_command_refuses_invalid_arguments_with_a_reason(arguments, message, capsys):
     with pytest.raises(SystemExit) as stop:
         command.main(arguments)
     assert stop.value.code == 2 and message in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What `export` writes draws the same pictures without this package."""
+"""The command `export`: its files draw the same pictures without this package."""
 
 import json
 import shutil
@@ -46,7 +46,7 @@ for name, text in json.load(open("texts.json")).items():
 """
 
 
-def test_an_export_draws_the_same_picture_without_flax(runs, tmp_path, capsys):
+def test_export_draws_the_same_picture_without_flax(runs, tmp_path, capsys):
     folder = tmp_path / "exported"
     export.main(["--run", str(runs["stage2"]), "--out", str(folder)])
     assert "generate.jax" in capsys.readouterr().out
@@ -63,7 +63,7 @@ def test_an_export_draws_the_same_picture_without_flax(runs, tmp_path, capsys):
         [expected] = generator(reference, text, seed=7)
         assert np.abs(np.load(folder / f"{name}.npy").astype(int) - expected).max() <= 1
     assert generator.tokenizer.truncated and not (folder / "unfinished").exists()
-    exported.check_folder(folder)  # may be replaced, whatever else was put there
+    exported.check_folder(folder)  # an export may be replaced, even with other files in it
 
     arrays = load_file(folder / "weights.safetensors")
     restored = ocp.PyTreeCheckpointer().restore((folder / "checkpoint").resolve())
@@ -83,7 +83,7 @@ def refused(capsys, run, out):
     return capsys.readouterr().err
 
 
-def test_an_export_replaces_nothing_but_an_earlier_one(runs, tmp_path, capsys):
+def test_export_replaces_only_an_earlier_export(runs, tmp_path, capsys):
     own = runs["stage2"] / "export"
     before = {path: path.read_bytes() for path in own.rglob("*") if path.is_file()}
     assert f"{own} is the run's own export" in refused(capsys, runs["stage2"], own)
@@ -93,7 +93,7 @@ def test_an_export_replaces_nothing_but_an_earlier_one(runs, tmp_path, capsys):
     copy = tmp_path / "copy"
     shutil.copytree(own, copy)
     assert f"{copy} is not empty, and no earlier export" in refused(capsys, "runs/none", copy)
-    unfinished = tmp_path / "run"  # its own export is still to come
+    unfinished = tmp_path / "run"  # a run without its own export yet
     unfinished.mkdir()
     (unfinished / "config.json").write_text('{"task": "maskgit"}')
     message = refused(capsys, "runs/none", unfinished / "export")
@@ -101,11 +101,11 @@ def test_an_export_replaces_nothing_but_an_earlier_one(runs, tmp_path, capsys):
     assert "copy/config.json is a file" in refused(capsys, "runs/none", copy / "config.json")
 
 
-def test_an_export_that_was_stopped_may_be_done_again(runs, tmp_path, monkeypatch, capsys):
+def test_interrupted_export_may_be_repeated(runs, tmp_path, monkeypatch, capsys):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(exported, "drawing_program", stop)
+    monkeypatch.setattr(exported, "generation_program", stop)
     with pytest.raises(KeyboardInterrupt):
         exported.export_run(runs["stage2"], tmp_path)
     assert (tmp_path / "weights.safetensors").exists()
@@ -115,7 +115,7 @@ def test_an_export_that_was_stopped_may_be_done_again(runs, tmp_path, monkeypatc
     assert "no earlier export" in refused(capsys, "runs/none", tmp_path)
 
 
-def test_what_cannot_be_exported_is_named(runs, tmp_path, capsys):
+def test_runs_of_other_tasks_are_refused(runs, tmp_path, capsys):
     message = refused(capsys, runs["stage1"], tmp_path / "out")
     assert "is a run of the task vqgan" in message
     assert not (tmp_path / "out").exists()

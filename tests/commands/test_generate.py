@@ -1,7 +1,7 @@
-"""From a finished run to pictures, at 16 px.
+"""The command `generate` and the `Generator`, at 16 px.
 
-Tests draw one picture or three, with the run's own options, so that two programs, of one row and of
-four, serve them all.
+Tests draw one picture or three with the run's own options, so that two compiled programs, for
+batches of one and of four, serve all tests.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from tests.helpers.evaluation_runs import write_runs
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A data set and both stages at random weights, none of them trained."""
+    """A data set and both stages with random weights."""
     folder = tmp_path_factory.mktemp("generate")
     write_runs(folder / "runs", tiny.build_data(folder / "data"), ("stage1", "stage2"))
     return folder
@@ -49,16 +49,16 @@ def generator(run, loaded):
 
 
 @pytest.fixture
-def rows_drawn(monkeypatch):
-    """How many rows each call has that draws; the pictures are the references, and quick."""
-    rows = []
+def batch_sizes(monkeypatch):
+    """Batch size of each call that draws; the pictures are the references, which saves time."""
+    sizes = []
 
     def draw_references(networks, options, weights, records, keys):
-        rows.append(len(keys))
+        sizes.append(len(keys))
         return records["reference"]
 
     monkeypatch.setattr(drawing, "generate_batch", draw_references)
-    return rows
+    return sizes
 
 
 def draw(run, out, *arguments, units="6,12"):
@@ -73,7 +73,7 @@ def refused(capsys, *arguments):
     return capsys.readouterr().err
 
 
-def test_pictures_say_that_they_are_synthetic_and_how_they_came_to_be(run, tmp_path, capsys):
+def test_metadata_say_that_pictures_are_synthetic_and_how_they_were_drawn(run, tmp_path, capsys):
     out = draw(run, tmp_path / "faces.png", "--num", "3", "--seed", "7")
     text = capsys.readouterr().out.splitlines()[0].removeprefix("text: ")
     info = Image.open(out).info
@@ -91,7 +91,7 @@ def test_pictures_say_that_they_are_synthetic_and_how_they_came_to_be(run, tmp_p
         assert image.info["text"] == text
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_does_not(run, tmp_path):
+def test_equal_seeds_give_equal_bytes_and_others_do_not(run, tmp_path):
     first, again, other = (
         draw(run, tmp_path / f"{name}.png", "--num", "3", "--seed", seed).read_bytes()
         for name, seed in (("first", "1"), ("again", "1"), ("other", "2"))
@@ -99,7 +99,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(run, tmp_path):
     assert first == again and first != other
 
 
-def test_a_picture_does_not_depend_on_how_many_there_are(generator, monkeypatch):
+def test_picture_does_not_depend_on_the_number_of_pictures(generator, monkeypatch):
     reference = pipeline.load_reference("data", "S00")
     three = generator(reference, "The brows are raised.", num=3, seed=5)
     one = generator(reference, "The brows are raised.", num=1, seed=5)
@@ -111,22 +111,22 @@ def test_a_picture_does_not_depend_on_how_many_there_are(generator, monkeypatch)
     assert (three[0] != three[1]).any() and (three[1] != three[2]).any()
 
 
-def test_rows_are_few_and_of_few_numbers(generator, rows_drawn):
+def test_few_batch_sizes_serve_all_numbers_of_pictures(generator, batch_sizes):
     sizes = set()
     for count in (1, 2, 3, 5, 8, 11, 16, 17, 40):
         faces = np.arange(count, dtype=np.uint8)[:, None, None, None].repeat(16, 1).repeat(16, 2)
         faces = faces.repeat(3, 3)
         made = generator.draw([Request(face, "A smile.", seed=3) for face in faces])
-        np.testing.assert_array_equal(made, faces)  # each in its place
-        assert len(set(rows_drawn)) == 1 and sum(rows_drawn) < 2 * count
-        sizes.add(rows_drawn[0])
-        rows_drawn.clear()
+        np.testing.assert_array_equal(made, faces)  # in their order
+        assert len(set(batch_sizes)) == 1 and sum(batch_sizes) < 2 * count
+        sizes.add(batch_sizes[0])
+        batch_sizes.clear()
     assert sizes == {1, 2, 4, 8, 16}
     assert len(generator(faces[0], "A smile.", num=100)) == 100
-    assert rows_drawn == [16] * 7
+    assert batch_sizes == [16] * 7
 
 
-def test_a_reference_is_a_file_or_a_person(run, generator, tmp_path):
+def test_reference_is_a_file_or_a_person(run, generator, tmp_path):
     by_name, _ = reference_images.find_reference(generator, "S01")
     Image.fromarray(by_name).save(tmp_path / "me.png")
     from_file, name = reference_images.find_reference(generator, str(tmp_path / "me.png"))
@@ -137,7 +137,7 @@ def test_a_reference_is_a_file_or_a_person(run, generator, tmp_path):
     np.testing.assert_array_equal(first, pipeline.load_reference("data", name))
 
 
-def test_a_text_of_ones_own_and_decoding_options(run, tmp_path):
+def test_own_text_and_decoding_options_are_used(run, tmp_path):
     out = tmp_path / "own.png"
     words = "Die Brauen sind gehoben — ganz leicht."
     generate.main(
@@ -148,17 +148,17 @@ def test_a_text_of_ones_own_and_decoding_options(run, tmp_path):
     assert info["text"] == words and info["reference"] == "S02"
 
 
-def test_a_run_that_cannot_draw_is_named(run, capsys):
+def test_runs_of_other_tasks_are_refused(run, capsys):
     message = refused(capsys, "--run", "runs/stage1", "--aus", "6")
     assert "runs/stage1 is a run of the task vqgan" in message
 
 
-def test_a_reference_of_another_size_is_refused(generator):
+def test_reference_of_another_size_is_refused(generator):
     with pytest.raises(ValueError, match=r"\(8, 8, 3\), this run wants \(16, 16, 3\)"):
         generator(np.zeros((8, 8, 3), np.uint8), "A face.")
 
 
-def test_a_run_of_another_text_tokenizer_is_refused(run, tmp_path, capsys):
+def test_run_of_another_text_tokenizer_is_refused(run, tmp_path, capsys):
     copy = tmp_path / "stage2"
     shutil.copytree(run, copy)
     path = copy / "export" / "meta.json"
@@ -167,7 +167,7 @@ def test_a_run_of_another_text_tokenizer_is_refused(run, tmp_path, capsys):
     assert "trained with the text tokenizer ffffffffffff" in message
 
 
-def test_a_run_without_its_data_wants_an_image(run, tmp_path):
+def test_run_without_its_data_set_needs_an_image_file(run, tmp_path):
     generator = Generator.from_run(run)
     with generator.config.unlocked():
         generator.config.data.dir = str(tmp_path / "gone")
@@ -175,10 +175,10 @@ def test_a_run_without_its_data_wants_an_image(run, tmp_path):
         reference_images.find_reference(generator, "S00")
 
 
-# --- What else a description can be asked for ----------------------------------------------------
+# --- Batches, changes, animations, attention ------------------------------------------------------
 
 
-def test_requests_that_share_a_batch_are_drawn_as_if_alone(generator):
+def test_requests_of_one_batch_are_drawn_as_if_alone(generator):
     reference = pipeline.load_reference("data", "S00")
     other = pipeline.load_reference("data", "S01")
     change = region_masks.token_mask(region_masks.region_mask("mouth", 16), generator.vqgan.grid)
@@ -200,7 +200,7 @@ def test_requests_that_share_a_batch_are_drawn_as_if_alone(generator):
     assert generator.draw([]).shape == (0, 16, 16, 3)
 
 
-def test_a_text_that_is_cut_is_said_to_be_once(generator, capsys):
+def test_cut_texts_are_reported_once(generator, capsys):
     reference = pipeline.load_reference("data", "S00")
     long, longer, exact = ("A nose. " * times for times in (40, 41, 1))
     while not generator.tokenizer.encode_batch([exact], (64,))[1].all():
@@ -217,7 +217,7 @@ def test_a_text_that_is_cut_is_said_to_be_once(generator, capsys):
     assert capsys.readouterr().out.startswith("a text is cut after 64 tokens")
 
 
-def test_a_change_keeps_the_rest_of_the_reference(generator):
+def test_change_keeps_the_rest_of_the_reference(generator):
     reference = pipeline.load_reference("data", "S00")
     change = region_masks.token_mask(region_masks.region_mask("mouth", 16), generator.vqgan.grid)
     made = generator(reference, "The lips part.", num=3, seed=1, change=change)
@@ -227,7 +227,7 @@ def test_a_change_keeps_the_rest_of_the_reference(generator):
     assert 0 < (weight == 0).mean() < 1 and (weight == 1).any()
 
 
-def test_a_picture_appears_and_turns_into_another(generator):
+def test_frames_end_and_morph_begins_with_the_picture(generator):
     reference = pipeline.load_reference("data", "S00")
     smile = Request(reference, "The lip corners are pulled up.", seed=3)
     frames = generator.frames(smile)
@@ -235,14 +235,14 @@ def test_a_picture_appears_and_turns_into_another(generator):
     np.testing.assert_array_equal(frames[-1], last)
     assert len(frames) == generator.config.decode.steps and (frames[0] != last).any()
     frown = Request(reference, "The brows are drawn together.", seed=3)
-    way = generator.morph(smile, frown)
+    morph = generator.morph(smile, frown)
     [end] = generator(reference, frown.text, seed=3)
-    assert len(way) == 16
-    assert np.abs(way[0].astype(int) - last).max() <= 1
-    assert np.abs(way[-1].astype(int) - end).max() <= 1
+    assert len(morph) == 16
+    assert np.abs(morph[0].astype(int) - last).max() <= 1
+    assert np.abs(morph[-1].astype(int) - end).max() <= 1
 
 
-def test_gifs_and_attention_say_what_they_are(run, tmp_path, capsys):
+def test_gifs_and_attention_sheets_say_that_they_are_synthetic(run, tmp_path, capsys):
     for name, more, frames in (("a.gif", (), 8), ("b.gif", ("--to-aus", "4"), 32)):
         out = draw(run, tmp_path / name, *more)
         with Image.open(out) as gif:
@@ -268,7 +268,7 @@ def test_attention_has_a_map_for_each_sentence(generator):
         assert values.shape == (2, 2) and values.sum() == pytest.approx(1, abs=1e-5)
 
 
-def test_jobs_are_drawn_line_by_line(run, generator, tmp_path):
+def test_csv_lines_are_drawn_to_files_of_their_own(run, generator, tmp_path):
     own = pipeline.load_reference("data", "S01")
     Image.fromarray(own).save(tmp_path / "me.png")
     (tmp_path / "jobs.csv").write_text(
@@ -295,11 +295,11 @@ def test_jobs_are_drawn_line_by_line(run, generator, tmp_path):
     np.testing.assert_array_equal(np.asarray(raised), alone)
 
 
-def test_jobs_keep_what_was_drawn_before_they_were_stopped(run, tmp_path, monkeypatch, rows_drawn):
+def test_interrupted_csv_keeps_the_batches_drawn_before(run, tmp_path, monkeypatch, batch_sizes):
     draw_references = drawing.generate_batch
 
     def draw_one_batch(*arguments):
-        if rows_drawn:
+        if batch_sizes:
             raise KeyboardInterrupt
         return draw_references(*arguments)
 
@@ -312,9 +312,7 @@ def test_jobs_keep_what_was_drawn_before_they_were_stopped(run, tmp_path, monkey
 
 
 @pytest.mark.parametrize("arguments", [("--aus", "6"), ("--jobs", "jobs.csv")])
-def test_a_result_that_cannot_be_written_is_named(
-    run, tmp_path, monkeypatch, capsys, rows_drawn, arguments
-):
+def test_write_errors_are_reported(run, tmp_path, monkeypatch, capsys, batch_sizes, arguments):
     def fail(*_, **__):
         raise OSError("no space left on faces")
 
@@ -360,5 +358,5 @@ def test_all_faults_of_a_csv_are_named_at_once(run, tmp_path, capsys):
         (("--jobs", "none.csv", "--out", "made"), "none.csv"),
     ],
 )
-def test_what_only_a_run_can_tell_is_refused(run, capsys, arguments, message):
+def test_requests_that_the_run_cannot_fulfil_are_refused(run, capsys, arguments, message):
     assert message in refused(capsys, "--run", run, *arguments)

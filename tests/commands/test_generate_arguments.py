@@ -1,4 +1,4 @@
-"""What `generate` refuses before it loads a run, which therefore need not be there."""
+"""Options that `generate` refuses before it loads the run; tests name a run that is missing."""
 
 import os
 
@@ -42,11 +42,11 @@ def refused(capsys, *arguments):
         (("--aus", "6", "--explain", "why.jpg"), "--explain why.jpg: the name of a PNG ends in"),
     ],
 )
-def test_bad_requests_are_refused_with_the_bad_value(capsys, arguments, message):
+def test_invalid_options_are_refused_with_their_value(capsys, arguments, message):
     assert message in refused(capsys, *arguments)
 
 
-def test_jobs_refuse_at_once_what_no_line_of_theirs_can_honour(capsys):
+def test_options_without_effect_on_a_csv_are_refused(capsys):
     message = refused(
         capsys,
         *("--jobs", "jobs.csv", "--out", "made.gif"),
@@ -64,7 +64,7 @@ def test_jobs_refuse_at_once_what_no_line_of_theirs_can_honour(capsys):
     message = refused(capsys, "--jobs", "jobs.csv", "--to-text", "A smile.")
     assert "--to-text A smile. has no effect with --jobs" in message
     assert "--jobs writes to a folder: name it by --out" in message
-    # The others are heard: nothing is wrong but the run.
+    # The other options are accepted: only the run is missing.
     message = refused(
         capsys,
         *("--jobs", "jobs.csv", "--out", "made", "--reference", "S01"),
@@ -73,15 +73,13 @@ def test_jobs_refuse_at_once_what_no_line_of_theirs_can_honour(capsys):
     assert "runs/none does not exist" in message
 
 
-def test_a_gif_is_of_one_picture(capsys):
+def test_gif_refuses_a_number_of_pictures(capsys):
     message = refused(capsys, "--aus", "6", "--num", "2", "--seed", "-1", "--out", "a.gif")
     assert "--num 2 has no effect on a GIF" in message
     assert "--seed -1: a whole number from 0 to 4294967295" in message
 
 
-def test_places_that_cannot_be_written_are_found_before_anything_is_drawn(
-    tmp_path, monkeypatch, capsys
-):
+def test_unwritable_outputs_are_refused_before_drawing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "faces").write_text("a file")
     (tmp_path / "folder.png").mkdir()
@@ -97,7 +95,7 @@ def test_places_that_cannot_be_written_are_found_before_anything_is_drawn(
     assert not (tmp_path / "new").exists() and (tmp_path / "faces").read_text() == "a file"
 
 
-def test_pictures_that_are_read_are_not_written_over(tmp_path, monkeypatch, capsys):
+def test_outputs_that_would_replace_inputs_are_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "made").mkdir()
     (tmp_path / "made" / "0002.png").write_text("a face")
@@ -112,7 +110,7 @@ def test_pictures_that_are_read_are_not_written_over(tmp_path, monkeypatch, caps
     assert (tmp_path / "made" / "0002.png").read_text() == "a face"
 
 
-def test_a_request_has_a_seed_that_no_other_repeats():
+def test_request_refuses_seeds_that_repeat_others():
     face = np.zeros((16, 16, 3), np.uint8)
     assert Request(face, "A smile.", 2**32 - 1).seed == 2**32 - 1
     for seed in (-1, 2**32, 2**64):

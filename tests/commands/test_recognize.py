@@ -1,4 +1,4 @@
-"""Recognition from files: frames, the table, annotated pictures, roles, and errors that help."""
+"""The command `recognize`: frames, tables, annotated pictures, roles and errors."""
 
 import contextlib
 import csv
@@ -48,7 +48,7 @@ def read_table(path):
         return list(csv.DictReader(file))
 
 
-def test_a_folder_gives_a_row_a_frame_and_an_annotated_picture_each(
+def test_folder_gives_a_row_and_an_annotated_picture_for_each_frame(
     run, pictures_folder, tmp_path, capsys
 ):
     out, overlay = tmp_path / "new" / "table.csv", tmp_path / "overlay"
@@ -75,7 +75,7 @@ def test_a_folder_gives_a_row_a_frame_and_an_annotated_picture_each(
     assert "5 faces of 3 files" in capsys.readouterr().out
 
 
-def test_bars_are_as_long_as_the_probabilities():
+def test_overlay_bars_are_as_long_as_the_probabilities():
     image = np.zeros((8, 8, 3), np.uint8)
     frame = frames.Frame(None, 0, True, image)
     values = np.linspace(0, 1, 12)
@@ -91,7 +91,7 @@ def test_bars_are_as_long_as_the_probabilities():
     np.testing.assert_allclose(lengths, 150 * values, atol=3)
 
 
-def test_files_that_cannot_be_read_are_listed_and_the_others_kept(run, pictures_folder, tmp_path):
+def test_unreadable_files_are_listed_and_the_others_read(run, pictures_folder, tmp_path):
     whole = (pictures_folder / "b.png").read_bytes()
     (pictures_folder / "torn.png").write_bytes(whole[: len(whole) // 2])
     (pictures_folder / "empty.jpg").write_bytes(b"")
@@ -103,12 +103,12 @@ def test_files_that_cannot_be_read_are_listed_and_the_others_kept(run, pictures_
     assert len(read_table(out)) == 5
 
 
-def test_every_other_frame(pictures_folder):
+def test_every_selects_frames(pictures_folder):
     path = pictures_folder / "deep" / "c.gif"
     assert [frame.number for frame in frames.read_frames(path, 16, every=2)] == [0, 2]
 
 
-def test_what_a_camera_keeps_beside_a_photograph_is_no_second_face(tmp_path):
+def test_second_image_of_a_photograph_is_no_frame(tmp_path):
     photograph, depth = (Image.fromarray(image) for image in tiny.images(2))
     photograph.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[depth])
     [frame] = frames.read_frames(tmp_path / "a.jpg", 16)
@@ -118,14 +118,14 @@ def test_what_a_camera_keeps_beside_a_photograph_is_no_second_face(tmp_path):
     assert [frame.still for frame in frames.read_frames(tmp_path / "moving.png", 16)] == [False] * 2
 
 
-def test_what_is_transparent_is_read_as_a_build_reads_it(tmp_path):
+def test_transparent_pixels_become_grey(tmp_path):
     pixels = np.dstack([tiny.images(1)[0], np.zeros((16, 16, 1), np.uint8)])
     Image.fromarray(pixels).save(tmp_path / "cut.png")
     [frame] = frames.read_frames(tmp_path / "cut.png", 16)
     assert (frame.image == 128).all()
 
 
-def test_a_picture_is_upright_square_and_reduced_by_averaging(tmp_path):
+def test_pictures_are_turned_upright_cropped_and_reduced_by_averaging(tmp_path):
     pixels = np.zeros((64, 96, 3), np.uint8)
     pixels[:, 16:48] = 255  # the left half of the central square
     exif = Image.Exif()
@@ -140,7 +140,7 @@ def test_a_picture_is_upright_square_and_reduced_by_averaging(tmp_path):
     assert np.abs(frame.image.astype(int) - 127).max() < 12
 
 
-def test_paths_that_hold_nothing_are_all_named(pictures_folder, tmp_path):
+def test_all_paths_without_pictures_are_reported(pictures_folder, tmp_path):
     (tmp_path / "bare").mkdir()
     paths = [tmp_path / "none.png", tmp_path / "bare", pictures_folder / "notes.txt"]
     with pytest.raises(frames.FrameError) as error:
@@ -150,7 +150,7 @@ def test_paths_that_hold_nothing_are_all_named(pictures_folder, tmp_path):
     assert "notes.txt: not one of .bmp" in str(error.value)
 
 
-def test_videos_are_read_or_say_what_they_need(tmp_path):
+def test_videos_are_read_or_name_the_missing_package(tmp_path):
     path = tmp_path / "face.mp4"
     try:
         import av
@@ -174,7 +174,7 @@ def test_videos_are_read_or_say_what_they_need(tmp_path):
 
 
 @pytest.mark.parametrize("rotation", [0, 90, 180, -90, -180])
-def test_frames_are_turned_as_their_video_says(tmp_path, monkeypatch, rotation):
+def test_frames_are_rotated_by_the_metadata_of_their_video(tmp_path, monkeypatch, rotation):
     pixels = tiny.images(1)[0]
     frame = types.SimpleNamespace(rotation=rotation, to_ndarray=lambda format: pixels)
     container = types.SimpleNamespace(decode=lambda video: [frame])
@@ -185,7 +185,7 @@ def test_frames_are_turned_as_their_video_says(tmp_path, monkeypatch, rotation):
     np.testing.assert_array_equal(found.image, counter_clockwise)
 
 
-def test_a_video_of_a_telephone_is_turned_upright(tmp_path):
+def test_video_of_a_telephone_is_turned_upright(tmp_path):
     av = pytest.importorskip("av")
     path = tmp_path / "face.mp4"
     pixels = np.zeros((32, 32, 3), np.uint8)
@@ -207,7 +207,7 @@ def test_a_video_of_a_telephone_is_turned_upright(tmp_path):
     assert frame.image[:7].min() > 200 and frame.image[9:].max() < 50
 
 
-def test_larger_faces_are_reduced_to_the_size_that_is_read(run):
+def test_larger_faces_are_resized_to_the_size_of_the_network(run):
     recognizer = load_recognizer(run)
     small = tiny.images(3)
     large = small.repeat(4, axis=1).repeat(4, axis=2)
@@ -219,7 +219,7 @@ def test_larger_faces_are_reduced_to_the_size_that_is_read(run):
 
 @pytest.fixture(scope="module")
 def text_run(tmp_path_factory):
-    """A finished text recogniser without training, whose thresholds divide the units."""
+    """An untrained text recogniser whose thresholds make every other unit count as stated."""
     folder = tmp_path_factory.mktemp("runs") / "text"
     config = tiny.au_text_config()
     task = AUTextTask(config, config.num_steps)
@@ -233,7 +233,7 @@ def text_run(tmp_path_factory):
 TEXTS = 'The chin is up.\n\n  Your cheeks, "raised".\r\n眉\n'
 
 
-def test_texts_give_a_row_each_with_the_number_of_their_line(text_run, tmp_path, capsys):
+def test_texts_give_a_row_each_with_their_line_number(text_run, tmp_path, capsys):
     out, file = tmp_path / "new" / "table.csv", tmp_path / "texts.txt"
     file.write_bytes(TEXTS.encode())
     recognize.main(["--texts", str(file), "--out", str(out), "--run", str(text_run)])
@@ -248,7 +248,7 @@ def test_texts_give_a_row_each_with_the_number_of_their_line(text_run, tmp_path,
     assert "3 texts" in said and "cut" not in said
 
 
-def test_texts_come_through_a_pipe_and_long_ones_are_counted(
+def test_texts_are_read_from_standard_input_and_long_ones_counted(
     text_run, tmp_path, capsys, monkeypatch
 ):
     piped = io.TextIOWrapper(io.BytesIO((TEXTS + "and the chin " * 200).encode()))
@@ -270,7 +270,7 @@ def test_texts_come_through_a_pipe_and_long_ones_are_counted(
         (b"Chin up.", [], "no recogniser here: none of runs/au_text-paper"),
     ],
 )
-def test_texts_that_cannot_be_read_leave_no_table(
+def test_invalid_texts_are_refused_and_leave_no_table(
     content, arguments, message, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
@@ -282,7 +282,7 @@ def test_texts_that_cannot_be_read_leave_no_table(
     assert not (tmp_path / "table.csv").exists()
 
 
-def test_results_of_files_have_names_of_their_own():
+def test_unique_stems_names_every_file_differently():
     files = [Path(name) for name in ("x/a.png", "a-2.png", "y/a.jpg", "z/a.gif", "b.png", "a.bmp")]
     assert frames.unique_stems(files) == ["a", "a-2", "a-3", "a-4", "b", "a-5"]
     assert frames.unique_stems(files[::-1]) == ["a", "b", "a-3", "a-4", "a-2", "a-5"]
@@ -291,11 +291,11 @@ def test_results_of_files_have_names_of_their_own():
 # --- Roles ---------------------------------------------------------------------------------------
 
 
-def test_recognisers_are_never_swapped(run, tmp_path):
+def test_recognizers_of_the_other_role_are_refused(run, tmp_path):
     loss = write_run(tmp_path / "loss", role="loss", seed=1)
-    judge, teacher = load_recognizer(run, role="score"), load_recognizer(loss, role="loss")
-    assert judge.fingerprint != teacher.fingerprint
-    load_recognizer(run, role="score", pleased={"the teacher": teacher.fingerprint})
+    evaluator, trainer = load_recognizer(run, role="score"), load_recognizer(loss, role="loss")
+    assert evaluator.fingerprint != trainer.fingerprint
+    load_recognizer(run, role="score", forbidden={"the loss network": trainer.fingerprint})
     with pytest.raises(checkpoints.CheckpointError, match="'loss'.*'score'.*configs/au_image.py"):
         load_recognizer(loss, role="score")
     with pytest.raises(checkpoints.CheckpointError, match="'score'.*configs/au_image_loss.py"):
@@ -304,15 +304,15 @@ def test_recognisers_are_never_swapped(run, tmp_path):
         load_recognizer(run, role="judge")
 
 
-def test_a_copy_under_another_role_is_still_found_out(run, tmp_path):
+def test_copy_under_another_role_is_refused(run, tmp_path):
     twin = write_run(tmp_path / "twin", role="loss")
-    teacher = load_recognizer(twin, role="loss")
-    assert teacher.fingerprint == load_recognizer(run).fingerprint
-    with pytest.raises(checkpoints.CheckpointError, match="the very weights.*of the teacher"):
-        load_recognizer(run, role="score", pleased={"the teacher": teacher.fingerprint})
+    trainer = load_recognizer(twin, role="loss")
+    assert trainer.fingerprint == load_recognizer(run).fingerprint
+    with pytest.raises(checkpoints.CheckpointError, match="the same weights.*the loss network"):
+        load_recognizer(run, role="score", forbidden={"the loss network": trainer.fingerprint})
 
 
-def test_runs_that_are_no_recognisers_are_refused(tmp_path, monkeypatch):
+def test_runs_of_other_tasks_are_refused(tmp_path, monkeypatch):
     other = write_run(tmp_path / "probe", task="au_probe")
     with pytest.raises(checkpoints.CheckpointError, match="of the task au_probe"):
         load_recognizer(other)

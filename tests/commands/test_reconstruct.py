@@ -1,4 +1,4 @@
-"""Reconstruction of files: table, sheet, pictures, SSIM, and errors that help."""
+"""The command `reconstruct`: table, sheet, pictures, SSIM and errors."""
 
 import csv
 import sys
@@ -10,7 +10,7 @@ from PIL import Image
 
 from auface_jax import reconstruct
 from auface_jax.data.sources import detector
-from auface_jax.generation.stages import load_vqgan
+from auface_jax.generation.stage1 import load_vqgan
 from auface_jax.images.pixels import to_float, to_uint8
 from auface_jax.metrics.ssim import ssim
 from auface_jax.runs import checkpoints
@@ -20,7 +20,7 @@ from tests.helpers.recognizer_runs import write_run
 
 
 def write_stage1(folder, **meta):
-    """A finished Stage I run at its initial weights: the best linear code."""
+    """Writes a finished Stage I run at its initial weights: the best linear code."""
     config = tiny.stage1_config(data="nowhere")
     task = VQGANTask(config, 1)
     state = jax.jit(task.init)(jax.random.key(0), tiny.records(20))
@@ -50,10 +50,19 @@ def read_table(path):
         return list(csv.DictReader(file))
 
 
-def test_a_folder_gives_a_row_and_a_picture_each_and_a_sheet(run, folder, tmp_path, capsys):
-    judge, out = write_run(tmp_path / "judge", role="score"), tmp_path / "new" / "out"
+def test_folder_gives_a_row_and_a_picture_each_and_a_sheet(run, folder, tmp_path, capsys):
+    evaluator, out = write_run(tmp_path / "au", role="score"), tmp_path / "new" / "out"
     reconstruct.main(
-        [str(folder), "--run", str(run), "--out", str(out), "--aligned", "--recognizer", str(judge)]
+        [
+            str(folder),
+            "--run",
+            str(run),
+            "--out",
+            str(out),
+            "--aligned",
+            "--recognizer",
+            str(evaluator),
+        ]
     )
     rows = read_table(out / "table.csv")
     assert [row["path"].removeprefix(str(folder)) for row in rows] == [
@@ -87,14 +96,16 @@ def test_a_folder_gives_a_row_and_a_picture_each_and_a_sheet(run, folder, tmp_pa
     assert f"psnr {mean:.3f}" in printed
 
 
-def test_what_cannot_be_read_is_listed_and_the_rest_is_kept(run, folder, tmp_path, capsys):
+def test_unreadable_files_are_listed_and_the_others_reconstructed(run, folder, tmp_path, capsys):
     (folder / "b.png").write_bytes(b"no picture")
     with pytest.raises(SystemExit, match=r"(?s)1 of 3 files cannot be used.*b.png: cannot be read"):
         reconstruct.main([str(folder), "--run", str(run), "--out", str(tmp_path), "--aligned"])
     assert len(read_table(tmp_path / "table.csv")) == 2
 
 
-def test_without_a_detector_the_cure_is_told_once(run, folder, tmp_path, monkeypatch, capsys):
+def test_missing_detector_is_reported_once_with_the_cure(
+    run, folder, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setitem(sys.modules, "cv2", None)
     detector._opencv.cache_clear()
     try:
@@ -108,14 +119,14 @@ def test_without_a_detector_the_cure_is_told_once(run, folder, tmp_path, monkeyp
     assert not (tmp_path / "out").exists()
 
 
-def test_a_picture_without_a_face_says_what_to_do(run, folder, tmp_path):
+def test_picture_without_a_face_is_reported_with_the_cure(run, folder, tmp_path):
     pytest.importorskip("cv2")
     with pytest.raises(SystemExit, match=r"(?s)3 of 3 files.*a.png: .*say --aligned"):
         reconstruct.main([str(folder), "--run", str(run), "--out", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
 
 
-def test_bad_requests_are_refused(run, folder, tmp_path, capsys):
+def test_invalid_requests_are_refused(run, folder, tmp_path, capsys):
     def refused(*arguments):
         with pytest.raises(SystemExit) as stopped:
             reconstruct.main([*map(str, arguments), "--out", str(tmp_path / "out")])
@@ -123,22 +134,22 @@ def test_bad_requests_are_refused(run, folder, tmp_path, capsys):
         return capsys.readouterr().err
 
     other, loss = write_run(tmp_path / "au"), write_run(tmp_path / "loss", role="loss")
-    assert "task au_image; pictures are reconstructed" in refused(folder, "--run", other)
+    assert "task au_image, and a run of the task vqgan is needed" in refused(folder, "--run", other)
     assert "no such file or folder" in refused(tmp_path / "none", "--run", run)
     assert "'loss'" in refused(folder, "--run", run, "--recognizer", loss)
-    # The very weights that a loss of this run used, under another role.
+    # The weights of a loss network of this run, under another role.
     fingerprint = reconstruct.load_recognizer(other).fingerprint
-    pleased = write_stage1(tmp_path / "pleased", anatomical_network=fingerprint)
-    assert "the very weights" in refused(folder, "--run", pleased, "--recognizer", other)
+    trained = write_stage1(tmp_path / "trained", anatomical_network=fingerprint)
+    assert "the same weights" in refused(folder, "--run", trained, "--recognizer", other)
 
 
 # --- SSIM ----------------------------------------------------------------------------------------
 
 
 def plain_ssim(x, y):
-    """Wang et al. 2004, window by window."""
-    place = np.arange(-5, 6)
-    weights = np.exp(-(place[:, None] ** 2 + place**2) / (2 * 1.5**2))
+    """Computes SSIM (Wang et al. 2004) window by window."""
+    offset = np.arange(-5, 6)
+    weights = np.exp(-(offset[:, None] ** 2 + offset**2) / (2 * 1.5**2))
     weights /= weights.sum()
     c1, c2, values = 6.5025, 58.5225, []
     for channel in range(3):
@@ -160,7 +171,7 @@ def plain_ssim(x, y):
     return np.mean(values)
 
 
-def test_ssim_is_the_published_formula():
+def test_ssim_equals_the_published_formula():
     one, other = tiny.images(2), tiny.images(2, seed=1)
     blend = (0.7 * one + 0.3 * other).astype(np.uint8)
     found = ssim(one, blend)
@@ -170,7 +181,7 @@ def test_ssim_is_the_published_formula():
     assert (found < 1).all()
 
 
-def test_ssim_refuses_what_it_cannot_compare():
+def test_ssim_refuses_pictures_of_other_or_too_small_sizes():
     one = tiny.images(1)
     with pytest.raises(ValueError, match=r"one size of at least 11 x 11.*\[1, 16, 16, 3\]"):
         ssim(one, one[:, :10])

@@ -1,4 +1,4 @@
-"""The command: a run and an outside system in the same tables, and requests that are refused."""
+"""The command `evaluate`: a run and an outside system in the same tables, and invalid requests."""
 
 import csv
 import json
@@ -8,15 +8,17 @@ import pytest
 from PIL import Image
 
 from auface_jax import evaluate
-from auface_jax.evaluation import draw_system, extraction, run_metrics, scorer
+from auface_jax.evaluation import draw_system, extraction, run, run_metrics
 from auface_jax.evaluation.draw_system import draw
+from auface_jax.evaluation.evaluator import Evaluator, load_evaluator
 from auface_jax.evaluation.population import load_population
+from auface_jax.evaluation.results import Results
 from auface_jax.generation.generator import Generator
 from auface_jax.metrics.features import Features
+from auface_jax.pretrained.convert import Pretrained
 from auface_jax.recognition.image_recognizer import load_recognizer
 from auface_jax.recognition.roles import loss_recognizers
 from auface_jax.recognition.text_reader import load_text_reader
-from auface_jax.runs import checkpoints
 from tests.helpers import evaluation_runs, tiny
 
 
@@ -32,7 +34,7 @@ def runs(data):
 
 @pytest.fixture(scope="module", autouse=True)
 def cache(tmp_path_factory):
-    """Nothing is kept where a user's is."""
+    """A cache folder apart from the user's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -40,7 +42,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def first(runs, data):
-    """The report of the run on test, and its folder."""
+    """The report of the run on the test split, and its folder."""
     out = data.parent / "first"
     return measured(out, "--run", runs["stage2"], "--scorer", runs["au_image"]), out
 
@@ -58,7 +60,7 @@ def refused(capsys, *arguments):
 
 
 def outside(runs, data, folder, *, split="test"):
-    """Prompts, and the pictures that the run draws for them, as files."""
+    """Writes prompts, and the pictures that the run draws for them, as files."""
     prompts = folder / "prompts"
     evaluate.main(["export-prompts", "--data", str(data), "--split", split, "--out", str(prompts)])
     population = load_population(data, split)
@@ -71,18 +73,18 @@ def outside(runs, data, folder, *, split="test"):
 
 
 def without_names(report):
-    """What must not depend on how the pictures came."""
+    """Removes from a report what depends on where the pictures came from."""
     kept = dict(report)
     table = [
-        {**row, "answer": row["answer"] * (place > 0)}
-        for place, row in enumerate(kept.pop("table"))
+        {**row, "answer": row["answer"] * (number > 0)}
+        for number, row in enumerate(kept.pop("table"))
     ]
     for name in ("system", "diversity", "notes"):
         kept.pop(name)
     return kept, table
 
 
-def test_a_run_gives_a_report_with_every_figure(first, data):
+def test_report_of_a_run_has_every_figure(first, data):
     report, out = first
     population = load_population(data)
     row = report["table"][0]
@@ -112,23 +114,21 @@ def test_a_run_gives_a_report_with_every_figure(first, data):
             assert min(picture.size) > 100
     with open(out / "records.csv", newline="") as file:
         lines = list(csv.DictReader(file))
-    assert [line["record"] for line in lines] == list(population.names)
+    assert [line["record"] for line in lines] == list(population.record_ids)
     mean = np.nanmean([float(line["cosine (labels)"]) for line in lines])
     assert mean == pytest.approx(
         report["aaad"]["labels"]["answers"]["system"]["mean_cosine"], abs=1e-5
     )
 
 
-def test_the_same_command_gives_the_same_report_with_and_without_the_cache(
-    first, runs, tmp_path, monkeypatch
-):
+def test_report_is_the_same_with_and_without_the_cache(first, runs, tmp_path, monkeypatch):
     report, _ = first
     command = ("--run", runs["stage2"], "--scorer", runs["au_image"])
     read = []
     monkeypatch.setattr(
-        scorer.Scorer,
+        Evaluator,
         "read",
-        lambda self, images, references, read_=scorer.Scorer.read: (
+        lambda self, images, references, read_=Evaluator.read: (
             read.append(len(images)) or read_(self, images, references)
         ),
     )
@@ -142,7 +142,7 @@ def test_the_same_command_gives_the_same_report_with_and_without_the_cache(
     assert sorted(read) == sorted([count, count, people, diverse])
 
 
-def test_pictures_of_an_outside_system_score_as_the_run_that_drew_them(first, runs, data, tmp_path):
+def test_outside_pictures_score_as_the_run_that_drew_them(first, runs, data, tmp_path):
     prompts, images = outside(runs, data, tmp_path)
     command = ("--prompts", prompts, "--images", images, "--scorer", runs["au_image"])
     report = measured(tmp_path / "out", *command)
@@ -156,7 +156,7 @@ def test_pictures_of_an_outside_system_score_as_the_run_that_drew_them(first, ru
     assert rows[0].replace("theirs", "stage2") == rows[1]
 
 
-def test_references_as_pictures_are_the_floor_of_that_name(runs, data, tmp_path):
+def test_references_as_pictures_score_as_the_reference_floor(runs, data, tmp_path):
     prompts, images = outside(runs, data, tmp_path)
     for number, image in enumerate(load_population(data).reference):
         Image.fromarray(image).save(images / f"{number:05d}.png")
@@ -170,7 +170,7 @@ def test_references_as_pictures_are_the_floor_of_that_name(runs, data, tmp_path)
     assert any("differ from each other" in note for note in report["notes"])
 
 
-def test_pictures_with_faults_are_listed_and_not_scored(runs, data, tmp_path, capsys):
+def test_faulty_pictures_are_listed_and_not_scored(runs, data, tmp_path, capsys):
     prompts, images = outside(runs, data, tmp_path)
     (images / "00001.png").unlink()
     (images / "00002.png").write_bytes(b"no picture")
@@ -185,7 +185,7 @@ def test_pictures_with_faults_are_listed_and_not_scored(runs, data, tmp_path, ca
     assert [line.split(":")[0] for line in faults] == ["missing", "unreadable"]
 
 
-def test_unseen_rows_are_held_against_the_seen_test_set(first, runs, tmp_path):
+def test_unseen_splits_are_calibrated_on_the_seen_test_set(first, runs, tmp_path):
     seen = first[0]["aaad"]["labels"]["calibration"]
     scored = ("--run", runs["stage2"], "--scorer", runs["au_image"])
     held_out = measured(tmp_path / "held-out", *scored, "--split", "unseen-held-out")
@@ -194,7 +194,7 @@ def test_unseen_rows_are_held_against_the_seen_test_set(first, runs, tmp_path):
         assert report["aaad"]["labels"]["calibration"] == seen
         assert "FID(au)" in report["table"][0]
     assert "of these records" in held_out["population"]["distances"]
-    # No picture of the data shows a novel row.
+    # No picture of the data shows a novel AU combination.
     assert "seen test set" in novel["population"]["distances"]
     counts = {row["answer"]: row["N"] for row in novel["table"]}
     assert "real pictures" not in counts and counts["reference unchanged"] == 4
@@ -202,14 +202,14 @@ def test_unseen_rows_are_held_against_the_seen_test_set(first, runs, tmp_path):
     assert "real pictures" in {row["answer"] for row in held_out["table"]}
 
 
-def test_texts_as_a_reader_reads_them_stand_beside_the_labels(first, runs, tmp_path):
+def test_text_reader_adds_columns_beside_the_labels(first, runs, tmp_path):
     report = measured(
         tmp_path / "out",
         *("--run", runs["stage2"], "--scorer", runs["au_probe"]),
         *("--text-reader", runs["au_text"], "--metrics", "aaad,fid", "--limit", "5"),
     )
     reader = load_text_reader(runs["au_text"])
-    assert report["compares_with"]["text_reader"] == checkpoints.weights_fingerprint(reader.weights)
+    assert report["compares_with"]["text_reader"] == reader.fingerprint
     row = report["table"][0]
     assert {"AAAD (labels)", "AAAD (text reader)", "FID(au_probe)"} <= row.keys()
     assert "AU-F1" not in row and "KID(au_probe)" not in row
@@ -218,17 +218,17 @@ def test_texts_as_a_reader_reads_them_stand_beside_the_labels(first, runs, tmp_p
     assert "Texts as text reader" in text and "## Units" not in text
 
 
-def test_a_picture_does_not_depend_on_the_others(runs, data):
+def test_picture_does_not_depend_on_the_other_records(runs, data):
     generator = Generator.from_run(runs["stage2"])
     every, few = load_population(data), load_population(data, limit=4)
-    rows = [every.names.index(name) for name in few.names]
+    indices = [every.record_ids.index(name) for name in few.record_ids]
     whole, part = draw(generator, every, seed=3), draw(generator, few, seed=3)
-    np.testing.assert_array_equal(whole[rows], part)
-    np.testing.assert_array_equal(draw(generator, every, np.array(rows[:2]), seed=3), part[:2])
+    np.testing.assert_array_equal(whole[indices], part)
+    np.testing.assert_array_equal(draw(generator, every, np.array(indices[:2]), seed=3), part[:2])
     assert (draw(generator, few, seed=4) != part).any()
 
 
-def test_a_picture_does_not_depend_on_the_bucket_of_its_text(runs, data, monkeypatch):
+def test_picture_does_not_depend_on_the_bucket_of_its_text(runs, data, monkeypatch):
     generator = Generator.from_run(runs["stage2"])
     population = load_population(data)
     generator.config.data.buckets = (128,)
@@ -249,49 +249,51 @@ def test_a_picture_does_not_depend_on_the_bucket_of_its_text(runs, data, monkeyp
     assert set(lengths) == {cut, 128}
 
 
-# --- Who may judge -------------------------------------------------------------------------------
+# --- Evaluators that are refused -----------------------------------------------------------------
 
 
-def test_what_a_loss_used_may_not_judge(runs, data, tmp_path, capsys):
+def test_evaluator_that_trained_the_system_is_refused(runs, data, tmp_path, capsys):
     config = tiny.au_image_config(data=str(data))
     config.people.half = ""
     config.role = "loss"
-    teacher = evaluation_runs.write_run(tmp_path / "teacher", config)
+    trainer = evaluation_runs.write_run(tmp_path / "trainer", config)
     run = ("--run", runs["stage2"], "--out", tmp_path / "out")
-    message = refused(capsys, *run, "--scorer", teacher)
-    assert "role 'loss' and is asked to be one for 'score'" in message
+    message = refused(capsys, *run, "--scorer", trainer)
+    assert "role 'loss', and the role 'score' is needed" in message
 
-    # The very weights under another role: Stage I's export keeps those that trained it.
-    fingerprint = load_recognizer(teacher).fingerprint
-    pleased = evaluation_runs.write_run(
-        tmp_path / "pleased", tiny.stage1_config(data=str(data)), anatomical_network=fingerprint
+    # The same weights under another role: Stage I's export keeps fingerprints of loss networks.
+    fingerprint = load_recognizer(trainer).fingerprint
+    stage1 = evaluation_runs.write_run(
+        tmp_path / "trained_with",
+        tiny.stage1_config(data=str(data)),
+        anatomical_network=fingerprint,
     )
     taught = tiny.stage2_config(data=str(data))
-    taught.requires.stage1.run = str(pleased)
+    taught.requires.stage1.run = str(stage1)
     taught.requires.au_probe.run = str(runs["au_probe"])
     taught = evaluation_runs.write_run(tmp_path / "taught", taught)
-    assert loss_recognizers(taught) == {f"anatomical_network of {pleased}": fingerprint}
+    assert loss_recognizers(taught) == {f"anatomical_network of {stage1}": fingerprint}
     message = refused(
         capsys, "--run", taught, "--out", tmp_path / "out", "--scorer", runs["au_image"]
     )
-    assert "has the very weights" in message and "trained to please" in message
+    assert "has the same weights" in message and "must not evaluate it" in message
     assert loss_recognizers(runs["stage2"]) == {}
 
     prompts, images = outside(runs, data, tmp_path)
     theirs = ("--prompts", prompts, "--images", images, "--out", tmp_path / "out")
-    message = refused(capsys, *theirs, "--scorer", runs["au_image"], "--loss-recognizer", teacher)
-    assert "has the very weights" in message
+    message = refused(capsys, *theirs, "--scorer", runs["au_image"], "--loss-recognizer", trainer)
+    assert "has the same weights" in message
     assert not (tmp_path / "out").exists()
 
 
-def test_a_scorer_that_reads_no_units_is_refused(runs, tmp_path, capsys):
+def test_scorer_that_reads_no_units_is_refused(runs, tmp_path, capsys):
     message = refused(
         capsys, "--run", runs["stage2"], "--scorer", runs["stage1"], "--out", tmp_path / "out"
     )
     assert "is a run of the task vqgan" in message and "au_probe" in message
 
 
-# --- Requests that are refused -------------------------------------------------------------------
+# --- Invalid requests ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -318,26 +320,24 @@ def test_bad_requests_are_refused_with_the_bad_value(runs, tmp_path, capsys, arg
     assert message in refused(capsys, *command, *arguments)
 
 
-def test_a_folder_that_cannot_be_written_is_refused_before_drawing(
-    runs, tmp_path, capsys, monkeypatch
-):
-    monkeypatch.setattr(evaluate, "draw", lambda *_, **__: pytest.fail("drawn"))
+def test_unwritable_folder_is_refused_before_drawing(runs, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(run, "draw", lambda *_, **__: pytest.fail("drawn"))
     command = ("--run", runs["stage2"], "--scorer", runs["au_image"], "--out")
     file = tmp_path / "file"
     file.write_text("")
     message = refused(capsys, *command, file)
-    assert f"--out {file} cannot be written (File exists); name a folder" in message
+    assert f"--out {file} cannot be written (File exists); name a new" in message
     assert "cannot be written (Not a directory)" in refused(capsys, *command, file / "out")
 
 
 def test_equal_pictures_are_counted_at_any_size():
     made = np.zeros((40, 256, 256, 3), np.uint8)
     made[7:9] = 1
-    assert evaluate._twins(made) == ["Of the 40 pictures only 2 differ from each other."]
-    assert evaluate._twins(np.arange(48, dtype=np.uint8).reshape(4, 2, 2, 3)) == []
+    assert run.duplicate_notes(made) == ["Of the 40 pictures only 2 differ from each other."]
+    assert run.duplicate_notes(np.arange(48, dtype=np.uint8).reshape(4, 2, 2, 3)) == []
 
 
-def test_options_of_prompts_are_settled_when_they_are_exported(first, runs, tmp_path, capsys):
+def test_options_that_prompts_have_fixed_are_refused(first, runs, tmp_path, capsys):
     common = ("--scorer", runs["au_image"], "--out", tmp_path / "out")
     assert "--images needs --prompts" in refused(capsys, "--images", tmp_path, *common)
     message = refused(
@@ -354,7 +354,7 @@ def test_options_of_prompts_are_settled_when_they_are_exported(first, runs, tmp_
     assert "holds a report already" in message
 
 
-def test_reports_of_other_records_or_scorers_do_not_share_a_table(first, runs, tmp_path, capsys):
+def test_reports_of_other_records_or_scorers_are_refused_beside(first, runs, tmp_path, capsys):
     command = ("--run", runs["stage2"], "--out", tmp_path / "out", "--beside", first[1])
     message = refused(capsys, *command, "--scorer", runs["au_probe"])
     assert "its scorer differ" in message
@@ -362,52 +362,56 @@ def test_reports_of_other_records_or_scorers_do_not_share_a_table(first, runs, t
     assert "its population and calibration differ" in message
 
 
-def test_with_inceptions_weights_figures_have_their_plain_names(runs, data, tmp_path, monkeypatch):
+def test_inception_score_needs_inception_weights_and_enough_pictures(
+    runs, data, tmp_path, monkeypatch
+):
     def features(network, batches, *, batch_size):
         images = np.concatenate(list(batches)).astype(np.float64)
         values = images.reshape(len(images), -1)[:, :6]
         return Features("inception", values, values)
 
     monkeypatch.setattr(extraction, "inception_features", features)
-    judge = scorer.load_scorer(runs["au_image"], pleased={})
-    network = evaluate.convert.Pretrained("inception", None, {}, "f" * 64)
+    evaluator = load_evaluator(runs["au_image"], forbidden={})
+    network = Pretrained("inception", None, {}, "f" * 64)
     population = load_population(data)
-    viewer = extraction.Viewer(judge, network, tmp_path)
+    extractor = extraction.Extractor(evaluator, network, tmp_path)
     monkeypatch.setattr(run_metrics, "IS_SPLITS", len(population))
-    wanted, notes = run_metrics.choose([], population, viewer, None, drawn=False)
+    wanted, notes = run_metrics.choose_metrics([], population, extractor, None, drawn=False)
     assert "is" in wanted and "identity" in wanted and not any("No IS" in note for note in notes)
     few = load_population(data, limit=5)
-    wanted, notes = run_metrics.choose([], few, viewer, None, drawn=False)
+    wanted, notes = run_metrics.choose_metrics([], few, extractor, None, drawn=False)
     assert "is" not in wanted and any("No IS: its 9 splits need" in note for note in notes)
     with pytest.raises(ValueError, match="is: its 9 splits need as many pictures, these are 5"):
-        run_metrics.choose(["is"], few, viewer, None, drawn=False)
-    seen = run_metrics.look(viewer, population, population, population.image[::-1])
-    again = viewer.real(population)  # from the cache, classes and all
+        run_metrics.choose_metrics(["is"], few, extractor, None, drawn=False)
+    seen = run_metrics.extract_all(extractor, population, population, population.image[::-1])
+    again = extractor.extract_real(population)  # from the cache, with logits
     np.testing.assert_array_equal(again.features.logits, seen.real.features.logits)
     assert seen.truth is seen.real and seen.reference.features.name == "inception"
 
 
-def test_lpips_pairs_each_picture_with_its_own_real_one(runs, data, monkeypatch):
+def test_lpips_compares_each_picture_with_its_own_real_one(runs, data, monkeypatch):
     def difference(module, variables, pairs, *, batch_size):
         rows = [np.abs(one.astype(float) - other).mean((1, 2, 3)) for one, other in pairs]
         return np.concatenate(rows)
 
     monkeypatch.setattr(run_metrics.lpips, "paired_distances", difference)
-    judge = scorer.load_scorer(runs["au_image"], pleased={})
-    population, viewer = load_population(data), extraction.Viewer(judge, None, None)
+    evaluator = load_evaluator(runs["au_image"], forbidden={})
+    population, extractor = load_population(data), extraction.Extractor(evaluator, None, None)
     perceptual = (run_metrics.lpips.LPIPS("vgg16"), None)
-    wanted, _ = run_metrics.choose(["lpips"], population, viewer, perceptual, drawn=False)
+    wanted, _ = run_metrics.choose_metrics(
+        ["lpips"], population, extractor, perceptual, drawn=False
+    )
     assert wanted == {"lpips"}
-    found = evaluate.Findings(
+    found = Results(
         name="real",
         about={},
         population=population,
         truth=population,
-        scorer={"name": "", "kind": "au", "fingerprint": ""},
+        evaluator={"name": "", "kind": "au", "fingerprint": ""},
         text_reader=None,
         seed=0,
     )
-    seen = run_metrics.look(viewer, population, population, population.image)
+    seen = run_metrics.extract_all(extractor, population, population, population.image)
     options = {"reader": None, "made": population.image, "perceptual": perceptual}
     run_metrics.measure(found, seen, wanted, **options)
     ours, floor = (found.distances[answer][0] for answer in ("system", "reference unchanged"))
@@ -416,7 +420,7 @@ def test_lpips_pairs_each_picture_with_its_own_real_one(runs, data, monkeypatch)
     assert floor.value == pytest.approx(expected)
     novel = load_population(data, "unseen-novel")
     with pytest.raises(ValueError, match="in no real picture to compare with"):
-        run_metrics.choose(["lpips"], novel, viewer, perceptual, drawn=True)
+        run_metrics.choose_metrics(["lpips"], novel, extractor, perceptual, drawn=True)
     small = (run_metrics.lpips.LPIPS("alexnet"), None)
     with pytest.raises(ValueError, match="alexnet needs 35 px, these are 16"):
-        run_metrics.choose(["lpips"], population, viewer, small, drawn=True)
+        run_metrics.choose_metrics(["lpips"], population, extractor, small, drawn=True)

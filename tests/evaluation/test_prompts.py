@@ -1,4 +1,4 @@
-"""Prompts for an outside system: what is written, and pictures that come back whole or not."""
+"""Prompts for an outside system, and the pictures that it made of them."""
 
 import csv
 import dataclasses
@@ -44,25 +44,25 @@ def read_csv(path):
         return list(csv.DictReader(file))
 
 
-def test_a_folder_of_prompts_has_all_that_a_system_needs(population, tmp_path):
+def test_folder_of_prompts_has_text_reference_and_labels_of_each_record(population, tmp_path):
     out = prompts.export_prompts(population, tmp_path / "prompts")
     manifest, labels = read_csv(out / "manifest.csv"), read_csv(out / "labels.csv")
     assert len(manifest) == len(labels) == len(population)
-    for row, (line, of_labels) in enumerate(zip(manifest, labels, strict=True)):
-        assert line["name"] == of_labels["name"] and line["image"] == f"{row:05d}.png"
-        assert (out / line["text"]).read_text() == population.texts[row] + "\n"
-        assert line["record"] == population.names[row]
-        assert line["subject"] == population.subjects[row]
+    for index, (line, of_labels) in enumerate(zip(manifest, labels, strict=True)):
+        assert line["name"] == of_labels["name"] and line["image"] == f"{index:05d}.png"
+        assert (out / line["text"]).read_text() == population.texts[index] + "\n"
+        assert line["record"] == population.record_ids[index]
+        assert line["subject"] == population.subjects[index]
         face = np.asarray(Image.open(out / line["reference"]))
-        np.testing.assert_array_equal(face, population.reference[row])
+        np.testing.assert_array_equal(face, population.reference[index])
         units = [int(of_labels[f"AU{number}"]) for number in AU_NUMBERS]
-        assert units == population.labels[row].tolist()
-    # Nothing of the answer is in it.
+        assert units == population.labels[index].tolist()
+    # The real pictures are not in it.
     files = [path for path in out.rglob("*") if path.suffix == ".png"]
     assert len(files) == len(population.people)
 
 
-def test_the_same_records_come_back_from_the_prompts(population, data, tmp_path):
+def test_load_prompts_restores_the_records(population, data, tmp_path):
     out = prompts.export_prompts(population, tmp_path / "prompts")
     again = prompts.load_prompts(out)
     assert again.fingerprint == population.fingerprint
@@ -70,10 +70,10 @@ def test_the_same_records_come_back_from_the_prompts(population, data, tmp_path)
     assert prompts.load_prompts(out, moved).fingerprint == population.fingerprint
     few = load_population(data, "unseen-novel", limit=3)
     out = prompts.export_prompts(few, tmp_path / "few")
-    assert prompts.load_prompts(out).names == few.names and len(few) == 3
+    assert prompts.load_prompts(out).record_ids == few.record_ids and len(few) == 3
 
 
-def test_texts_of_another_dictionary_come_back_too(population, data, tmp_path):
+def test_load_prompts_restores_texts_of_another_dictionary(population, data, tmp_path):
     own = dataclasses.asdict(load_dictionary())
     other = {
         name: [text + " Indeed." for text in texts] for name, texts in own["constructs"].items()
@@ -83,7 +83,7 @@ def test_texts_of_another_dictionary_come_back_too(population, data, tmp_path):
     out = tmp_path / "prompts"
     command = ["--data", str(data), "--dictionary", str(words), "--out", str(out)]
     evaluate.main(["export-prompts", *command])
-    words.unlink()  # the folder has what it takes
+    words.unlink()  # the folder has a copy
     asked = prompts.load_prompts(out)
     assert asked.texts != population.texts
     assert any("Indeed." in text for text in asked.texts)
@@ -94,16 +94,7 @@ def test_texts_of_another_dictionary_come_back_too(population, data, tmp_path):
         prompts.load_prompts(out)
 
 
-def test_prompts_of_earlier_versions_are_of_the_own_dictionary(population, tmp_path):
-    out = prompts.export_prompts(population, tmp_path / "prompts")
-    assert not (out / "dictionary.json").exists()
-    about = json.loads((out / "prompts.json").read_text())
-    del about["dictionary"]
-    (out / "prompts.json").write_text(json.dumps(about))
-    assert prompts.load_prompts(out).fingerprint == population.fingerprint
-
-
-def test_pictures_come_back_to_the_last_pixel(population, tmp_path):
+def test_read_pictures_returns_equal_pixels(population, tmp_path):
     folder = save(tmp_path / "made", population.image)
     (folder / "log.txt").write_text("no picture")
     found = prompts.read_pictures(population, folder)
@@ -115,7 +106,7 @@ FAULTS = ("missing", "there more than once", "unreadable", "of another size", "n
 
 @settings(max_examples=15)
 @given(kinds=st.lists(st.sampled_from(("right", *FAULTS)), min_size=8, max_size=8))
-def test_every_fault_is_named_and_nothing_else(population, kinds):
+def test_read_pictures_reports_every_fault_and_nothing_else(population, kinds):
     with tempfile.TemporaryDirectory() as folder:
         folder = save(Path(folder), population.image)
         expected = {kind: 0 for kind in FAULTS}
@@ -148,7 +139,7 @@ def test_every_fault_is_named_and_nothing_else(population, kinds):
                 assert f"{number:05d}" in raised.value.listing
 
 
-def test_another_size_is_taken_on_request_where_it_is_one(population, tmp_path):
+def test_resize_accepts_squares_of_one_other_size(population, tmp_path):
     large = population.image.repeat(4, axis=1).repeat(4, axis=2)
     folder = save(tmp_path / "made", large)
     with pytest.raises(prompts.PicturesError, match=r"64 x 64 px, expected 16 x 16 .*--resize"):
@@ -163,7 +154,7 @@ def test_another_size_is_taken_on_request_where_it_is_one(population, tmp_path):
     assert [line[:5] for line in raised.value.faults["of another size"]] == ["00002", "00003"]
 
 
-def test_large_pictures_are_reduced_one_by_one(population, tmp_path):
+def test_large_pictures_are_resized_one_by_one(population, tmp_path):
     large = population.image.repeat(32, axis=1).repeat(32, axis=2)
     folder = save(tmp_path / "made", large)
     tracemalloc.start()
@@ -173,7 +164,7 @@ def test_large_pictures_are_reduced_one_by_one(population, tmp_path):
     assert most < 4 * large[0].nbytes < len(large) * large[0].nbytes / 2
 
 
-def test_long_lists_are_shortened_in_the_message_alone(population, tmp_path):
+def test_long_lists_of_faults_are_shortened_in_the_message_alone(population, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(prompts.PicturesError) as raised:
         prompts.read_pictures(population, tmp_path / "empty")
@@ -181,7 +172,7 @@ def test_long_lists_are_shortened_in_the_message_alone(population, tmp_path):
     assert raised.value.listing.count("\n") == len(population)
 
 
-def test_prompts_that_changed_are_refused(population, data, tmp_path):
+def test_changed_prompts_are_refused(population, data, tmp_path):
     out = prompts.export_prompts(population, tmp_path / "prompts")
     with pytest.raises(prompts.PromptsError, match="is not empty"):
         prompts.export_prompts(population, out)
@@ -193,11 +184,11 @@ def test_prompts_that_changed_are_refused(population, data, tmp_path):
     manifest = out / "manifest.csv"
     lines = manifest.read_text().splitlines(keepends=True)
     manifest.write_text("".join(lines[:1] + lines[2:]))
-    with pytest.raises(prompts.PromptsError, match="not as it was written"):
+    with pytest.raises(prompts.PromptsError, match="was changed since it was written"):
         prompts.load_prompts(out)
 
 
-def test_a_split_that_is_not_there_is_named(tmp_path):
+def test_missing_split_is_refused(tmp_path):
     data = evaluation_runs.build_data(tmp_path / "data", held_out_rows=0.0, novel_rows=0)
     with pytest.raises(DatasetError, match="--held-out-rows"):
         load_population(data, "unseen-held-out")

@@ -1,4 +1,4 @@
-"""Recognisers side by side on pictures whose units are known."""
+"""Scores of recognisers on pictures whose units are known."""
 
 import jax
 import numpy as np
@@ -31,20 +31,20 @@ def runs(data, tmp_path_factory):
     return [str(folder / name) for name in "ab"]
 
 
-def test_each_recogniser_reads_every_picture_of_the_split(data, runs, monkeypatch):
-    monkeypatch.setattr(recognizers, "_AT_A_TIME", 3)
+def test_each_recognizer_reads_every_picture_of_the_split(data, runs, monkeypatch):
+    monkeypatch.setattr(recognizers, "_BATCH", 3)
     readers = [load_recognizer(run) for run in runs]
     whole = [pipeline.load_split(data, s, load_tokenizer(""), (64,)) for s in ("train", "test")]
     for split, expected in (("train", whole[:1]), ("test", whole[1:]), ("all", whole)):
         found, labels = recognizers.read_split(readers, data, split)
-        if split != "all":  # that has the validation people besides
+        if split != "all":  # which also has the validation people
             np.testing.assert_array_equal(labels, expected[0]["labels"])
             for reader, probabilities in zip(readers, found, strict=True):
                 np.testing.assert_allclose(probabilities, reader(expected[0]["image"]), atol=1e-5)
         assert len(labels) >= sum(len(part["labels"]) for part in expected)
 
 
-def test_the_table_has_the_scores_and_leaves_out_what_never_occurs():
+def test_table_leaves_cells_of_units_that_never_occur_empty():
     labels = np.zeros((4, 12), np.int8)
     labels[:2, 0], labels[1:, 1], labels[:, 2] = 1, 1, -1
     good, bad = labels.clip(0).astype(float), np.zeros((4, 12))
@@ -58,7 +58,7 @@ def test_the_table_has_the_scores_and_leaves_out_what_never_occurs():
     assert cells[-1] == ["macro", "1.000", "0.000", f"{always.mean():.3f}"]
 
 
-def test_the_command_prints_it_or_says_what_is_wrong(data, runs, capsys):
+def test_command_prints_the_table_or_reports_an_error(data, runs, capsys):
     recognizers.main([*runs, "--data", data, "--split", "val"])
     header = capsys.readouterr().out.splitlines()[0]
     assert all(run in header for run in runs)

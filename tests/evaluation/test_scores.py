@@ -1,4 +1,4 @@
-"""Figures of an evaluation, from readings that are known."""
+"""Scores, groups and cached readings of an evaluation, from known readings."""
 
 import dataclasses
 import errno
@@ -8,9 +8,9 @@ import pytest
 
 from auface_jax.data.sources.open_faces import OpenFaces
 from auface_jax.evaluation import groups, scores
-from auface_jax.evaluation.cache import kept
+from auface_jax.evaluation.cache import cached
+from auface_jax.evaluation.evaluator import Reading
 from auface_jax.evaluation.population import Population
-from auface_jax.evaluation.scorer import Reading
 from auface_jax.evaluation.scores import REAL, REFERENCE, SYSTEM
 from auface_jax.faces import sampler
 from auface_jax.metrics.aaad import calibrate
@@ -40,7 +40,7 @@ def answers(labels):
     }
 
 
-def test_a_system_that_shows_the_real_pictures_scores_as_they_do(labels, answers):
+def test_system_equal_to_the_real_pictures_scores_as_they_do(labels, answers):
     real = answers[REAL]
     found = scores.align_scores(
         real, answers[REFERENCE], real, labels, real, labels, seed=0
@@ -50,7 +50,7 @@ def test_a_system_that_shows_the_real_pictures_scores_as_they_do(labels, answers
     assert found[REFERENCE].aaad < found[SYSTEM].aaad
 
 
-def test_without_real_pictures_the_floors_are_of_the_truth(labels, answers):
+def test_floors_are_those_of_the_ground_truth_without_real_pictures(labels, answers):
     few = labels[:30]
     found = scores.align_scores(
         answers[SYSTEM].take(np.arange(30)),
@@ -67,7 +67,7 @@ def test_without_real_pictures_the_floors_are_of_the_truth(labels, answers):
     assert found.calibration == calibrate(answers[REAL].probabilities, labels, seed=0)
 
 
-def test_another_draw_is_held_against_the_same_scale(labels, answers):
+def test_another_seed_keeps_the_calibration(labels, answers):
     def of_seed(seed):
         sides = (answers[SYSTEM], answers[REFERENCE], answers[REAL], labels, answers[REAL], labels)
         return scores.align_scores(*sides, seed=seed)
@@ -81,7 +81,7 @@ def test_another_draw_is_held_against_the_same_scale(labels, answers):
         assert drawn[0] != drawn[1]
 
 
-def test_what_is_read_for_what(labels, answers):
+def test_confusion_has_recall_on_its_diagonal(labels, answers):
     found = scores.unit_report(answers, labels)
     recall = found.scores[SYSTEM].recall
     np.testing.assert_allclose(np.diag(found.confusion), recall)
@@ -101,7 +101,7 @@ def test_reliability_counts_every_coded_unit_once(labels):
     assert found[:, 2].sum() == (some >= 0).sum()
     present = np.nansum(found[:, 1] * found[:, 2])
     assert present == pytest.approx((some == 1).sum())
-    # A reader whose probabilities are true lies on the diagonal.
+    # A calibrated reader lies on the diagonal.
     drawn = np.random.default_rng(1).uniform(size=(20_000, 12))
     true = (np.random.default_rng(2).uniform(size=drawn.shape) < drawn).astype(np.int8)
     curve = scores.reliability(drawn, true)
@@ -110,11 +110,11 @@ def test_reliability_counts_every_coded_unit_once(labels):
     assert np.isfinite(empty[5]).all() and np.isnan(empty[0, :2]).all()
 
 
-def test_groups_hold_each_picture_once_and_all_is_their_mean(labels, answers):
-    rows_of = {"half": {"even": np.arange(0, COUNT, 2), "odd": np.arange(1, COUNT, 2)}}
+def test_group_scores_average_to_those_of_all_pictures(labels, answers):
+    members_of = {"half": {"even": np.arange(0, COUNT, 2), "odd": np.arange(1, COUNT, 2)}}
     calibration = calibrate(answers[REAL].probabilities, labels)
     found = scores.group_scores(
-        rows_of, answers[SYSTEM], answers[REAL], labels, PEOPLE, calibration
+        members_of, answers[SYSTEM], answers[REAL], labels, PEOPLE, calibration
     )
     assert [(group.count, group.people) for group in found] == [(COUNT // 2, COUNT // 4)] * 2
     both = np.mean([group.aaad for group in found])
@@ -126,7 +126,7 @@ def test_groups_hold_each_picture_once_and_all_is_their_mean(labels, answers):
     assert np.isnan(none.aaad) and np.isnan(none.macro_f1)
 
 
-def test_figures_bear_the_name_of_their_features_and_warn_of_few_images():
+def test_distances_carry_the_name_of_their_features_and_warn_of_few_images():
     rng = np.random.default_rng(0)
     made, real = (Features("au", rng.normal(size=(40, 4)) + shift) for shift in (0.0, 1.0))
     found, warned = scores.distance_scores(made, real, {"fid", "kid", "is"}, seed=0)
@@ -139,7 +139,7 @@ def test_figures_bear_the_name_of_their_features_and_warn_of_few_images():
     assert scores.distance_scores(made, real, set(), seed=0) == ([], [])
 
 
-def test_identity_is_told_beside_what_another_person_gets():
+def test_identity_is_higher_than_that_of_another_person():
     rng = np.random.default_rng(0)
     people = rng.normal(size=(6, 16))
     subjects = tuple(f"P{number}" for number in range(6) for _ in range(4))
@@ -153,7 +153,7 @@ def test_identity_is_told_beside_what_another_person_gets():
     assert set(alone) == {SYSTEM}
 
 
-def test_diversity_is_told_beside_that_of_records():
+def test_diversity_between_seeds_is_zero_for_equal_pictures():
     rng = np.random.default_rng(0)
     one = rng.normal(size=(1, 10, 6))
     found = scores.diversity_scores(np.repeat(one, 3, axis=0))
@@ -173,20 +173,20 @@ def drawn_population(people=40, *, drawing=None, source="builtin"):
     return Population(**fields | {"info": info, "subjects": subjects})
 
 
-def test_drawn_people_are_grouped_by_skin_and_age_each_record_once():
+def test_groups_hold_each_record_of_drawn_people_once():
     population = drawn_population()
     found = groups.groups(population)
     assert set(found) == {groups.SKIN_TONE, groups.AGE, groups.PERSON}
     for of_kind in found.values():
-        rows = np.concatenate(list(of_kind.values()))
-        assert sorted(rows.tolist()) == list(range(80))
+        indices = np.concatenate(list(of_kind.values()))
+        assert sorted(indices.tolist()) == list(range(80))
     assert len(found[groups.PERSON]) == 40
     person = sampler.sample_person(np.random.default_rng([5, 7, 0]))
     assert 14 in found[groups.SKIN_TONE][groups.skin_tone(person)]
     assert 15 in found[groups.AGE][groups.age_lines(person)]
 
 
-def test_skin_types_from_one_to_six_are_told_in_their_order():
+def test_skin_types_from_one_to_six_have_tones_in_their_order():
     person = sampler.sample_person(np.random.default_rng(0))
     tones = [dataclasses.replace(person, skin=tuple(tone)) for tone in sampler._SKIN_TONES]
     assert [groups.skin_tone(tone) for tone in tones] == [
@@ -200,47 +200,45 @@ def test_skin_types_from_one_to_six_are_told_in_their_order():
 
 
 @pytest.mark.parametrize("known", [{"drawing": "0" * 16}, {"source": "bp4d"}])
-def test_people_that_the_records_do_not_know_are_not_guessed(known):
+def test_unknown_people_are_grouped_by_person_alone(known):
     assert set(groups.groups(drawn_population(**known))) == {groups.PERSON}
 
 
-# --- Kept readings -------------------------------------------------------------------------------
+# --- Cached readings -----------------------------------------------------------------------------
 
 
-def test_what_is_kept_is_not_computed_again_unless_something_changed(tmp_path):
+def test_cached_arrays_are_computed_again_only_for_other_keys(tmp_path):
     calls = []
 
     def compute():
         calls.append(1)
         return np.arange(3.0), np.full((2, 2), len(calls))
 
-    first = kept(compute, "data", "network", folder=tmp_path / "new")
-    again = kept(compute, "data", "network", folder=tmp_path / "new")
+    first = cached(compute, "data", "network", folder=tmp_path / "new")
+    again = cached(compute, "data", "network", folder=tmp_path / "new")
     assert len(calls) == 1
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one, other)
-    kept(compute, "data", "another network", folder=tmp_path / "new")
-    kept(compute, "data", "network", folder=None)
+    cached(compute, "data", "another network", folder=tmp_path / "new")
+    cached(compute, "data", "network", folder=None)
     assert len(calls) == 3
     assert len(list((tmp_path / "new").iterdir())) == 2
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 torn", None])
-def test_a_damaged_file_is_read_anew(tmp_path, damage):
-    kept(lambda: (np.arange(4),), "x", folder=tmp_path)
+def test_damaged_cache_file_is_computed_again(tmp_path, damage):
+    cached(lambda: (np.arange(4),), "x", folder=tmp_path)
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:-30] if damage is None else damage)
-    (found,) = kept(lambda: (np.arange(4),), "x", folder=tmp_path)
+    (found,) = cached(lambda: (np.arange(4),), "x", folder=tmp_path)
     np.testing.assert_array_equal(found, np.arange(4))
-    (found,) = kept(lambda: pytest.fail("computed again"), "x", folder=tmp_path)
+    (found,) = cached(lambda: pytest.fail("computed again"), "x", folder=tmp_path)
 
 
-def test_where_nothing_can_be_kept_it_is_said_once_and_computed_all_the_same(
-    tmp_path, capsys, monkeypatch
-):
+def test_unwritable_cache_is_reported_once_and_arrays_are_computed(tmp_path, capsys, monkeypatch):
     (tmp_path / "file").write_text("")
     for name in ("x", "y"):
-        (found,) = kept(lambda: (np.arange(4),), name, folder=tmp_path / "file" / "readings")
+        (found,) = cached(lambda: (np.arange(4),), name, folder=tmp_path / "file" / "readings")
         np.testing.assert_array_equal(found, np.arange(4))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 and "cannot be written (Not a directory)" in lines[0]
@@ -250,6 +248,6 @@ def test_where_nothing_can_be_kept_it_is_said_once_and_computed_all_the_same(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(np, "savez", torn)
-    kept(lambda: (np.arange(4),), "x", folder=tmp_path / "full")
+    cached(lambda: (np.arange(4),), "x", folder=tmp_path / "full")
     assert "(No space left on device)" in capsys.readouterr().out
     assert list((tmp_path / "full").iterdir()) == []

@@ -1,4 +1,4 @@
-"""The paper's tables from one command: what it trains, that it goes on, and what it makes of it."""
+"""The command `reproduce`: its runs, interruptions, and the page of tables."""
 
 import csv
 import json
@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from auface_jax import evaluate, reproduce
-from auface_jax.reproduction import paper, plan, scores, tables
+from auface_jax import reproduce
+from auface_jax.evaluation import report
+from auface_jax.reproduction import paper, plan, runner, scores, tables
 from auface_jax.reproduction.plan import Model, Scale, Study
-from auface_jax.runs.run_config import flatten
+from auface_jax.runs.config_page import flatten
 from auface_jax.training import loop
 from tests.helpers import evaluation_runs, tiny
 
@@ -28,8 +29,10 @@ NAMES = ("stage1", "stage2", "au_probe", "au_image", "au_image_loss", "au_text")
 
 @pytest.fixture
 def command(tmp_path_factory):
-    """Options of a reproduction that takes seconds, in a folder of its own where all is done but
-    Stage II on texts: finished, if untrained."""
+    """Options of a reproduction that takes seconds, and its folder.
+
+    All runs are finished, though untrained, except Stage II on texts.
+    """
     folder = tmp_path_factory.mktemp("reproduce")
     data = evaluation_runs.build_data(folder / "data")
     configs = tiny.write_config_files(folder / "configs", data, NAMES)
@@ -44,7 +47,7 @@ def command(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         patch.setitem(plan.SCALES, "quickstart", TINY)
-        patch.setattr(reproduce, "_forget", lambda: None)  # programs are compiled once
+        patch.setattr(runner, "clear_programs", lambda: None)  # programs are compiled once
         yield folder, given
 
 
@@ -54,7 +57,7 @@ def whole_study(**changes):
     return Study(**fields | {"scale": plan.SCALES["quickstart"]} | changes)
 
 
-def test_a_killed_reproduction_goes_on_and_a_finished_one_trains_nothing(command, capsys):
+def test_killed_reproduction_goes_on_and_finished_one_trains_nothing(command, capsys):
     folder, options = command
     options = [*options, "--tables=2"]
     reproduce.main([*options, "--dry-run"])
@@ -66,14 +69,14 @@ def test_a_killed_reproduction_goes_on_and_a_finished_one_trains_nothing(command
     reproduce.main([*options, "--dry-run"])
     listed = capsys.readouterr().out
     assert f"at step 2 of 4       {folder / 'runs' / killed}" in listed
-    # Killed once more, while an evaluation is written.
-    with mock.patch.object(evaluate.report, "write_report", side_effect=tiny.Killed):
+    # The process is killed again, while it writes an evaluation.
+    with mock.patch.object(report, "write_report", side_effect=tiny.Killed):
         with pytest.raises(tiny.Killed):
             reproduce.main(options)
     assert "resumed at step 2\n" in capsys.readouterr().out
     with mock.patch.object(loop, "train", side_effect=AssertionError):
         reproduce.main([*options, "--figures"])
-        with mock.patch.object(evaluate, "main", side_effect=AssertionError):
+        with mock.patch.object(runner, "evaluate", side_effect=AssertionError):
             page = (folder / "docs" / "reproduction.md").read_text()
             reproduce.main(options)
     assert page.startswith((folder / "docs" / "reproduction.md").read_text())
@@ -86,24 +89,23 @@ def test_a_killed_reproduction_goes_on_and_a_finished_one_trains_nothing(command
     assert "nan" not in page and "None" not in page
     assert "## Table 2" in page and "## Table 6" not in page
     assert "0.606" in page and "GANimation" in page  # the paper's
-    report = json.loads(
-        (folder / "runs" / "evaluations" / "text-seed0-test" / "report.json").read_text()
-    )
-    assert f"| VQ-AUFace | {report['table'][0]['AAAD (labels)']:.3f} |" in page
+    written = folder / "runs" / "evaluations" / "text-seed0-test" / "report.json"
+    [row, *_] = json.loads(written.read_text())["table"]
+    assert f"| VQ-AUFace | {row['AAAD (labels)']:.3f} |" in page
     for name in ("systems", "lip_corners", "brows", "lips"):
         assert f"](pictures/reproduction_{name}.png)" in page
         with Image.open(folder / "docs" / "pictures" / f"reproduction_{name}.png") as picture:
             assert picture.text["synthetic"] == "true" and min(picture.size) > 300
 
 
-def test_the_models_are_the_papers():
+def test_models_are_those_of_the_paper():
     others = {"unseen", *paper.OTHER_SYSTEMS}
     assert {model.name for model in whole_study().models()} == paper.FIGURES.keys() - others
     assert [m.name for m in whole_study(tables=(2,)).models()] == ["text", "labels"]
     assert all(len(figures) == len(paper.COLUMNS) for figures in paper.FIGURES.values())
 
 
-def test_models_differ_in_what_they_are_named_for_and_in_nothing_else():
+def test_models_differ_only_in_what_their_names_say():
     study = whole_study()
     full = flatten(study.stage2(Model(), 1, 2e-3).config.to_dict())
     for model, differing in (
@@ -121,7 +123,7 @@ def test_models_differ_in_what_they_are_named_for_and_in_nothing_else():
     assert with_loss.seed == without.seed == 1
 
 
-def test_the_quickstarts_study_is_of_the_size_it_promises():
+def test_study_of_the_quickstart_has_the_documented_size():
     study = whole_study()
     trainings = study.trainings({"text": 2e-3, "labels": 1e-3})
     assert len({training.folder for training in trainings}) == len(trainings)
@@ -133,7 +135,7 @@ def test_the_quickstarts_study_is_of_the_size_it_promises():
     assert float(hours.split()[1]) < 6
     by_folder = {t.folder.name: t.config for t in trainings}
     assert by_folder["stage2-text-rate0.002-seed2"].optimizer.learning_rate == 2e-3
-    # Texts and labels are swept alike, on the same Stage I.
+    # The sweeps of texts and labels are equal, on the same Stage I.
     pairs = zip(study.sweep("text"), study.sweep("labels"), strict=True)
     for text, labels in pairs:
         assert text.config.optimizer == labels.config.optimizer
@@ -141,7 +143,7 @@ def test_the_quickstarts_study_is_of_the_size_it_promises():
         assert text.config.requires == labels.config.requires
 
 
-def test_intervals_are_students():
+def test_intervals_are_those_of_student():
     found = tables.mean_of([0.1, 0.2, 0.3])
     assert found.value == pytest.approx(0.2)
     assert found.half == pytest.approx(4.302653 * 0.1 / np.sqrt(3), rel=1e-5)
@@ -151,7 +153,7 @@ def test_intervals_are_students():
     assert str(one) == "0.250" and one.half is None and one.sign == 0
 
 
-def test_opposed_pulls_are_scored_apart_on_the_scale_of_all(tmp_path):
+def test_opposed_units_are_scored_apart_with_the_calibration_of_all(tmp_path):
     units = {"12+15": (12, 15), "6+12": (6, 12), "1+4": (1, 4)}
     cosines, read = (0.9, 0.4, 0.5), ((12, 15), (), (1,))
     with open(tmp_path / "records.csv", "w", newline="") as file:
@@ -164,11 +166,11 @@ def test_opposed_pulls_are_scored_apart_on_the_scale_of_all(tmp_path):
                 [name, cosine, *probabilities, *(int(n in asked) for n in scores.AU_NUMBERS)]
             )
     calibration = {"c_min": 0.2, "c_max": 1.0, "mean_shuffled": 0.3, "mean_truth": 0.8}
-    report = {
+    content = {
         "table": [{"answer": "x", "N": 3, "AAAD (labels)": 0.5, "AU-F1": None, "FID(au)": 1.5}],
         "aaad": {"labels": {"calibration": calibration}},
     }
-    (tmp_path / "report.json").write_text(json.dumps(report))
+    (tmp_path / "report.json").write_text(json.dumps(content))
     found = scores.read_scores(tmp_path)
     assert found["AAAD"] == 0.5 and found["FID(au)"] == 1.5 and "AU-F1" not in found
     assert found["records, opposed"] == 2
@@ -185,7 +187,7 @@ def test_opposed_pulls_are_scored_apart_on_the_scale_of_all(tmp_path):
         (["--samples=1"], "--samples 1: at least 2"),
     ],
 )
-def test_bad_options_are_refused(options, words, capsys):
+def test_invalid_options_are_refused(options, words, capsys):
     with pytest.raises(SystemExit):
         reproduce.main(options)
     assert words in capsys.readouterr().err

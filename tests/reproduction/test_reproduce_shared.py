@@ -1,4 +1,4 @@
-"""A reproduction by several processes, and one that goes on from another machine's results."""
+"""A reproduction by several processes, or from another machine's results."""
 
 import dataclasses
 import json
@@ -10,30 +10,30 @@ import pytest
 from auface_jax import reproduce
 from auface_jax.reproduction import plan, results, tuning
 from auface_jax.reproduction.plan import Model, Study
-from auface_jax.reproduction.sharing import Job, share
+from auface_jax.reproduction.sharing import WorkItem, share
 from auface_jax.runs.locks import claimed
 from tests.helpers import tiny
 
 SCORES = {"AAAD": 0.5, "AU-F1": 0.75}
 
 
-def make_jobs(folder, made: list[str], count: int = 6, seconds: float = 0.02) -> list[Job]:
-    def job(name: str) -> Job:
+def make_items(folder, made: list[str], count: int = 6, seconds: float = 0.02) -> list[WorkItem]:
+    def item(name: str) -> WorkItem:
         def run():
             time.sleep(seconds)
             made.append(name)
 
-        return Job(folder / name, lambda: name in made, run)
+        return WorkItem(folder / name, lambda: name in made, run)
 
-    return [job(f"job{number}") for number in range(count)]
+    return [item(f"item{number}") for number in range(count)]
 
 
-def test_each_job_is_done_once_and_everyone_waits_for_all(tmp_path):
+def test_each_item_is_done_once_and_every_process_waits_for_all(tmp_path):
     made: list[str] = []
     seen = []
 
     def work():
-        share(make_jobs(tmp_path, made))
+        share(make_items(tmp_path, made))
         seen.append(sorted(made))
 
     workers = [threading.Thread(target=work) for _ in range(3)]
@@ -41,12 +41,12 @@ def test_each_job_is_done_once_and_everyone_waits_for_all(tmp_path):
         worker.start()
     for worker in workers:
         worker.join(timeout=30)
-    everything = [f"job{number}" for number in range(6)]
+    everything = [f"item{number}" for number in range(6)]
     assert sorted(made) == everything  # none twice
     assert seen == [everything] * 3
 
 
-def test_what_a_failed_process_left_is_taken_up_by_another(tmp_path):
+def test_work_of_a_failed_process_is_taken_up_by_another(tmp_path):
     made, broken = [], threading.Event()
 
     def fails():
@@ -54,45 +54,45 @@ def test_what_a_failed_process_left_is_taken_up_by_another(tmp_path):
         time.sleep(0.1)
         raise tiny.Killed
 
-    path = tmp_path / "job"
+    path = tmp_path / "item"
 
     def first():
         with pytest.raises(tiny.Killed):
-            share([Job(path, lambda: False, fails)])
+            share([WorkItem(path, lambda: False, fails)])
 
     one = threading.Thread(target=first)
     one.start()
     assert broken.wait(timeout=30)
     with claimed(path, wait=False) as mine:
         assert not mine
-    share([Job(path, lambda: bool(made), lambda: made.append("it"))])
+    share([WorkItem(path, lambda: bool(made), lambda: made.append("it"))])
     one.join(timeout=30)
     assert made == ["it"]
 
 
-def test_a_job_waits_for_its_needs_while_others_are_done(tmp_path):
+def test_item_waits_for_its_needs_while_others_are_done(tmp_path):
     made, waiting = [], threading.Event()
 
-    def job(name, run=lambda: None, needs=()):
+    def item(name, run=lambda: None, needs=()):
         def do():
             run()
             made.append(name)
 
-        return Job(tmp_path / name, lambda: name in made, do, needs)
+        return WorkItem(tmp_path / name, lambda: name in made, do, needs)
 
-    def jobs(run):
-        need = job("need", run)
-        return [need, job("of need", needs=[need]), job("free")]
+    def items(run):
+        need = item("need", run)
+        return [need, item("of need", needs=[need]), item("free")]
 
     def slow():
         waiting.set()
-        while "free" not in made:  # which is the other's, or this never ends
+        while "free" not in made:  # the other process makes it
             time.sleep(0.01)
 
-    one = threading.Thread(target=lambda: share(jobs(slow)), daemon=True)
+    one = threading.Thread(target=lambda: share(items(slow)), daemon=True)
     one.start()
     assert waiting.wait(timeout=30)
-    share(jobs(lambda: pytest.fail("done twice")))
+    share(items(lambda: pytest.fail("done twice")))
     one.join(timeout=30)
     assert made[:2] == ["free", "need"] and sorted(made) == ["free", "need", "of need"]
 
@@ -110,28 +110,30 @@ def study(tmp_path) -> Study:
     )
 
 
-def known_of(study: Study, *, seeds: int, inputs=("text", "labels")) -> results.Results:
-    """Every trial and the figures of so many seeds."""
+def known_of(study: Study, *, seeds: int, inputs=("text", "labels")) -> results.StudyResults:
+    """Returns results with every trial and with figures of a number of seeds."""
     pairs = [(r, g) for r in study.scale.rates for g in study.scale.guidances]
     trials = {name: [tuning.Trial(*pair, 0.5) for pair in pairs] for name in inputs}
     scores = {study.name(*one): SCORES for one in study.evaluations() if one[1] < seeds}
-    return results.Results(trials, scores, {"population": {}, "scorer": "au_image", "floors": []})
+    return results.StudyResults(
+        trials, scores, {"population": {}, "scorer": "au_image", "floors": []}
+    )
 
 
-def test_results_survive_their_file(study, tmp_path):
+def test_load_restores_written_results(study, tmp_path):
     known = known_of(study, seeds=1)
     results.write(tmp_path / "docs" / results.FILE, study, known)
     assert results.load(tmp_path / "docs" / results.FILE, study) == known
     assert results.of_runs(study, known) == known  # nothing was trained here
 
 
-def test_what_is_at_hand_is_not_trained_again(study, tmp_path, capsys):
+def test_known_evaluations_are_not_trained_again(study, tmp_path, capsys):
     path = tmp_path / results.FILE
     results.write(path, study, known_of(study, seeds=1))
     options = ["--tables=2", "--seeds=2", f"--runs={study.runs}", f"--earlier={path}", "--dry-run"]
     reproduce.main([*options, f"--configs={tiny.CONFIGS}"])
     *lines, _ = capsys.readouterr().out.splitlines()
-    assert sum("at hand" in line for line in lines) == 2  # text and labels of seed 0
+    assert sum("known" in line for line in lines) == 2  # text and labels of seed 0
     trained = [line.split("/")[-1] for line in lines if "evaluations" not in line]
     assert trained == [
         *plan.RECOGNIZERS,
@@ -141,13 +143,13 @@ def test_what_is_at_hand_is_not_trained_again(study, tmp_path, capsys):
     ]
     everything = dataclasses.replace(
         study,
-        at_hand=frozenset(known_of(study, seeds=2).scores),
+        known=frozenset(known_of(study, seeds=2).scores),
         settled=frozenset(study.inputs()),
     )
     assert everything.trainings({}) == []
 
 
-def test_an_unfinished_sweep_is_not_settled(study):
+def test_unfinished_sweep_is_not_settled(study):
     known = known_of(study, seeds=0, inputs=("text",))
     known.trials["labels"] = known.trials["text"][:-1]
     assert tuning.best(study, known.trials).keys() == {"text"}
@@ -174,9 +176,9 @@ def test_results_of_another_study_are_refused(study, tmp_path, capsys, change, w
     assert words in capsys.readouterr().err
 
 
-def test_a_model_whose_figures_are_partly_at_hand_is_trained_for_the_others(study):
+def test_model_with_some_known_figures_is_trained_for_the_others(study):
     five = dataclasses.replace(
-        study, tables=(5,), at_hand=frozenset({study.name(Model(), 0, "test")})
+        study, tables=(5,), known=frozenset({study.name(Model(), 0, "test")})
     )
     assert five.models_to_train(0) == [Model(), Model("labels")]
     assert (Model(), 0, "test") not in five.missing_evaluations(0)
