@@ -18,7 +18,7 @@ from auface_jax.faces.mesh.glasses import Glasses, fitted
 from auface_jax.faces.mesh.lashes import lashes
 from auface_jax.faces.muscles import displaced, eyeball_sphere, rest_lids
 from auface_jax.faces.person import Person, Scene
-from auface_jax.faces.render import raster, skin
+from auface_jax.faces.render import lenses, raster, shading, skin
 from auface_jax.faces.render.film import photograph
 from auface_jax.faces.render.occlusion import lit_from
 from auface_jax.faces.template import TEMPLATE, anchor_points, similarity
@@ -193,7 +193,7 @@ def _glaze(ready, scene, anchors, shown, weight, screen, lights, picture):
     lens = _framed(_project(worn.lens, ready.centre, scene), anchors, scene, size)
     lens_shown, lens_weight = raster.rasterise(lens, worn.lens_triangles, size)
     normals = _turn(worn.lens_normals, rotation(scene.yaw, scene.pitch, scene.roll))
-    raster.glaze(
+    lenses.glaze(
         shown, weight, screen, ready.triangles, lens_shown, lens_weight, lens,
         worn.lens_triangles, normals.astype(np.float32), lights, np.float32(scene.ambient), picture,
     )  # fmt: skip
@@ -260,13 +260,12 @@ def render(
     colours = np.array(
         [person.hair_colour, person.cloth, person.iris, person.lips, person.frame], np.float32
     )
-    raster.shade(
+    shading.shade(
         shown, weight, ready.triangles, ready.materials, normals.astype(np.float32), uv,
         fold.astype(np.float32), ready.light_reach, key_reach, ready.texture, skin.wrinkle_map(),
         ready.relief, np.float32(min(drawn / _FULL_DETAIL, 1.0)), colours, lights,
         np.float32(scene.ambient), np.float32(person.shine), np.float32(person.paint_seed % 7),
-        _lid_top(model, vertices),
-        np.array([skin.LEFT, skin.BOTTOM, skin.TEXTURE / skin.SPAN], np.float32), picture,
+        _lid_top(model, vertices), picture,
     )  # fmt: skip
     if ready.glasses:
         _glaze(ready, scene, anchors, shown, weight, screen, lights, picture)
