@@ -48,7 +48,9 @@ def reference_page(module: str) -> str:
     """Path of a module's reference page: `auface_jax.data.shards` -> `reference/data/shards.md`."""
     path = ROOT.joinpath(*module.split("."))
     inner = "/".join(module.split(".")[1:])
-    return posixpath.join("reference", inner, "index.md") if path.is_dir() else f"reference/{inner}.md"
+    return (
+        posixpath.join("reference", inner, "index.md") if path.is_dir() else f"reference/{inner}.md"
+    )
 
 
 def on_files(files, config):
@@ -56,7 +58,9 @@ def on_files(files, config):
     for source, page in OUTSIDE.items():
         files.append(File.generated(config, page, content=(ROOT / source).read_text()))
     files.append(
-        File.generated(config, TOUR.replace(".ipynb", ".md"), content=notebook_page(ROOT / "docs" / TOUR))
+        File.generated(
+            config, TOUR.replace(".ipynb", ".md"), content=notebook_page(ROOT / "docs" / TOUR)
+        )
     )
     for module in modules():
         content = f"# `{module}`\n\n::: {module}\n"
@@ -98,7 +102,11 @@ def on_page_markdown(markdown, page, config, files):
         path = posixpath.normpath(posixpath.join(posixpath.dirname(source), path))
         wanted = page_of(path)
         if wanted is None:  # a file that the site does not have: its name stays
-            return f"`{path}`" if match["text"].strip("`") == posixpath.basename(path) else match["text"]
+            return (
+                f"`{path}`"
+                if match["text"].strip("`") == posixpath.basename(path)
+                else match["text"]
+            )
         link = posixpath.relpath(wanted, posixpath.dirname(page.file.src_uri) or ".")
         return f"{match[1]}({link}{'#' + anchor if anchor else ''})"
 
