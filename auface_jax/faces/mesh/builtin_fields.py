@@ -1,13 +1,12 @@
-"""Displacement fields of the built-in face: what each muscle and each identity mode moves.
+"""Displacement fields of the built-in face: one for each muscle and for each identity mode.
 
-Every field is a smooth function of where a vertex lies on the neutral face: x and y of its `uv`,
-and on which side of the mouth line and of the lid line it belongs. All are symmetric; which half
-a muscle moves is decided by `FaceModel.left`.
+Every field is a smooth function of the place of a vertex on the neutral face: x and y of its `uv`,
+and its side of the mouth line and of the lid line. All fields are symmetric; `FaceModel.left`
+decides which half of the face a muscle moves.
 """
 
-from __future__ import annotations
-
 import numpy as np
+from jaxtyping import Float64
 
 from auface_jax.faces.mesh.face_model import PULLS
 from auface_jax.faces.mesh.head_shape import (
@@ -26,44 +25,102 @@ from auface_jax.faces.mesh.head_shape import (
 _LIP_TOP, _LIP_BOTTOM = MOUTH_Y + 0.85, MOUTH_Y - 1.0  # edges of the red of the lips
 
 
-def pull_fields(uv, mouth_side, eye_side):
+def pull_fields(
+    uv: Float64[np.ndarray, "V 2"],
+    mouth_side: Float64[np.ndarray, " V"],
+    eye_side: Float64[np.ndarray, " V"],
+) -> Float64[np.ndarray, "P V 3"]:
     """Displacement at full contraction of each of `PULLS`.
 
     Args:
-        uv: [V, 2], neutral position on the unrolled face.
-        mouth_side, eye_side: [V], +1 above the mouth (lid) line, -1 below.
-
-    Returns:
-        float64 [P, V, 3].
+        uv: neutral positions on the unrolled face.
+        mouth_side: +1 above the mouth line, -1 below it.
+        eye_side: +1 above the lid line, -1 below it.
     """
-    x, y = uv[:, 0], uv[:, 1]
-    s, ax = np.sign(x), np.abs(x)
-    upper, lower = mouth_side > 0, mouth_side < 0
-    top_lid, low_lid = eye_side > 0, eye_side < 0
-    out = ramp(ax, 0.0, 2.2)  # sideways pulls vanish at the midline
+    at = _Places(uv, mouth_side, eye_side)
+    fields = {
+        **_brow_fields(at),
+        **_eye_fields(at),
+        **_upper_lip_field(at),
+        **_mouth_corner_fields(at),
+        **_chin_and_lip_fields(at),
+    }
+    return np.stack([fields[name] for name in PULLS])
 
-    def field(dx=0.0, dy=0.0, dz=0.0):
-        return np.stack(np.broadcast_arrays(s * dx, dy, dz + 0 * x), -1)
 
-    f = {}
-    # --- forehead and brows
+class _Places:
+    """Places of vertices on the unrolled face, as the fields of the muscles need them.
+
+    Attributes:
+        x: centimetres from the midline, + to the subject's left.
+        y: height in centimetres.
+        s: side of the face, +1 left, -1 right, 0 on the midline.
+        ax: distance from the midline in centimetres.
+        upper, lower: whether the vertex lies above, or below, the mouth line.
+        top_lid, low_lid: whether the vertex lies above, or below, the lid line.
+        out: factor by which sideways pulls vanish at the midline.
+    """
+
+    def __init__(
+        self,
+        uv: Float64[np.ndarray, "V 2"],
+        mouth_side: Float64[np.ndarray, " V"],
+        eye_side: Float64[np.ndarray, " V"],
+    ):
+        self.x, self.y = uv[:, 0], uv[:, 1]
+        self.s, self.ax = np.sign(self.x), np.abs(self.x)
+        self.upper, self.lower = mouth_side > 0, mouth_side < 0
+        self.top_lid, self.low_lid = eye_side > 0, eye_side < 0
+        self.out = ramp(self.ax, 0.0, 2.2)
+
+    def field(
+        self,
+        dx: Float64[np.ndarray, " V"] | float = 0.0,
+        dy: Float64[np.ndarray, " V"] | float = 0.0,
+        dz: Float64[np.ndarray, " V"] | float = 0.0,
+    ) -> Float64[np.ndarray, "V 3"]:
+        """A symmetric displacement: outwards, upwards and forwards."""
+        return np.stack(np.broadcast_arrays(self.s * dx, dy, dz + 0 * self.x), -1)
+
+    def off_lid(self) -> Float64[np.ndarray, " V"]:
+        """Factor that vanishes on the upper lids, over which lowered brows fold."""
+        return ramp(self.y - EYE[1] - UPPER_OPEN * lid_shape(self.ax), 0.0, 1.0)
+
+    def nasolabial_fold(self) -> tuple[Float64[np.ndarray, " V"], Float64[np.ndarray, " V"]]:
+        """Weights of the skin that slides under the cheek at the fold, and of the cheek's swell."""
+        away = fold_distance(self.ax, self.y)
+        slide = (1 - ramp(away, -0.35, 0.30)) * hill(away, 0, 0, 0, 0.8, 1)
+        swell = hill(away, 0, 0.55, 0, 0.40, 1) - 0.75 * hill(away, 0, 0, 0, 0.20, 1)
+        return slide, swell
+
+
+def _brow_fields(at: _Places) -> dict[str, Float64[np.ndarray, "V 3"]]:
+    """Pulls of the forehead and the brows."""
+    ax, y, out = at.ax, at.y, at.out
+    fields = {}
     inner = hill(ax, y, 0.9, 5.6, 1.45, 1.9, 1.0)
-    f["brow_inner_up"] = field(dx=-0.08 * inner * out, dy=1.15 * inner, dz=0.06 * inner)
+    fields["brow_inner_up"] = at.field(dx=-0.08 * inner * out, dy=1.15 * inner, dz=0.06 * inner)
     outer = hill(ax, y, 4.1, 5.8, 1.45, 1.9, 1.1)
-    f["brow_outer_up"] = field(dy=1.05 * outer, dz=0.05 * outer)
-    off_lid = ramp(y - EYE[1] - UPPER_OPEN * lid_shape(ax), 0.0, 1.0)  # brows fold over the lids
+    fields["brow_outer_up"] = at.field(dy=1.05 * outer, dz=0.05 * outer)
+    off_lid = at.off_lid()
     brow = hill(ax, y, 2.2, 5.4, 2.0, 1.5, 0.75) * off_lid
-    f["brow_down"] = field(dy=-0.85 * brow, dz=0.22 * brow)
+    fields["brow_down"] = at.field(dy=-0.85 * brow, dz=0.22 * brow)
     knit = hill(ax, y, 1.5, 5.4, 1.2, 1.5, 0.9) * ramp(ax, 0.0, 1.3)
     glabella = hill(ax, y, 0.75, 5.3, 0.35, 0.9, 0.6)
-    f["brow_together"] = field(dx=-0.65 * knit, dz=0.22 * glabella)
+    fields["brow_together"] = at.field(dx=-0.65 * knit, dz=0.22 * glabella)
+    return fields
 
-    # --- eyes
+
+def _eye_fields(at: _Places) -> dict[str, Float64[np.ndarray, "V 3"]]:
+    """Pulls of the cheeks and the lids."""
+    ax, y, top_lid, low_lid = at.ax, at.y, at.top_lid, at.low_lid
+    fields = {}
+    off_lid = at.off_lid()
     cheek = hill(ax, y, 3.9, 0.7, 1.5, 0.95, 1.6)
     pouch = low_lid * hill(ax, y, 3.2, 2.75, 1.3, 0.5, 0.7)
     crow = hill(ax, y, 5.9, 3.2, 0.75, 1.2)
     tail = hill(ax, y, 4.7, 5.4, 1.0, 0.9, 0.8) * off_lid
-    f["cheek_up"] = field(
+    fields["cheek_up"] = at.field(
         dx=0.05 * cheek - 0.62 * crow,
         dy=1.30 * cheek + 0.12 * pouch - 0.10 * crow - 0.22 * tail,
         dz=0.85 * cheek + 0.18 * pouch + 0.40 * crow,
@@ -71,43 +128,51 @@ def pull_fields(uv, mouth_side, eye_side):
     opening = lid_shape(ax)
     below = np.clip(1 - np.abs(EYE[1] - LOWER_OPEN * opening - y) / 1.5, 0, 1) ** 1.3
     above = np.clip(1 - np.abs(y - EYE[1] - UPPER_OPEN * opening) / 1.4, 0, 1) ** 1.3
-    f["lid_tight"] = field(
+    fields["lid_tight"] = at.field(
         dy=opening * (0.42 * below * low_lid - 0.38 * above * top_lid)
         + 0.18 * hill(ax, y, 3.2, 2.3, 1.2, 0.5) * low_lid,
         dz=0.26 * hill(ax, y, 3.2, 2.4, 1.2, 0.28, 0.35) * low_lid,
     )
+    return fields
 
-    # --- nose and upper lip
+
+def _upper_lip_field(at: _Places) -> dict[str, Float64[np.ndarray, "V 3"]]:
+    """The pull that raises the upper lip and the wings of the nose."""
+    ax, y, upper, lower = at.ax, at.y, at.upper, at.lower
     lift = upper * hill(ax, y, 0.9, MOUTH_Y + 0.5, 1.15, 1.5, 1.0) * (1 - ramp(ax, 1.5, 2.6))
     wing = hill(ax, y, 1.4, -0.5, 0.7, 0.9, 0.8)
     fold = hill(ax, y, 2.2, -0.6, 0.65, 1.0, 1.0)
-    # At the nasolabial fold skin from the lip's side slides under the cheek, which swells.
-    away = fold_distance(ax, y)
-    slide = (1 - ramp(away, -0.35, 0.30)) * hill(away, 0, 0, 0, 0.8, 1)
-    swell = hill(away, 0, 0.55, 0, 0.40, 1) - 0.75 * hill(away, 0, 0, 0, 0.20, 1)
-    high, low = hill(y, 0, -0.7, 0, 0.9, 1), hill(y, 0, -1.9, 0, 1.1, 1)
+    slide, swell = at.nasolabial_fold()
+    high = hill(y, 0, -0.7, 0, 0.9, 1)
     drop = lower * hill(ax, y, 0.0, MOUTH_Y - 0.4, 1.5, 1.0, 1.0)
-    f["lip_up"] = field(
+    lip_up = at.field(
         dx=0.12 * fold + 0.26 * slide * high,
         dy=0.80 * lift + 0.36 * wing + 0.34 * fold - 0.16 * drop,
         dz=0.12 * lift + 0.15 * fold + 0.10 * wing + 0.42 * swell * high,
     )
+    return {"lip_up": lip_up}
 
-    # --- corners of the mouth
+
+def _mouth_corner_fields(at: _Places) -> dict[str, Float64[np.ndarray, "V 3"]]:
+    """Pulls of the corners of the mouth."""
+    ax, y, out = at.ax, at.y, at.out
+    fields = {}
+    slide, swell = at.nasolabial_fold()
+    low = hill(y, 0, -1.9, 0, 1.1, 1)
     corner = hill(ax, y, MOUTH_HALF, MOUTH_Y, 1.05, 1.15, 1.25)
     # The lips bend like a bow: little in their middle, most at their ends.
     bend = np.clip(ax / MOUTH_HALF, 0.0, 1.0) ** 1.9 * hill(
         np.maximum(ax, MOUTH_HALF), y, MOUTH_HALF, MOUTH_Y, 0.85, 1.15, 1.25
     )
     apple = hill(ax, y, 3.5, -0.4, 1.15, 1.1, 1.2)
-    f["corner_up"] = field(
+    fields["corner_up"] = at.field(
         dx=0.10 * apple + 0.26 * slide * low,
         dy=1.05 * bend + 0.42 * apple + 0.12 * slide * low,
         dz=0.42 * apple - 0.15 * corner + 0.34 * swell * low,
     )
     wide = hill(ax, y, MOUTH_HALF, MOUTH_Y, 1.35, 1.25, 1.25)
     lips = hill(ax, y, 0.0, MOUTH_Y, 1.8, 0.9, 1.0)
-    f["corner_wide"] = field(
+    fields["corner_wide"] = at.field(
         dx=0.85 * wide * out,
         dy=-0.16 * lips * np.clip((y - MOUTH_Y) / 0.6, -1, 1),
         dz=-0.42 * wide - 0.12 * lips,
@@ -115,7 +180,7 @@ def pull_fields(uv, mouth_side, eye_side):
     pit = hill(ax, y, MOUTH_HALF + 0.40, MOUTH_Y + 0.05, 0.36, 0.75)
     pad = hill(ax, y, 3.85, MOUTH_Y + 0.1, 0.55, 1.1)
     flat = hill(ax, y, 1.7, MOUTH_Y, 0.8, 0.8)
-    f["corner_tuck"] = field(
+    fields["corner_tuck"] = at.field(
         dx=0.42 * corner * out - 0.40 * pad,
         dy=0.26 * corner - 0.60 * flat * np.clip((y - MOUTH_Y) / 0.6, -1, 1),
         dz=-1.1 * pit + 0.9 * pad - 0.30 * flat,
@@ -125,15 +190,20 @@ def pull_fields(uv, mouth_side, eye_side):
     )
     jowl = hill(ax, y, 3.1, -5.0, 0.75, 0.7)
     shove = hill(ax, y, 2.55, -4.6, 0.45, 0.8)  # towards the furrow that runs down from the corner
-    f["corner_down"] = field(
+    fields["corner_down"] = at.field(
         dx=0.22 * droop * out + 0.30 * shove, dy=-1.25 * droop, dz=0.65 * jowl - 0.2 * droop
     )
+    return fields
 
-    # --- chin and the ring of the mouth
+
+def _chin_and_lip_fields(at: _Places) -> dict[str, Float64[np.ndarray, "V 3"]]:
+    """Pulls of the chin and of the ring of the mouth."""
+    ax, y, upper, lower, out = at.ax, at.y, at.upper, at.lower, at.out
+    fields = {}
     boss = hill(ax, y, 0.0, -6.2, 1.5, 1.0, 1.0)
     push = lower * hill(ax, y, 0.0, MOUTH_Y - 0.45, 1.35, 0.9, 0.9)
     above_lip = upper * hill(ax, y, 0.0, MOUTH_Y + 0.2, 1.25, 0.8)
-    f["chin_up"] = field(
+    fields["chin_up"] = at.field(
         dy=1.10 * boss + 0.66 * push + 0.60 * above_lip,
         dz=0.55 * boss + 0.75 * push + 0.15 * above_lip,
     )
@@ -143,27 +213,37 @@ def pull_fields(uv, mouth_side, eye_side):
     shut = ramp(np.abs(y - mouth_line(ax)), 0.0, 0.45)  # the line between the lips stays
     rim_up = shut * span * upper * hill(0, y, 0, _LIP_TOP, 1, 0.45, 0.5)
     rim_low = shut * span * lower * hill(0, y, 0, _LIP_BOTTOM, 1, 0.5, 0.5)
-    f["lips_roll"] = field(
+    fields["lips_roll"] = at.field(
         dy=-0.62 * rim_up + 0.74 * rim_low,
         dz=-0.62 * (red_up + red_low) - 0.1 * (rim_up + rim_low),
     )
     bulge_up = hill(ax, y, 0.0, MOUTH_Y + 1.35, 1.9, 0.42)
     bulge_low = hill(ax, y, 0.0, MOUTH_Y - 1.45, 1.7, 0.42)
-    f["lips_press"] = field(
+    fields["lips_press"] = at.field(
         dy=-0.30 * rim_up + 0.34 * rim_low,
         dz=-0.30 * (red_up + red_low) + 0.75 * (bulge_up + bulge_low),
     )
     ring = hill(ax, y, MOUTH_HALF, MOUTH_Y, 1.25, 1.1, 1.1)
-    f["mouth_narrow"] = field(dx=-1.0 * ring * out, dz=0.12 * ring)
-    return np.stack([f[name] for name in PULLS])
+    fields["mouth_narrow"] = at.field(dx=-1.0 * ring * out, dz=0.12 * ring)
+    return fields
 
 
-def identity_fields(uv, points, mouth_side, eye_side):
-    """What makes one face another: (names, float64 [I, V, 3]), scaled so that 1 is one deviation.
+def identity_fields(
+    uv: Float64[np.ndarray, "V 2"],
+    points: Float64[np.ndarray, "V 3"],
+    mouth_side: Float64[np.ndarray, " V"],
+    eye_side: Float64[np.ndarray, " V"],
+) -> tuple[tuple[str, ...], Float64[np.ndarray, "I V 3"]]:
+    """Displacements that make one face another.
 
     Args:
-        uv: [V, 2] position on the unrolled face; points: [V, 3] the neutral vertices themselves.
-        mouth_side, eye_side: [V], +1 above the mouth (lid) line, -1 below.
+        uv: neutral positions on the unrolled face.
+        points: neutral vertices in space.
+        mouth_side: +1 above the mouth line, -1 below it.
+        eye_side: +1 above the lid line, -1 below it.
+
+    Returns:
+        The names of the identity modes, and their displacements for one standard deviation.
     """
     x, y = uv[:, 0], uv[:, 1]
     px, py, pz = points.T
@@ -183,7 +263,11 @@ def identity_fields(uv, points, mouth_side, eye_side):
     low_face = ramp(-py, -1.0, 6.5)
     front = ramp(pz, 1.0, 7.0)
 
-    def mode(dx=zero, dy=zero, dz=zero):
+    def mode(
+        dx: Float64[np.ndarray, " V"] = zero,
+        dy: Float64[np.ndarray, " V"] = zero,
+        dz: Float64[np.ndarray, " V"] = zero,
+    ) -> Float64[np.ndarray, "V 3"]:
         return np.stack(np.broadcast_arrays(s * dx, dy, dz + zero), -1)
 
     modes = {
@@ -229,13 +313,15 @@ def identity_fields(uv, points, mouth_side, eye_side):
     return tuple(modes), np.stack(list(modes.values()))
 
 
-def crease_directions(uv):
-    """Unit direction [V, 2] across the wrinkles that skin can form at each place."""
+def crease_directions(uv: Float64[np.ndarray, "V 2"]) -> Float64[np.ndarray, "V 2"]:
+    """Unit direction across the wrinkles that skin can form at each place of the unrolled face."""
     x, y = uv[:, 0], uv[:, 1]
     s, ax = np.sign(x), np.abs(x)
     direction = np.stack([0.0 * x, np.ones_like(x)], -1)  # lines of the forehead run level
 
-    def blend(weight, dx, dy):
+    def blend(
+        weight: Float64[np.ndarray, " V"], dx: float, dy: Float64[np.ndarray, " V"] | float
+    ) -> Float64[np.ndarray, "V 2"]:
         target = np.stack(np.broadcast_arrays(s * dx, dy + 0.0 * x), -1)
         target /= np.maximum(np.linalg.norm(target, axis=-1, keepdims=True), 1e-6)
         return direction + weight[:, None] * (target - direction)
