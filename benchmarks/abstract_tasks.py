@@ -14,12 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from auface_jax.data.tokenizer import load_tokenizer
 from auface_jax.generation.encoders import Encoders, named_weights
 from auface_jax.generation.stages import reference_features
-from auface_jax.models import t5
-from auface_jax.pretrained import arcface, clip_vision, vgg
+from auface_jax.models import clip_vision, t5
+from auface_jax.pretrained import arcface, vgg
 from auface_jax.recognition.image_recognizer import build_recognizer
-from auface_jax.runs.run_config import load_config_file
+from auface_jax.runs.config_files import load_config_file
 from auface_jax.training.losses.networks import LossNetwork, unit_nodes, vgg_features
 from auface_jax.training.tasks.maskgit import MaskGITTask
 from auface_jax.training.tasks.vqgan import VQGANTask
@@ -50,71 +51,75 @@ def batch(rows: int, size: int, length: int) -> dict[str, jax.ShapeDtypeStruct]:
     }
 
 
-class Stage1(VQGANTask):
+def stage1_task(config: ConfigDict) -> VQGANTask:
     """Stage I with the shapes of the networks of its losses."""
-
-    @functools.cached_property
-    def loss_networks(self):
-        c, networks = self.config, {}
-        if c.loss.perceptual:
-            module = vgg.VGG16()
-            variables = jax.eval_shape(module.init, KEY, shape(1, 224, 224, 3))
-            networks["perceptual"] = LossNetwork("VGG16", vgg_features(module), variables, "")
-        if c.loss.anatomical:
-            of = load("au_image_loss", c.preset)
-            module, crop = build_recognizer(of.model, 2), of.model.crop
-            variables = jax.eval_shape(module.init, KEY, shape(1, crop, crop, 3))
-            nodes = unit_nodes(module, of.data.size, crop)
-            networks["anatomical"] = LossNetwork("ME-GraphAU", nodes, variables, "")
-        return networks
+    networks = {}
+    if config.loss.perceptual:
+        module = vgg.VGG16()
+        variables = jax.eval_shape(module.init, KEY, shape(1, 224, 224, 3))
+        networks["perceptual"] = LossNetwork("VGG16", vgg_features(module), variables, "")
+    if config.loss.anatomical:
+        of = load("au_image_loss", config.preset)
+        module, crop = build_recognizer(of.model, 2), of.model.crop
+        variables = jax.eval_shape(module.init, KEY, shape(1, crop, crop, 3))
+        nodes = unit_nodes(module, of.data.size, crop)
+        networks["anatomical"] = LossNetwork("ME-GraphAU", nodes, variables, "")
+    return VQGANTask(config, config.num_steps, networks)
 
 
-@dataclasses.dataclass(frozen=True)
-class Stage2(MaskGITTask):
-    """Stage II with the shapes of Stage I, of its encoders, and of what is kept of references.
+def stage2_task(config: ConfigDict, references: int) -> "AbstractStage2":
+    """Stage II with the shapes of Stage I, of its encoders, and of the cached references.
 
-    Attributes:
-      references: how many pictures of training people are kept, if the config keeps them.
+    Args:
+      references: how many pictures of training people are cached, if the config caches them.
     """
+    named = named_weights(config)
+    # T5's own tokenizer: only its size matters here.
+    tokenizer = types.SimpleNamespace(vocab_size=32_100)
+    if "text" not in named:
+        tokenizer = load_tokenizer(config.data.tokenizer)
+    of_stage1 = load("stage1", config.preset)
+    task, size = stage1_task(of_stage1), of_stage1.data.size
+    examples = {"image": shape(of_stage1.init_examples, size, size, 3, dtype=np.uint8)}
+    weights = jax.eval_shape(lambda *a: task.export(task.init(*a)), KEY, examples)
+    dtype = {"dtype": jnp.dtype(config.model.dtype)}
+    of_clip = clip_vision.SIZES["ViT-L/14"] | {"activation": "quick_gelu"}
+    published = {
+        "text": t5.T5Encoder(**t5.SIZES["t5-large"], **dtype),
+        "structure": clip_vision.CLIPVision(**of_clip, **dtype),
+        "appearance": arcface.ArcFace(**arcface.SIZES["r100"], **dtype),
+    }
+    inputs = {
+        "text": (shape(1, 8, dtype=np.int32), shape(1, 8, dtype=bool)),
+        "structure": (shape(1, 224, 224, 3),),
+        "appearance": (shape(1, 112, 112, 3),),
+    }
+    modules = {name: published[name] for name in named}
+    variables = {
+        name: jax.eval_shape(module.init, KEY, *inputs[name]) for name, module in modules.items()
+    }
+    encoders = Encoders(**modules, margin=config.data.margin)
+    return AbstractStage2(
+        config,
+        config.num_steps,
+        tokenizer,
+        task.vqgan,
+        weights,
+        encoders,
+        variables,
+        {},
+        references,
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class AbstractStage2(MaskGITTask):
+    """See `stage2_task`."""
 
     references: int
 
-    @functools.cached_property
-    def text_tokenizer(self):
-        if "text" in named_weights(self.config):  # T5's own: nothing asks but for its size
-            return types.SimpleNamespace(vocab_size=32_100)
-        return super().text_tokenizer
-
-    @functools.cached_property
-    def stage1(self):
-        config = load("stage1", self.config.preset)
-        task, size = Stage1(config, config.num_steps), config.data.size
-        examples = {"image": shape(config.init_examples, size, size, 3, dtype=np.uint8)}
-        return task.vqgan, jax.eval_shape(lambda *a: task.export(task.init(*a)), KEY, examples)
-
-    @functools.cached_property
-    def loaded_encoders(self):
-        dtype = {"dtype": jnp.dtype(self.config.model.dtype)}
-        of_clip = clip_vision.SIZES["ViT-L/14"] | {"activation": "quick_gelu"}
-        published = {
-            "text": t5.T5Encoder(**t5.SIZES["t5-large"], **dtype),
-            "structure": clip_vision.CLIPVision(**of_clip, **dtype),
-            "appearance": arcface.ArcFace(**arcface.SIZES["r100"], **dtype),
-        }
-        inputs = {
-            "text": (shape(1, 8, dtype=np.int32), shape(1, 8, dtype=bool)),
-            "structure": (shape(1, 224, 224, 3),),
-            "appearance": (shape(1, 112, 112, 3),),
-        }
-        modules = {name: published[name] for name in named_weights(self.config)}
-        variables = {
-            name: jax.eval_shape(module.init, KEY, *inputs[name])
-            for name, module in modules.items()
-        }
-        return Encoders(**modules, margin=self.config.data.margin), variables, {}
-
     def load_frozen(self):
-        frozen = {"stage1": self.stage1[1], "encoders": self.loaded_encoders[1]}
+        frozen = {"stage1": self.stage1_weights, "encoders": self.encoder_weights}
         if not self.config.cache_references:
             return frozen
         size, dtype = self.vqgan.image_size, jnp.dtype(self.config.model.dtype)

@@ -43,8 +43,8 @@ import jax
 from jax.experimental import mesh_utils, topologies
 
 from auface_jax.parallel import sharding
-from auface_jax.runs import run_config
-from auface_jax.training.tasks import make_task
+from auface_jax.runs import config_files
+from auface_jax.training.tasks.registry import make_task
 from benchmarks import program_cost
 
 REFERENCES = 300  # whose features are kept on the device
@@ -62,7 +62,7 @@ def make_mesh(config):
 
 def main() -> None:
     path, _, preset = arguments.config.partition(":")
-    config = run_config.load_config_file(pathlib.Path(path), preset)
+    config = config_files.load_config_file(pathlib.Path(path), preset)
     config.mesh.update({"fsdp": arguments.fsdp, "tensor": arguments.tensor})
     mesh, rules = make_mesh(config), config.mesh.rules
     if arguments.rows:
@@ -74,9 +74,9 @@ def main() -> None:
         config.speed.heads_per_step = 0
     sharding.check_batch_size(config.batch_size, mesh, rules)
     if config.task == "vqgan":
-        task = abstract_tasks.Stage1(config, config.num_steps)
+        task = abstract_tasks.stage1_task(config)
     elif config.task == "maskgit":
-        task = abstract_tasks.Stage2(config, config.num_steps, REFERENCES)
+        task = abstract_tasks.stage2_task(config, REFERENCES)
     else:
         task = make_task(config, config.num_steps)
     if config.task == "au_image":
@@ -87,8 +87,8 @@ def main() -> None:
     if "references" not in frozen:
         del rows["reference_row"]
     key = abstract_tasks.KEY
-    step = task.step if hasattr(task, "step") else task.stage2_step
-    with sharding.placed(mesh, rules):
+    step = task.step_fn(config.num_steps)
+    with sharding.mesh_context(mesh, rules):
         examples = abstract_tasks.batch(task.init_examples, config.data.size, arguments.length)
         state = jax.eval_shape(task.init, key, examples)
         places, of_frozen = (

@@ -1,14 +1,14 @@
-"""How AAAD falls when pictures show less and less of what their texts ask for.
+"""Plots the fall of AAAD as pictures show less and less of what their texts ask for.
 
     python -m benchmarks.degradation --out docs/pictures/aaad_degradation.png
 
-Label rows are drawn at the rates of the open faces (which follow BP4D's). A growing share of the
-units that each "picture" shows is taken from another row, until it shows that row alone. No picture
-is drawn and no network run: what is plotted is the measure itself, once with the labels as they are
-and once with the probabilities of readers that are unsure and sometimes wrong.
+AU combinations are sampled at the rates of the open faces, which follow BP4D's. A growing share of
+the units that each "picture" shows is taken from another combination, until it shows that one
+alone. No picture is drawn and no network runs: the plot shows the metric itself, once on labels and
+once on the probabilities of readers that are unsure and sometimes wrong.
 
-With --data, --image-run and --text-run, a third panel has real pictures of that data set's test
-people and texts of ever less of their labels, both read by trained recognisers.
+With --data, --image-run and --text-run, a third panel shows real pictures of that data set's test
+people with texts of a shrinking share of their labels, both read by trained recognisers.
 """
 
 import argparse
@@ -39,16 +39,17 @@ from auface_jax.recognition.text_reader import TextReader, load_text_reader
 SHARES = np.linspace(0.0, 1.0, 11)
 
 
-def sample_labels(rows: int, seed: int) -> Int8[np.ndarray, "M A"]:
-    """Label rows at the open faces' rates and co-occurrence."""
+def sample_labels(count: int, seed: int) -> Int8[np.ndarray, "M A"]:
+    """Samples AU combinations at the open faces' rates and co-occurrence."""
     rng = np.random.default_rng(seed)
-    return np.stack([sample_intensities(rng) >= PRESENT for _ in range(rows)]).astype(np.int8)
+    return np.stack([sample_intensities(rng) >= PRESENT for _ in range(count)]).astype(np.int8)
 
 
 def degrade(labels: Int8[np.ndarray, "M A"], share: float, seed: int) -> Int8[np.ndarray, "M A"]:
-    """Labels of which a share is taken from another row each; what one share takes, a larger does.
+    """Takes a share of each label vector from another one of the set.
 
-    At 1 each row is another row of the set as a whole, none in its place.
+    A larger share takes all that a smaller one takes. With a share of 1 each vector is another one
+    of the set, none in its place.
     """
     rng = np.random.default_rng(seed)
     taken = rng.random(labels.shape) < share
@@ -58,10 +59,10 @@ def degrade(labels: Int8[np.ndarray, "M A"], share: float, seed: int) -> Int8[np
 def unsure(
     labels: Int8[np.ndarray, "M A"], seed: int, *, separation: float = 1.5, spread: float = 1.0
 ) -> Float[np.ndarray, "M A"]:
-    """Probabilities that a reader of these labels might give.
+    """Samples probabilities that an unsure reader of these labels might give.
 
-    Logits are normal around plus or minus `separation`; with the defaults one unit in 15 falls on
-    the wrong side of 0.5.
+    Logits are normal around plus or minus `separation`. With the defaults one probability in 15
+    lies on the wrong side of 0.5.
     """
     rng = np.random.default_rng(seed)
     logits = separation * (2.0 * labels - 1.0) + spread * rng.standard_normal(labels.shape)
@@ -70,12 +71,12 @@ def unsure(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Fall:
-    """What one kind of reader makes of pictures that show ever less.
+    """AAAD of pictures that show less and less, for one kind of reader.
 
     Attributes:
-      calibration: of the pairs as they are.
-      agreements: one for each of `SHARES`.
-      floors: of answers that owe nothing to the text.
+      calibration: calibration on the pairs as they are.
+      agreements: agreement at each of `SHARES`.
+      floors: agreements of answers that ignore the text.
     """
 
     calibration: Calibration
@@ -84,7 +85,7 @@ class Fall:
 
     @property
     def table(self) -> str:
-        """The figures, as Markdown."""
+        """Calibration and agreements as Markdown."""
         c = self.calibration
         rows = {
             f"{share:.0%} of the units": agreement
@@ -98,17 +99,17 @@ class Fall:
 
 
 def fall(labels: Int8[np.ndarray, "M A"], *, noisy: bool, seed: int = 0) -> Fall:
-    """The agreement at each of `SHARES`, against the calibration of the labels as they are.
+    """Computes the agreement at each of `SHARES`.
 
     Args:
-      labels: of the texts.
-      noisy: read texts and pictures by `unsure` readers; else both sides are labels.
-      seed: of every draw.
+      labels: labels of the texts.
+      noisy: whether `unsure` readers read texts and pictures; else both sides are labels.
+      seed: seed of every draw.
     """
     text = unsure(labels, seed + 1) if noisy else labels
-    # One reader with one noise: what a share changes is what is shown.
+    # The noise of the reader is the same for all shares, which change only the units shown.
     shown = [degrade(labels, share, seed) for share in SHARES]
-    image = [unsure(rows, seed + 2) if noisy else rows for rows in shown]
+    image = [unsure(vectors, seed + 2) if noisy else vectors for vectors in shown]
     return _fall(image, [text] * len(SHARES), seed)
 
 
@@ -120,16 +121,18 @@ def fall_of_readings(
     *,
     seed: int = 0,
 ) -> Fall:
-    """The same of real pictures as they are and texts of degraded labels, both read by networks.
+    """Computes the agreement of real pictures with texts of degraded labels, at each of `SHARES`.
 
     Args:
-      images, labels: real faces and theirs.
-      recognizer, reader: of pictures and of texts.
-      seed: of every draw.
+      images: real faces.
+      labels: their labels.
+      recognizer: reads the faces.
+      reader: reads the texts.
+      seed: seed of every draw.
     """
     rng = np.random.default_rng(seed)
     text = [
-        reader.probabilities([describe(row, rng) for row in degrade(labels, share, seed)])
+        reader.probabilities([describe(vector, rng) for vector in degrade(labels, share, seed)])
         for share in SHARES
     ]
     return _fall([recognizer(images)] * len(SHARES), text, seed)
@@ -147,7 +150,7 @@ def _fall(image: Sequence[np.ndarray], text: Sequence[np.ndarray], seed: int) ->
 
 
 def plot(falls: dict[str, Fall], path: Path) -> None:
-    """Writes a PNG with a panel for each of `falls`: both scores, and AAAD's floors."""
+    """Writes a PNG with a panel for each fall: both scores, and AAAD's floors."""
     figure = Figure(figsize=(4.5 * len(falls), 3.8), dpi=120, layout="constrained")
     panels = figure.subplots(1, len(falls), sharex=True, sharey=True, squeeze=False)[0]
     for panel, (title, found) in zip(panels, falls.items(), strict=True):
@@ -162,7 +165,7 @@ def plot(falls: dict[str, Fall], path: Path) -> None:
         for (name, answer), style in zip(found.floors.items(), ("--", ":"), strict=True):
             panel.axhline(answer.aaad, color="0.35", linestyle=style, label=f"AAAD, {name}")
         panel.set_title(title, fontsize=10)
-        panel.set_xlabel("share of the units taken from another row")
+        panel.set_xlabel("share of the units taken from another combination")
         panel.grid(alpha=0.25)
     panels[0].set_ylabel("score")
     panels[0].set_ylim(-0.05, 1.05)
@@ -174,13 +177,16 @@ _ENDS = ("low", "high")
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.degradation",
         description="Plots how AAAD falls when pictures show less of what their texts ask for.",
     )
     parser.add_argument("--out", required=True, metavar="FILE", help="the PNG to write")
-    parser.add_argument("--rows", type=int, default=2_000, help="label rows (default 2000)")
-    parser.add_argument("--seed", type=int, default=0, help="of every draw (default 0)")
+    parser.add_argument(
+        "--rows", type=int, default=2_000, help="number of AU combinations (default 2000)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of every draw (default 0)")
     parser.add_argument("--data", metavar="FOLDER", help="a data set for a third panel")
     parser.add_argument("--image-run", metavar="RUN", help="a finished run of au_image")
     parser.add_argument("--text-run", metavar="RUN", help="a finished run of au_text")
@@ -196,7 +202,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"--out {options.out}: {error}")
     labels = sample_labels(options.rows, options.seed)
     rates = ", ".join(f"AU{n} {r:.2f}" for n, r in zip(AU_NUMBERS, labels.mean(0), strict=True))
-    print(f"{options.rows} label rows; rates {rates}")
+    print(f"{options.rows} AU combinations; rates {rates}")
     falls = {
         "labels themselves": fall(labels, noisy=False, seed=options.seed),
         "unsure readers of both sides": fall(labels, noisy=True, seed=options.seed),

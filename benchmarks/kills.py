@@ -28,7 +28,7 @@ from PIL import Image
 
 from auface_jax import facs, train
 from auface_jax.data.build import builder
-from auface_jax.runs import run_config
+from auface_jax.runs import config_files
 from auface_jax.training import loop
 from auface_jax.training.log import read_lines
 
@@ -60,7 +60,7 @@ def tiny_config(work: pathlib.Path):
     labels = str(work / "pictures" / "labels.csv")
     options = {"source": "folder", "labels": labels, "size": size, "uncoded_units": "absent"}
     builder.build_if_absent(options | {"processes": 1}, data)
-    config = run_config.load_config_file(CONFIG, "quickstart")
+    config = config_files.load_config_file(CONFIG, "quickstart")
     with config.unlocked():
         del config.preset_reason
         config.data.update({"source": "prebuilt", "dir": str(data), "size": size})

@@ -161,7 +161,7 @@ def drawing_seconds(generator: Generator, draw: Sequence[str]) -> float:
     taken = []
     for _ in range(4):
         began = time.perf_counter()
-        generator.draw(requests, batch_size=DRAWN_AT_ONCE, **decode)
+        generator.generate(requests, batch_size=DRAWN_AT_ONCE, **decode)
         taken.append((time.perf_counter() - began) / DRAWN_AT_ONCE)
     return statistics.median(taken[1:])
 

@@ -19,7 +19,7 @@ import time
 
 import kills  # leaves TensorBoard's writers out
 
-from auface_jax.runs import run_config
+from auface_jax.runs import config_files
 
 CONFIG = kills.CONFIG.with_name("stage1.py")
 ALLOWED_GROWTH = 1.005
@@ -29,7 +29,7 @@ OF_A_SAVE = 10  # files, and threads
 def tiny_config(work: pathlib.Path, steps: int, checkpoint_every: int):
     """Stage I at 16 px on a few pictures of noise, with reports and sheets all the time."""
     data = kills.tiny_config(work).data.to_dict()
-    config = run_config.load_config_file(CONFIG, "quickstart")
+    config = config_files.load_config_file(CONFIG, "quickstart")
     with config.unlocked():
         del config.preset_reason
         config.data.update(data)

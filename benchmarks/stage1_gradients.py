@@ -19,7 +19,7 @@ import optax
 
 from auface_jax.data import tokenizer
 from auface_jax.data.loading import pipeline
-from auface_jax.generation.stages import load_vqgan
+from auface_jax.generation.stage1 import load_vqgan
 from auface_jax.images import pixels
 from auface_jax.models import quantizer
 from auface_jax.runs import checkpoints

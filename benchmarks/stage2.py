@@ -24,7 +24,9 @@ import optax
 from flax.core import FrozenDict
 
 from auface_jax.generation import masking
-from auface_jax.generation.decode import DecodeOptions, decode, everything_masked, most_decided
+from auface_jax.generation.decode import decode, fully_masked
+from auface_jax.generation.decode_options import DecodeOptions
+from auface_jax.generation.unmasking import max_unmasked
 from auface_jax.models.vq_auface import VQAUFace
 from auface_jax.models.vqgan import VQGAN
 from auface_jax.training.losses import masked_tokens
@@ -128,7 +130,7 @@ def training(name, layout, grid, levels, rows, dtype, *, at_once=0, **transforme
     rng = np.random.default_rng(1)
     codes = rng.integers(0, CODES, (rows, positions, levels)).astype(np.int32)
     shape = {"positions": positions, "num_quantizers": levels, "layout": layout}
-    most = masking.most_masked(rows, **shape)
+    most = masking.max_masked_tokens(rows, **shape)
     adam = optax.adam(3e-4)
     init = jax.jit(functools.partial(model.init, **inputs, **drops))
     params = init(jax.random.key(0), codes, codes == 0)["params"]
@@ -137,8 +139,8 @@ def training(name, layout, grid, levels, rows, dtype, *, at_once=0, **transforme
         params, state, key = carried
         key, mask_key, deal_key = jax.random.split(key, 3)
         masked = masking.training_mask(mask_key, rows, **shape, group=rows)
-        places, hidden = masking.masked_places(
-            masked, group=rows, most=most, layout=layout, at_once=at_once, rng=deal_key
+        places, hidden = masking.masked_token_indices(
+            masked, group=rows, count=most, layout=layout, quantizers_per_step=at_once, rng=deal_key
         )
 
         def loss(params):
@@ -192,7 +194,7 @@ def drawing(name, layout, grid, levels, rows, dtype, **options) -> Entry:
     z = jnp.zeros((1, grid, grid, 256))
     decoder = jax.jit(vqgan.decoder.init)(jax.random.key(2), z)["params"]
     books = jax.random.normal(jax.random.key(3), (levels, CODES, 256))
-    given = everything_masked(rows, positions, levels)
+    given = fully_masked(rows, positions, levels)
     settings = {"guidance": 3.0, "temperature": 1.0, "choice_temperature": 1.0}
     settings |= {"steps": STEPS, "top_k": CODES // 10}  # theirs keeps a tenth of the codes
     decode_options = DecodeOptions(**settings | options)
@@ -211,7 +213,7 @@ def drawing(name, layout, grid, levels, rows, dtype, **options) -> Entry:
     passes = 2 * decode_options.steps  # guided and unguided
     context = DEPTH * 4 * WIDTH**2 * TEXT * rows / 1e9  # its keys and values, once
     halton = decode_options.order == "halton"
-    shown = most_decided(decode_options.steps, positions) / positions if halton else 1.0
+    shown = max_unmasked(decode_options.steps, positions) / positions if halton else 1.0
     a_pass = forward_gflop(model, rows, shown=shown, combined=True) - context
     gflop = passes * a_pass + 2 * context
     of_all = passes * forward_gflop(model, rows)

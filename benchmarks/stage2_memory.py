@@ -41,7 +41,7 @@ def on_a_device(tree, devices: int, rules) -> int:
 def table(preset: str, counts: tuple[int, ...] = (1, 2, 4, 8), *, compiled: bool = True) -> str:
     """A Markdown table: a row for each number of devices; GiB of each of them."""
     config, key = abstract_tasks.load("stage2", preset), abstract_tasks.KEY
-    task = abstract_tasks.Stage2(config, config.num_steps, PEOPLE)
+    task = abstract_tasks.stage2_task(config, PEOPLE)
     state = jax.eval_shape(task.init, key, longest_batch(config, 1))
     frozen, rules = task.load_frozen(), config.mesh.rules
     columns = ["devices", "rows", "state", "frozen"]

@@ -86,8 +86,10 @@ def together() -> Iterator[None]:
     """
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
-        if jax.process_count() == 1:
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+        # A step that runs in the caller's thread raises a ValueError when a peer is gone.
+        of_a_collective = isinstance(error, jax.errors.JaxRuntimeError) or "Gloo" in str(error)
+        if jax.process_count() == 1 or not of_a_collective:
             raise
         end(
             f"another process of this run was lost, or a device failed: {error}\nStart all of them "

@@ -1,23 +1,19 @@
-"""Which preset of a config to take, and the run folders that it implies.
-
-`paper` is the paper's sizes on BP4D-AUText with public weights, `open` 128 px open faces for one
-GPU, `quickstart` 64 px open faces for two CPU cores. With none given, the first that this machine
-can run is taken.
-"""
+"""The choice of a config's preset, and the folders of runs and data that follow from it."""
 
 import hashlib
 import pathlib
 
 import jax
 from ml_collections import ConfigDict
-from ml_collections.config_dict import placeholder
 
 PRESETS = ("paper", "open", "quickstart")
 PAPER_DATA = pathlib.Path("datasets/bp4d-autext")
 
 
 def choose(preset: str, config_name: str, weights: tuple[str, ...] = ()) -> tuple[str, str]:
-    """A preset's name, and one line that says why it was taken and how to insist on another.
+    """Chooses a preset and says in one line why, and how to insist on another.
+
+    With none given, the first of `PRESETS` is taken that this machine can run.
 
     Args:
       preset: what the user asked for after the colon; "" for the best that can run here.
@@ -52,80 +48,8 @@ def sibling_run(workdir: pathlib.Path, own: str, other: str) -> pathlib.Path:
     return workdir.with_name(f"{workdir.name}-{other}")
 
 
-def data_config(preset: str) -> ConfigDict:
-    """The `data` part that all stages of a preset share, so that they see the same records."""
-    data = ConfigDict(
-        {
-            # What to build when `dir` is absent: see `auface_jax.data.build.builder.build`.
-            "source": "builtin",  # or "ict" or "folder"
-            "people": 360,
-            "frames": 12,
-            "facekit": "",  # the ict source's clone of ICT-FaceKit
-            "labels": "",  # the folder source's CSV
-            # Intensity from which a unit is present, for a CSV of intensities.
-            "threshold": placeholder(float),
-            "maximum": 1.0,  # what intensities of that CSV are divided by
-            "uncoded_units": "refuse",  # or "absent": units that no line of that CSV codes
-            "align": "auto",  # or "landmarks", "detector" or "off": how its faces are framed
-            "margin": 0.0,  # room around aligned faces, a share of the crop
-            # Label rows that training never sees: a share of the data's, and a number of new ones.
-            "held_out_rows": 0.0,
-            "novel_rows": 0,
-            "size": 64,  # pixels
-            "seed": 0,
-            "dir": "",  # "" takes a folder under datasets/ named for all of the above
-            # How to read it.
-            "flip": True,  # mirror image and reference together, half of the time
-            "redescribe": True,  # another text of the same constructs each time
-            "dictionary": "",  # "" is the project's own; else a file in its form
-            # Go on without records and shards that cannot be read, counted in metrics.jsonl.
-            "skip_corrupt": False,
-            # Processes that make the batches of each training process; 0: its own threads do. For
-            # data sets too large to be kept decoded; texts alone need none and have none.
-            "workers": 0,
-            "degrees": False,  # a FACS degree word before each construct, where intensities exist
-            "tokenizer": "",  # "" is the one shipped; else a Hugging Face name or folder
-            # Text lengths in tokens; a batch is padded to the shortest that fits.
-            "buckets": (160,),
-        }
-    )
-    if preset == "open":
-        data.update({"people": 2_000, "frames": 50, "size": 128, "buckets": (128, 256, 512)})
-        data.update({"held_out_rows": 0.1, "novel_rows": 2_000})
-    elif preset == "paper":
-        data.update({"source": "bp4d", "size": 256, "dir": str(PAPER_DATA), "redescribe": False})
-        data.update({"people": 0, "frames": 0, "buckets": (128, 256, 512, 1024, 2048)})
-        data.flip = False
-    return data
-
-
-# Which axes of the mesh each dimension is split over: see `parallel.sharding`. A network of
-# convolutions sends more than its weights are, so that `tensor` only splits rows and storage there.
-MESH_RULES = {
-    "transformer": {
-        "batch": ("data", "fsdp"),
-        "embed": ("fsdp",),
-        "heads": ("tensor",),
-        "mlp": ("tensor",),
-        "vocab": ("tensor",),
-        "weight": ("fsdp", "tensor"),
-    },
-    "convolutions": {"batch": ("data", "fsdp", "tensor"), "weight": ("fsdp", "tensor")},
-}
-
-
-def mesh_config(network: str) -> ConfigDict:
-    """The `mesh` part: one device, or data-parallel on all there are; docs/guide/scaling.md has more.
-
-    Args:
-      network: whose rules: one of `MESH_RULES`.
-    """
-    # Devices that share one copy of the parameters, and that share each layer's work.
-    return ConfigDict({"fsdp": 1, "tensor": 1, "rules": MESH_RULES[network]})
-
-
 def data_folder(data: ConfigDict) -> pathlib.Path:
-    """Where a `data` config's records are, or are to be built."""
+    """The folder of the records of a config's `data` part, whether they are built or not."""
     if data.dir:
         return pathlib.Path(data.dir)
     if data.source in ("builtin", "ict"):

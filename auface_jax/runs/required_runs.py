@@ -6,8 +6,9 @@ from collections.abc import Callable
 import ml_collections
 
 from auface_jax.runs import checkpoints, presets
+from auface_jax.runs.config_files import load_config_file
+from auface_jax.runs.config_page import flatten
 from auface_jax.runs.console import say
-from auface_jax.runs.run_config import flatten, load_config_file
 
 Config = ml_collections.ConfigDict
 

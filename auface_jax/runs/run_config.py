@@ -1,7 +1,5 @@
-"""A run's config: read from a file of `configs/`, kept in the run's folder, compared with what is
-there; and the data set that it describes."""
+"""The config of a run: kept in its folder, and compared when the run is resumed."""
 
-import importlib.util
 import json
 import pathlib
 from typing import Any
@@ -10,27 +8,17 @@ import jax
 from ml_collections import ConfigDict as Config
 
 from auface_jax.runs.checkpoints import CheckpointError
+from auface_jax.runs.config_page import flatten, without_ranges
 from auface_jax.runs.json_files import read_object, write_object
 
-
-def load_config_file(path: pathlib.Path, preset: str) -> Config:
-    """`get_config(preset)` of a config file."""
-    spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config(preset)
-
-
-# What a run may go on with otherwise than it began: where it is computed, what becomes of steps and
-# records that are wrong, and how often it tells. None of it changes a step that is right.
+# Leaves that may differ when a run is resumed: where it runs, what happens after bad steps and
+# bad records, and how often it reports. None of them changes a step that is good.
 MAY_CHANGE = frozenset(
     {
         *("data.workers", "data.skip_corrupt", "guard.action", "guard.grad_norm", "guard.patience"),
         *("log_every", "checkpoint_every", "keep_checkpoints", "sample_every", "eval_images"),
     }
 )
-# Which splits a set has beside those that training reads.
-UNSEEN_OPTIONS = ("held_out_rows", "novel_rows")
 
 
 def write_config(config: Config, workdir: pathlib.Path) -> None:
@@ -44,31 +32,27 @@ def write_config(config: Config, workdir: pathlib.Path) -> None:
     if not path.exists() and jax.process_index() == 0:
         workdir.mkdir(parents=True, exist_ok=True)
         # In one step: another process may be about to read it.
-        write_object(path, json.loads(config.to_json_best_effort()))
+        write_object(path, _as_json(config))
 
 
 def check_same_config(config: Config, workdir: pathlib.Path) -> None:
-    """Raises a CheckpointError where the run in `workdir` has another config: every difference.
+    """Checks that the run in `workdir`, if there is one, has this config.
 
-    `mesh` may differ, and `MAY_CHANGE`; of a set that training cannot build also which splits it
-    has, which older configs had by preset. So may a leaf that older runs do not have, as long as it
-    is off: 0, empty, False.
+    The mesh may differ, and so may the leaves in `MAY_CHANGE`.
+
+    Raises:
+      CheckpointError: leaves differ; the message lists all of them.
     """
     path = workdir / "config.json"
     if not path.exists():
         return
-    ours = flatten(json.loads(config.to_json_best_effort()))
-    theirs = flatten(read_object(path, CheckpointError))
-    may_change = set(MAY_CHANGE)
-    if ours.get("data.source") not in BUILDABLE:
-        may_change |= {f"data.{name}" for name in UNSEEN_OPTIONS}
+    ours, theirs = flatten(_as_json(config)), flatten(read_object(path, CheckpointError))
     changed = [
         f"  {key}: {theirs.get(key, 'absent')} there, {ours.get(key, 'absent')} now"
         for key in sorted(ours.keys() | theirs.keys())
         if not key.startswith("mesh.")
-        and key not in may_change
-        and (key in theirs or ours[key])
-        and ours.get(key) != theirs.get(key)
+        and key not in MAY_CHANGE
+        and ours.get(key, "absent") != theirs.get(key, "absent")
     ]
     if changed:
         raise CheckpointError(
@@ -78,16 +62,5 @@ def check_same_config(config: Config, workdir: pathlib.Path) -> None:
         )
 
 
-def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
-    """Nested dicts -> {"a.b": leaf}."""
-    flat = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
-# Sources that training builds itself.
-BUILDABLE = ("builtin", "folder", "ict")
+def _as_json(config: Config) -> dict[str, Any]:
+    return json.loads(without_ranges(config).to_json_best_effort())

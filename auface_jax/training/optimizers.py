@@ -45,14 +45,14 @@ def optimizer(
 
     `config.clip_norm` is the bound; 0 sets none.
 
-    With `config.muon_lr_multiplier` above 0, Muon (Jordan et al. 2024) updates the kernels of hidden
-    layers, at that multiple of the learning rate and with updates as large as Adam's (Liu et al.
-    2025), and Adam(W) with Nesterov momentum updates everything else. A small network then needs
-    about half the steps.
+    With `config.muon_lr_multiplier` above 0, Muon (Jordan et al. 2024) updates the kernels of
+    hidden layers, at that multiple of the learning rate and with updates as large as Adam's (Liu et
+    al. 2025), and Adam(W) with Nesterov momentum updates everything else. A small network then
+    needs about half the steps.
     """
     rate = schedule or learning_rate(config, num_steps)
     adam = {"b1": config.b1, "b2": config.b2, "weight_decay": config.weight_decay}
-    if config.get("muon_lr_multiplier", 0.0):
+    if config.muon_lr_multiplier:
         update = optax.contrib.muon(
             lambda step: config.muon_lr_multiplier * rate(step),
             # On two cores five iterations cost a quarter of a step; three learn as well.

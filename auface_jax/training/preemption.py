@@ -1,25 +1,30 @@
-"""Stopping on request: SIGTERM and Ctrl-C end a step, save, and then the run."""
+"""Stopping on request: after SIGTERM or Ctrl-C a run finishes its step, saves, and ends."""
 
 import signal
+from collections.abc import Callable
 
 import jax
-from jax.experimental import multihost_utils
 
 from auface_jax.runs.console import say
 
 
 class Interrupted(Exception):
-    """SIGTERM or Ctrl-C came, and the run was saved."""
+    """A run was stopped by SIGTERM or Ctrl-C, after everything was saved."""
 
 
 class StopSignal:
-    """Notes SIGTERM and SIGINT while the loop runs; a second SIGINT ends the process at once.
+    """A context in which SIGTERM and SIGINT are noted; a second SIGINT ends the process at once.
 
-    Of several processes any one may be told. JAX's preemption service, which has SIGTERM to itself
-    then, tells the others and settles a step that none has passed yet.
+    Any one of several processes may receive the signal. JAX's preemption service, which then owns
+    SIGTERM, tells the others and settles on a step that none of them has passed yet.
+
+    Args:
+      reached_preemption: step -> whether all processes are to stop after it, as Orbax's checkpoint
+        manager answers.
     """
 
-    def __init__(self):
+    def __init__(self, reached_preemption: Callable[[int], bool]):
+        self._reached_preemption = reached_preemption
         self._received = False
         self._several = jax.process_count() > 1
         self._previous = {}
@@ -34,11 +39,11 @@ class StopSignal:
             signal.signal(number, handler)
 
     def due(self, step: int) -> bool:
-        """Whether to save and stop after `step`; the same answer in all processes. Ask it once a
-        step: a signal may come at any moment."""
-        if self._several:
-            return multihost_utils.reached_preemption_sync_point(step)
-        return self._received
+        """Tells whether to save and stop after `step`; all processes get the same answer.
+
+        Ask once a step: a signal may come at any moment.
+        """
+        return self._reached_preemption(step) if self._several else self._received
 
     def _note(self, number, frame):
         if self._received and number == signal.SIGINT:

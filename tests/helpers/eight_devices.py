@@ -40,7 +40,8 @@ from auface_jax.recognition.image_recognizer import build_recognizer
 from auface_jax.runs import checkpoints
 from auface_jax.training.losses import units
 from auface_jax.training.losses.networks import LossNetwork, unit_nodes
-from auface_jax.training.tasks import make_task
+from auface_jax.training.tasks.registry import make_task
+from auface_jax.training.tasks.vqgan import VQGANTask
 from benchmarks import program_cost
 from tests.helpers import tiny
 
@@ -66,10 +67,9 @@ def make(name: str, steps: int):
         config.requires.stage1.run = str(run)
     if name == "au_image":
         config.stage1_steps = steps // 2
-    task = make_task(config, 100)
     if FLOAT64:
-        task.__dict__["loss_networks"] = loss_networks()
-    return task
+        return VQGANTask(config, 100, loss_networks())
+    return make_task(config, 100)
 
 
 def loss_networks() -> dict[str, LossNetwork]:
@@ -127,7 +127,7 @@ def train(task, start, frozen, shape, steps):
     devices = np.array(jax.devices()[: np.prod(shape)]).reshape(shape)
     mesh = jax.sharding.Mesh(devices, sharding.AXES, axis_types=(AxisType.Auto,) * 3)
     rules, batch = task.config.mesh.rules, tiny.records(ROWS, vocab_size=VOCABULARY)
-    with sharding.placed(mesh, rules):
+    with sharding.mesh_context(mesh, rules):
         shardings, of_frozen = (
             sharding.state_shardings(jax.eval_shape(lambda t=tree: t), mesh, rules)
             for tree in (start, frozen)
@@ -140,19 +140,18 @@ def train(task, start, frozen, shape, steps):
         batch = sharding.put_batch(batch, mesh, rules)
 
         @functools.cache
-        def compiled_step(name):
+        def compiled_step(step_fn):
             program = jax.jit(
-                with_codes(getattr(task, name)),
+                with_codes(step_fn),
                 in_shardings=(shardings, of_frozen, rows, None),
                 out_shardings=(shardings, None),
             )
             return program.lower(state, frozen, batch, jax.random.key(3)).compile()
 
-        step_name = getattr(task, "step_name", lambda number: "step")
         reports, first, codes = [], None, []
         for number in range(1, steps + 1):
             key = jax.random.fold_in(jax.random.key(3), number)
-            program = compiled_step(step_name(number))
+            program = compiled_step(task.step_fn(number))
             state, (metrics, seen) = program(state, frozen, batch, key)
             reports.append({name: float(value) for name, value in metrics.items()})
             codes.append(jax.device_get(seen))

@@ -7,7 +7,7 @@ from auface_jax.data.build import builder
 from auface_jax.data.loading import pipeline
 from auface_jax.data.tokenizer import load_tokenizer
 from auface_jax.runs import checkpoints
-from auface_jax.training.tasks import make_task
+from auface_jax.training.tasks.registry import make_task
 from tests.helpers import tiny
 from tests.helpers.small_dataset import write_folder
 

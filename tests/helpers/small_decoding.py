@@ -6,7 +6,8 @@ import jax
 import numpy as np
 from flax.core import FrozenDict
 
-from auface_jax.generation.decode import DecodeOptions, decode, everything_masked
+from auface_jax.generation.decode import decode, fully_masked
+from auface_jax.generation.decode_options import DecodeOptions
 from auface_jax.models.vq_auface import VQAUFace
 from tests.helpers import tiny
 
@@ -39,13 +40,13 @@ def network(layout):
 
     no = np.zeros(B, bool)
     params = tiny.random_params(
-        model.init, *everything_masked(B, N, Q), **inputs(), drop_text=no, drop_reference=no
+        model.init, *fully_masked(B, N, Q), **inputs(), drop_text=no, drop_reference=no
     )
     return model, params
 
 
 def run(layout, options, *, given=None, records=None, seed=0):
-    given = given or everything_masked(B, N, Q)
+    given = given or fully_masked(B, N, Q)
     model, params = network(layout)
     return np.asarray(decode(model, params, records or inputs(), given, keys(seed), options))
 

@@ -19,8 +19,9 @@ from auface_jax.models import quantizer
 from auface_jax.runs import checkpoints
 from auface_jax.training.log import Progress
 from auface_jax.training.optimizers import optimizer
-from auface_jax.training.tasks import make_task
 from auface_jax.training.tasks import vqgan as vqgan_task
+from auface_jax.training.tasks.maskgit import MaskGITTask
+from auface_jax.training.tasks.registry import make_task
 from tests.helpers.small_dataset import write_folder
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -249,9 +250,7 @@ def _drawn(shapes, spread: float, seed: int):
 
 def stage2_task(config: ConfigDict):
     """The task of a Stage II config, on `random_stage1`."""
-    task = make_task(config, 10)
-    task.__dict__["stage1"] = random_stage1()
-    return task
+    return MaskGITTask.on_stage1(config, 10, random_stage1())
 
 
 def random_state(task, batch, *, spread: float = 0.1, seed: int = 0):

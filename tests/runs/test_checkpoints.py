@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import pytest
+from auface_jax.configs import common
 
 from auface_jax.parallel import sharding
-from auface_jax.runs import checkpoints, presets
+from auface_jax.runs import checkpoints
 from auface_jax.runs.checkpoints import CheckpointError, Checkpoints
 
 META = {"batch_size": 4, "text_tokenizer": "abc"}
@@ -36,7 +37,7 @@ def new_state(seed=0):
 def placed(fsdp=1):
     mesh = sharding.make_mesh(ml_collections.ConfigDict({"fsdp": fsdp, "tensor": 1}))
     abstract = jax.eval_shape(new_state)
-    return abstract, sharding.state_shardings(abstract, mesh, presets.MESH_RULES["transformer"])
+    return abstract, sharding.state_shardings(abstract, mesh, common.MESH_RULES["transformer"])
 
 
 def assert_same_bits(tree, other):

@@ -12,10 +12,10 @@ from auface_jax.models.vqgan import VQGAN
 from auface_jax.parallel import sharding
 from auface_jax.pretrained import convert, vgg
 from auface_jax.recognition.image_recognizer import Recognizer
-from auface_jax.runs import presets, run_config
+from auface_jax.runs import config_files, presets
 from auface_jax.training.losses import networks
 from auface_jax.training.state import parameter_count
-from auface_jax.training.tasks import make_task
+from auface_jax.training.tasks.registry import make_task
 from tests.helpers import tiny
 
 
@@ -58,7 +58,7 @@ def test_runs_that_belong_together_are_siblings(workdir, sibling):
 
 
 def test_data_folders_tell_data_apart():
-    configs = [presets.data_config("quickstart") for _ in range(6)]
+    configs = [tiny.load_config("au_probe").unlock().data for _ in range(6)]
     configs[1].people = 7
     configs[2].update({"source": "folder", "labels": "faces/labels.csv"})
     configs[3].update({"source": "folder", "labels": "faces/labels.csv", "threshold": 0.5})
@@ -72,7 +72,7 @@ def test_data_folders_tell_data_apart():
 @pytest.fixture
 def abstract_loss_networks(tmp_path, monkeypatch):
     """The networks of the paper's losses, as shapes without values."""
-    config = run_config.load_config_file(tiny.CONFIGS / "au_image_loss.py", "paper")
+    config = config_files.load_config_file(tiny.CONFIGS / "au_image_loss.py", "paper")
     size, crop = config.data.size, config.model.crop
     mef, vgg16 = make_task(config, config.num_steps).recognizer(2), vgg.VGG16()
 
@@ -89,7 +89,7 @@ def abstract_loss_networks(tmp_path, monkeypatch):
 
 
 def test_the_papers_stage1_has_its_sizes_and_all_of_its_losses():
-    config = run_config.load_config_file(tiny.CONFIGS / "stage1.py", "paper")
+    config = config_files.load_config_file(tiny.CONFIGS / "stage1.py", "paper")
     vqgan = VQGAN(**config.model)
     assert (vqgan.grid**2, vqgan.num_quantizers, vqgan.codebook_size) == (256, 8, 8192)
     assert (
@@ -113,7 +113,7 @@ def test_the_papers_stage1_has_its_sizes_and_all_of_its_losses():
 def test_every_preset_has_a_state_and_a_step(name, preset, request):
     if (name, preset) == ("stage1", "paper"):
         request.getfixturevalue("abstract_loss_networks")
-    config = run_config.load_config_file(tiny.CONFIGS / f"{name}.py", preset)
+    config = config_files.load_config_file(tiny.CONFIGS / f"{name}.py", preset)
     task, size = make_task(config, config.num_steps), config.data.size
     if name == "stage1":
         assert config.model.image_size == size
@@ -146,8 +146,8 @@ def test_every_preset_has_a_state_and_a_step(name, preset, request):
     ],
 )
 def test_stage2_of_every_preset_at_full_size(preset, layout, sequence, ids):
-    stage1 = run_config.load_config_file(tiny.CONFIGS / "stage1.py", preset)
-    config = run_config.load_config_file(tiny.CONFIGS / "stage2.py", preset)
+    stage1 = config_files.load_config_file(tiny.CONFIGS / "stage1.py", preset)
+    config = config_files.load_config_file(tiny.CONFIGS / "stage2.py", preset)
     reads = {"tokenizer": config.data.tokenizer}  # of its text encoder
     assert config.data.to_dict() == stage1.data.to_dict() | reads
     vqgan = VQGAN(**stage1.model)

@@ -8,7 +8,7 @@ import pytest
 
 from auface_jax.data.tokenizer import load_tokenizer
 from auface_jax.models.vq_auface import FACE_TOKENS
-from auface_jax.runs import required_runs, run_config
+from auface_jax.runs import config_files, required_runs
 from tests.helpers import tiny
 
 
@@ -17,7 +17,7 @@ def ablated(change):
     """A variant's task, its state, and its step's loss and gradient norm for a batch."""
     config = tiny.stage2_config()
     variant = f"quickstart,ablation={change}"
-    module = run_config.load_config_file(tiny.CONFIGS / "stage2.py", variant)
+    module = config_files.load_config_file(tiny.CONFIGS / "stage2.py", variant)
     with config.unlocked():
         config.model.update({name: module.model[name] for name in ("input", "tokens")})
         config.optimizer.muon_lr_multiplier = 0.0  # what is compared is there before any update
@@ -71,7 +71,7 @@ def test_labels_in_place_of_the_text():
 
 def test_variants_have_folders_of_their_own_and_stage1_in_common():
     def completed(variant):
-        config = run_config.load_config_file(tiny.CONFIGS / "stage2.py", variant)
+        config = config_files.load_config_file(tiny.CONFIGS / "stage2.py", variant)
         preset = variant.split(",")[0]
         workdir = pathlib.Path(f"runs/stage2-{preset}{required_runs.suffix(config)}")
         requires = required_runs.complete(config, "stage2", workdir).requires
@@ -86,11 +86,11 @@ def test_variants_have_folders_of_their_own_and_stage1_in_common():
     assert completed("paper,anatomical=off")[1] == "runs/stage1-paper-no_anatomical"
     assert completed("paper,anatomical=on") == completed("paper")  # it has it anyway
     with pytest.raises(ValueError, match=r"'ablation=no' is no variant; legal are .*no_structure"):
-        run_config.load_config_file(tiny.CONFIGS / "stage2.py", "quickstart,ablation=no")
+        config_files.load_config_file(tiny.CONFIGS / "stage2.py", "quickstart,ablation=no")
 
 
 def test_another_stage1_is_trained_with_its_changes(tmp_path):
-    config = run_config.load_config_file(tiny.CONFIGS / "stage2.py", "quickstart,anatomical=on")
+    config = config_files.load_config_file(tiny.CONFIGS / "stage2.py", "quickstart,anatomical=on")
     required_runs.complete(config, "stage2", tmp_path / "stage2-quickstart-anatomical")
     trained = {}
     required_runs.train_requirements(

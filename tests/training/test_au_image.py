@@ -6,18 +6,18 @@ import ml_collections
 import numpy as np
 import pytest
 
-from auface_jax.cross_validate import BP4D_FOLDS, read_folds, table
 from auface_jax.data.loading import chosen_people, pipeline
 from auface_jax.data.shards import DatasetError, ShardReader, read_info
 from auface_jax.data.tokenizer import load_tokenizer
+from auface_jax.evaluation.cross_validation import BP4D_FOLDS, read_folds, score_table
 from auface_jax.models.me_graphau import make_recognizer
 from auface_jax.parallel import sharding
 from auface_jax.recognition.image_recognizer import build_recognizer, centre_crop
 from auface_jax.runs import checkpoints
 from auface_jax.training import loop
 from auface_jax.training.losses import units
-from auface_jax.training.tasks import make_task
 from auface_jax.training.tasks.au_image import AUImageTask, augment
+from auface_jax.training.tasks.registry import make_task
 from tests.helpers import tiny
 
 FROZEN = {"unit_weights": np.ones(12, np.float32)}
@@ -112,12 +112,12 @@ def test_two_stages_learn_one_after_the_other_what_can_be_seen():
     task = tiny_task(num_steps=160, stage1_steps=80)
     task.config.learning_rates.update({"stage1": 5e-3, "stage2": 5e-3})
     batch = bright_corners()
-    steps = {name: jax.jit(getattr(task, name)) for name in ("stage1_step", "stage2_step")}
+    steps = {name: jax.jit(getattr(task, name)) for name in ("step", "stage2_step")}
     states, seen = [], []
     state = jax.jit(task.init)(jax.random.key(0), batch)
     for number in range(160):
         states.append(state)
-        step = steps[task.step_name(number + 1)]
+        step = steps[task.step_fn(number + 1).__name__]
         state, metrics = step(state, FROZEN, batch, jax.random.key(number))
         seen.append(jax.device_get(metrics))
     # Stage 1 trains all but the edges' part; stage 2 goes on from it.
@@ -137,8 +137,8 @@ def test_two_stages_learn_one_after_the_other_what_can_be_seen():
 def test_steps_are_those_of_the_stage_whose_turn_it_is():
     for stage1_steps, expected in ((3, [1, 1, 1, 2, 2, 2]), (0, [2] * 6), (6, [1] * 6)):
         task = tiny_task(stage1_steps=stage1_steps)
-        names = [task.step_name(number) for number in range(1, 7)]
-        assert names == [f"stage{stage}_step" for stage in expected]
+        names = [task.step_fn(number).__name__ for number in range(1, 7)]
+        assert names == [{1: "step", 2: "stage2_step"}[stage] for stage in expected]
 
 
 def test_each_stage_has_a_schedule_of_its_own():
@@ -157,7 +157,7 @@ def test_one_stage_alone_has_only_its_own_parameters(stage1_steps, last):
     state = jax.eval_shape(task.init, jax.random.key(0), batch)
     assert ("nearest_graph" in state.params) == (last == 1)
     assert ("edge_features" in state.params) == (last == 2)
-    step = getattr(task, task.step_name(1))
+    step = task.step_fn(1)
     after = jax.eval_shape(step, state, FROZEN, batch, jax.random.key(0))[0]
     shapes = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), s) for s in (state, after)]
     assert shapes[0] == shapes[1]
@@ -173,7 +173,7 @@ def test_batch_statistics_are_a_leaf_of_the_state_over_the_global_batch():
     one, _ = jax.jit(task.stage2_step)(state, FROZEN, batch, rng)
     mesh, rules = sharding.make_mesh(task.config.mesh), task.config.mesh.rules
     assert mesh.shape["data"] == 2
-    with sharding.placed(mesh, rules):
+    with sharding.mesh_context(mesh, rules):
         shardings = sharding.state_shardings(state, mesh, rules)
         step = jax.jit(task.stage2_step, out_shardings=(shardings, None))
         placed = jax.device_put(state, shardings)
@@ -291,7 +291,7 @@ def test_folds_that_overlap_are_refused(tmp_path):
 
 
 def test_the_table_of_folds_shows_means_in_percent():
-    text = table({"AU1": [0.5, 0.25], "mean": [0.4, 0.6]}, bp4d=True)
+    text = score_table({"AU1": [0.5, 0.25], "mean": [0.4, 0.6]}, bp4d=True)
     assert "AU1           50.0    25.0    37.5" in text and "ResNet-50: 64.7" in text
 
 

@@ -9,13 +9,13 @@ import numpy as np
 import optax
 import pytest
 
-from auface_jax import train
 from auface_jax.images import pixels
 from auface_jax.models import quantizer
 from auface_jax.pretrained import convert, vgg
 from auface_jax.recognition.image_recognizer import load_recognizer
 from auface_jax.runs import checkpoints
 from auface_jax.training import loop
+from auface_jax.training.log import read_lines
 from auface_jax.training.losses import reconstruction
 from auface_jax.training.losses.gate import WORST, Gate
 from auface_jax.training.losses.networks import load_anatomical, load_perceptual
@@ -129,8 +129,8 @@ def test_weights_of_zero_load_and_keep_nothing():
     config = tiny.stage1_config()
     assert config.loss.perceptual == config.loss.anatomical == 0
     config.perceptual.network = config.anatomical.run = "nowhere"
-    task = VQGANTask(config, 10)
-    assert task.load_frozen() == {} and task.built_on() == {}
+    task = VQGANTask.from_config(config, 10)
+    assert task.load_frozen() == {} and task.fingerprints() == {}
     state = jax.eval_shape(task.init, jax.random.key(0), tiny.records(20))
     assert state.variables.keys() == {"codebooks"}
 
@@ -143,7 +143,7 @@ def prepared(teacher):
         patched.setattr(vqgan_task, "optimizer", keep)
         config = config_of(teacher)
         config.gan.update({"weight": 0.5, "start_step": 0})
-        task = VQGANTask(config, 10)
+        task = VQGANTask.from_config(config, 10)
         state = tiny.awake(tiny.stage1_state(), task)
         state = state.replace(variables=state.variables | {"anatomical_gate": Gate.closed()})
         step = jax.jit(task.step).lower(state, task.load_frozen(), tiny.records(8), KEY).compile()
@@ -265,9 +265,9 @@ def test_the_gate_and_the_teacher_survive_resuming(teacher, tmp_path):
     config.perceptual.network = str(teacher)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     loop.train(config, whole)
-    lines = [line for line in train.read_lines(whole / "metrics.jsonl") if "loss" in line]
+    lines = [line for line in read_lines(whole / "metrics.jsonl") if "loss" in line]
     assert [line["loss/anatomical_gate"] for line in lines] == [0, 0, 0, 0, 1, 1]
-    assert train.read_lines(whole / "metrics.jsonl")[-1]["perceptual_network"].startswith("subst")
+    assert read_lines(whole / "metrics.jsonl")[-1]["perceptual_network"].startswith("subst")
     fingerprint = load_recognizer(own).fingerprint
     assert checkpoints.load_meta(whole)["anatomical_network"] == fingerprint
 

@@ -7,7 +7,6 @@ import optax
 import pytest
 
 from auface_jax.models import quantizer
-from auface_jax.ops import cross_entropy
 from auface_jax.training.losses import adversarial, masked_tokens, reconstruction, units
 
 
@@ -77,29 +76,6 @@ def test_masked_cross_entropy_is_optax_over_the_masked(smoothing):
     for level in range(2):
         want = by_token[..., level][masked[..., level]].mean()
         assert per_level[level] == pytest.approx(want, rel=1e-5)
-
-
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_the_gradient_of_cross_entropy_is_optaxs(smoothing, dtype):
-    logits, codes, _ = tokens()
-    logits, weights = jnp.asarray(20.0 * logits, dtype), np.random.default_rng(1).random((3, 4, 2))
-
-    def by_optax(logits):
-        targets = optax.smooth_labels(jax.nn.one_hot(codes, 7), smoothing)
-        return (optax.softmax_cross_entropy(logits.astype(jnp.float32), targets) * weights).sum()
-
-    def ours(logits):
-        return (cross_entropy.cross_entropy(logits, codes, smoothing) * weights).sum()
-
-    (value, found), (wanted_value, wanted) = (
-        jax.value_and_grad(function)(logits) for function in (ours, by_optax)
-    )
-    assert found.dtype == dtype
-    exact = dtype == jnp.float32  # else the gradient, and a mean of logits, are rounded
-    np.testing.assert_allclose(value, wanted_value, rtol=1e-5 if exact else 2e-3)
-    found, wanted = (x.astype(jnp.float32) for x in (found, wanted))
-    np.testing.assert_allclose(found, wanted, atol=1e-6 if exact else 4e-3)
 
 
 def test_masked_cross_entropy_does_not_see_the_unmasked():

@@ -11,6 +11,7 @@ from auface_jax.training.state import parameter_count, update_ema
 
 CONFIG = {
     "learning_rate": 0.5,
+    "muon_lr_multiplier": 0.0,
     "warmup_steps": 10,
     "lr_decay_fraction": 0.4,
     "b1": 0.9,
@@ -118,7 +119,7 @@ def test_muon_leaves_the_other_parameters_to_adam():
     leaves, tree = jax.tree.flatten(PARAMS)
     drawn = [jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)]
     gradient = jax.tree.unflatten(tree, drawn)
-    muon = updates_of(gradient, muon=2.0)
+    muon = updates_of(gradient, muon_lr_multiplier=2.0)
     tx = optax.chain(optax.clip_by_global_norm(1.0), optax.nadamw(0.5, 0.9, 0.99, weight_decay=0.0))
     adam, _ = tx.update(gradient, tx.init(PARAMS), PARAMS)
     np.testing.assert_allclose(muon["conv_in"]["kernel"], adam["conv_in"]["kernel"], rtol=1e-5)

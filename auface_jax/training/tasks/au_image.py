@@ -11,45 +11,40 @@ have other seeds, backbones and halves of the training people (`configs/`), and
 """
 
 import dataclasses
-import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int8, UInt8
+from jaxtyping import Array, Float, Int8
 
 from auface_jax.data.loading import chosen_people
 from auface_jax.facs import AU_NUMBERS
 from auface_jax.images import pixels
 from auface_jax.metrics.units import f1_scores
 from auface_jax.models.me_graphau import AURecognizer
-from auface_jax.parallel.map_batches import map_batches
-from auface_jax.parallel.sharding import gathered
-from auface_jax.recognition.image_recognizer import THRESHOLD, build_recognizer, centre_crop
+from auface_jax.parallel.sharding import all_gather_parameters
+from auface_jax.recognition.image_recognizer import (
+    THRESHOLD,
+    build_recognizer,
+    centre_crop,
+    predict,
+)
 from auface_jax.recognition.roles import ROLES
 from auface_jax.training.losses.units import edge_cross_entropy, unit_weights, weighted_asymmetric
 from auface_jax.training.optimizers import learning_rate, optimizer
 from auface_jax.training.state import TrainState, apply_gradients
-from auface_jax.training.tasks.base import Evaluation
-
-Batch = dict[str, Array]
-PyTree = Any
+from auface_jax.training.tasks.base import Batch, Evaluation, PyTree, StepFn, Task
 
 # Labels that the units' weights are taken from, at most: as good as all of a larger set.
 _WEIGHING_RECORDS = 20_000
 
 
-@dataclasses.dataclass(frozen=True)
-class AUImageTask:
-    """See `auface_jax.training.tasks` for the interface."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class AUImageTask(Task):
+    """Trains the two stages of ME-GraphAU, one after the other."""
 
-    config: ml_collections.ConfigDict
-    num_steps: int
-
-    evaluation_splits = ("test",)
     progress_metrics = ("loss", "f1")
 
     def __post_init__(self):
@@ -67,10 +62,6 @@ class AUImageTask:
         if self.config.stage1_steps in (0, self.num_steps):
             return (1,) if self.config.stage1_steps else (2,)
         return (1, 2)
-
-    @property
-    def init_examples(self) -> int:
-        return 1
 
     def recognizer(self, stage: int) -> AURecognizer:
         """The network of one stage."""
@@ -99,28 +90,18 @@ class AUImageTask:
             of_stage = self.recognizer(stage).init({"params": rng}, image)
             variables = {name: variables[name] | of_stage[name] for name in variables}
         params = variables["params"]
-        return TrainState(
-            step=jnp.zeros((), jnp.int32),
-            params=params,
-            opt_state=self.optimizer.init(params),
-            ema_params=params,
-            variables={"batch_stats": variables["batch_stats"]},
-        )
+        return self.initial_state(params, {"batch_stats": variables["batch_stats"]})
 
     def load_frozen(self) -> PyTree:
         """The units' weights in the loss, from the training people's labels."""
         labels = chosen_people.training_labels(self.config, limit=_WEIGHING_RECORDS)
         return {"unit_weights": unit_weights(labels)}
 
-    def step_name(self, number: int) -> str:
-        """The function of step `number`, counted from 1: that of the stage whose turn it is.
+    def step_fn(self, step: int) -> StepFn:
+        """The update of the stage that step `step` belongs to."""
+        return self.step if step <= self.config.stage1_steps else self.stage2_step
 
-        Two programs and not one with a condition: XLA's convolutions on a CPU are about ten times
-        slower inside a conditional.
-        """
-        return "stage1_step" if number <= self.config.stage1_steps else "stage2_step"
-
-    def stage1_step(
+    def step(
         self, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
     ) -> tuple[TrainState, dict[str, Array]]:
         """One update of the nearest nodes' network."""
@@ -142,7 +123,7 @@ class AUImageTask:
 
         def loss_fn(params):
             found, updated = self.recognizer(stage).apply(
-                {"params": gathered(params), **state.variables},
+                {"params": all_gather_parameters(params), **state.variables},
                 image,
                 train=True,
                 mutable=["batch_stats"],
@@ -177,10 +158,6 @@ class AUImageTask:
             name: {module: variables[name][module] for module in wanted[name]} for name in wanted
         }
 
-    def sample(self, state: TrainState, frozen: PyTree, splits: dict[str, Batch]) -> dict:
-        """No pictures: a recogniser makes none."""
-        return {}
-
     def evaluate(self, state: TrainState, frozen: PyTree, splits: dict[str, Batch]) -> Evaluation:
         """F1 of each unit on people never trained on, and what always answering "present" gets."""
         del frozen
@@ -189,6 +166,7 @@ class AUImageTask:
             self.recognizer(self.stages[-1]),
             self.export(state),
             test["image"],
+            size=test["image"].shape[1],
             crop=self.config.model.crop,
             batch_size=self.config.batch_size,
         )
@@ -198,27 +176,6 @@ class AUImageTask:
         figures |= {f"au_f1_AU{n}": float(s) for n, s in zip(AU_NUMBERS, scores, strict=True)}
         notes = {"role": self.config.role, "test_people": str(len(set(test["subjects"])))}
         return Evaluation(figures, {}, notes)
-
-
-def predict(
-    recognizer: AURecognizer,
-    variables: PyTree,
-    images: UInt8[np.ndarray, "M S S 3"],
-    *,
-    crop: int,
-    batch_size: int,
-) -> Float[np.ndarray, "M A"]:
-    """Probabilities of the units in the central `crop` x `crop` pixels of each image."""
-    read = functools.partial(_probabilities, recognizer, crop)
-    return map_batches(read, variables, images, batch_size=batch_size)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _probabilities(
-    recognizer: AURecognizer, crop: int, variables: PyTree, images: UInt8[Array, "B S S 3"]
-) -> Float[Array, "B A"]:
-    images = centre_crop(pixels.to_float(images), crop)
-    return recognizer.apply(variables, images).probabilities
 
 
 def augment(

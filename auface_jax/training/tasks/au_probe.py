@@ -7,11 +7,9 @@ It is a yardstick of a training run, not a recogniser for photographs.
 """
 
 import dataclasses
-from typing import Any
+import functools
 
 import jax
-import jax.numpy as jnp
-import ml_collections
 import numpy as np
 import optax
 from jaxtyping import Array
@@ -20,50 +18,26 @@ from auface_jax.facs import AU_NUMBERS
 from auface_jax.images import pixels
 from auface_jax.metrics.units import f1_scores
 from auface_jax.models.au_probe import AUProbe
-from auface_jax.parallel.map_batches import map_batches
-from auface_jax.parallel.sharding import gathered
+from auface_jax.parallel.sharding import all_gather_parameters
+from auface_jax.recognition.probe import build_probe, predict
 from auface_jax.training.losses import units
-from auface_jax.training.optimizers import optimizer
 from auface_jax.training.state import TrainState, apply_gradients
-from auface_jax.training.tasks.base import Evaluation
-
-Batch = dict[str, Array]
-PyTree = Any
+from auface_jax.training.tasks.base import Batch, Evaluation, PyTree, Task
 
 
-@dataclasses.dataclass(frozen=True)
-class AUProbeTask:
-    """See `auface_jax.training.tasks` for the interface."""
-
-    config: ml_collections.ConfigDict
-    num_steps: int
-
-    evaluation_splits = ("test",)
-    progress_metrics = ("loss",)
+@dataclasses.dataclass(frozen=True, eq=False)
+class AUProbeTask(Task):
+    """Trains the probe on real pictures of the training people."""
 
     @property
     def probe(self) -> AUProbe:
-        c = self.config.model
-        return AUProbe(patch=c.patch, channels=tuple(c.channels), dtype=jnp.dtype(c.dtype))
-
-    @property
-    def init_examples(self) -> int:
-        return 1
+        """The network."""
+        return build_probe(self.config.model)
 
     def init(self, rng: jax.Array, batch: Batch) -> TrainState:
         image = pixels.to_float(batch["image"][:1])
         params = self.probe.init(rng, image, image)["params"]
-        return TrainState(
-            step=jnp.zeros((), jnp.int32),
-            params=params,
-            opt_state=optimizer(self.config.optimizer, self.num_steps).init(params),
-            ema_params=params,
-            variables={},
-        )
-
-    def load_frozen(self) -> PyTree:
-        """Nothing: the probe reads no other network."""
-        return {}
+        return self.initial_state(params)
 
     def step(
         self, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
@@ -78,40 +52,30 @@ class AUProbeTask:
         image = image * gain + offset
 
         def loss_fn(params):
-            logits = self.probe.apply({"params": gathered(params)}, image, reference)
+            logits = self.probe.apply({"params": all_gather_parameters(params)}, image, reference)
             return units.unit_cross_entropy(logits, batch["labels"])
 
         loss, gradients = jax.value_and_grad(loss_fn)(state.params)
-        tx = optimizer(self.config.optimizer, self.num_steps)
-        state = apply_gradients(state, gradients, tx, self.config.ema_decay)
+        state = apply_gradients(state, gradients, self.optimizer, self.config.ema_decay)
         return state, {"loss": loss, "grad_norm": optax.tree.norm(gradients)}
 
     def export(self, state: TrainState) -> PyTree:
         """The averaged parameters."""
         return {"params": state.ema_params}
 
-    def sample(self, state: TrainState, frozen: PyTree, splits: dict[str, Batch]) -> dict:
-        """No pictures: the probe makes none."""
-        return {}
-
-    def predict(self, weights: PyTree, image: np.ndarray, reference: np.ndarray) -> np.ndarray:
-        """uint8 images and references [M, H, W, 3] -> int8 occurrence [M, 12]."""
-
-        @jax.jit
-        def occurrence(weights, image, reference):
-            image, reference = pixels.to_float(image), pixels.to_float(reference)
-            return (self.probe.apply(weights, image, reference) > 0).astype(jnp.int8)
-
-        return map_batches(occurrence, weights, image, reference, batch_size=self.config.batch_size)
-
     def evaluate(self, state: TrainState, frozen: PyTree, splits: dict[str, Batch]) -> Evaluation:
         """F1 on held-out people: of their pictures, and of the reference passed off as one."""
         del frozen
         test, weights = splits["test"], self.export(state)
-        scores = f1_scores(self.predict(weights, test["image"], test["reference"]), test["labels"])
-        fake = f1_scores(
-            self.predict(weights, test["reference"], test["reference"]), test["labels"]
+        read = functools.partial(
+            predict,
+            self.probe,
+            weights,
+            references=test["reference"],
+            batch_size=self.config.batch_size,
         )
+        scores = f1_scores(read(test["image"]), test["labels"])
+        fake = f1_scores(read(test["reference"]), test["labels"])
         figures = {
             "au_f1_real": float(np.nanmean(scores)),
             "au_f1_reference": float(np.nanmean(fake)),

@@ -9,42 +9,35 @@ see.
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 
 from auface_jax.data.loading import texts
 from auface_jax.data.tokenizer import Tokenizer, load_tokenizer
 from auface_jax.facs import AU_NUMBERS, load_dictionary
 from auface_jax.facs.other_words import STYLES, load_other_words
 from auface_jax.metrics.units import best_thresholds, f1_scores
-from auface_jax.models.au_text_recognizer import AUTextHead, AUTextRecognizer
-from auface_jax.models.t5 import T5Encoder
-from auface_jax.parallel.map_batches import map_batches
-from auface_jax.parallel.sharding import gathered
-from auface_jax.pretrained import convert
+from auface_jax.models.au_text_recognizer import AUTextRecognizer
+from auface_jax.parallel.sharding import all_gather_parameters
+from auface_jax.recognition.text_reader import (
+    TextReader,
+    build_text_recognizer,
+    load_published_encoder,
+)
 from auface_jax.training.losses import units
-from auface_jax.training.optimizers import optimizer
+from auface_jax.training.run_data import RunData, TaskData
 from auface_jax.training.state import TrainState, apply_gradients
-from auface_jax.training.tasks.base import Evaluation
-
-Batch = dict[str, Array]
-PyTree = Any
+from auface_jax.training.tasks.base import Batch, Evaluation, PyTree, Task
 
 
-@dataclasses.dataclass(frozen=True)
-class AUTextTask:
-    """See `auface_jax.training.tasks` for the interface."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class AUTextTask(Task):
+    """Trains the text recogniser on descriptions and their paraphrases."""
 
-    config: ml_collections.ConfigDict
-    num_steps: int
-
-    evaluation_splits = ("test",)
     progress_metrics = ("loss", "f1")
 
     @functools.cached_property
@@ -53,22 +46,14 @@ class AUTextTask:
 
     @property
     def recognizer(self) -> AUTextRecognizer:
-        c = self.config.model
-        fields = c.text_encoder.to_dict()
-        if "vocab_size" not in fields:  # else a published encoder's
-            fields["vocab_size"] = self.text_tokenizer.vocab_size
-        dtype = jnp.dtype(c.dtype)
-        return AUTextRecognizer(
-            encoder=T5Encoder(**fields, dtype=dtype), head=AUTextHead(width=c.width, dtype=dtype)
-        )
+        """The network; a published encoder brings its vocabulary, else the tokenizer gives it."""
+        encoder = self.config.model.text_encoder
+        vocab_size = encoder.get("vocab_size") or self.text_tokenizer.vocab_size
+        return build_text_recognizer(self.config.model, vocab_size)
 
-    @property
-    def init_examples(self) -> int:
-        return 1
-
-    @property
-    def optimizer(self) -> optax.GradientTransformation:
-        return optimizer(self.config.optimizer, self.num_steps)
+    def data(self, run_data: RunData) -> TaskData:
+        """Descriptions and label vectors without pictures."""
+        return run_data.texts()
 
     def load_frozen(self) -> PyTree:
         """The published encoder's weights, where the config names some; else nothing.
@@ -76,11 +61,7 @@ class AUTextTask:
         Raises:
           ConversionError: they are not converted yet, or of another network or size.
         """
-        folder = self.config.model.text_weights
-        if not folder:
-            return {}
-        fields = self.config.model.text_encoder.to_dict()
-        return {"encoder": convert.load(folder, "t5", **fields).variables["params"]}
+        return load_published_encoder(self.config.model)
 
     def init(self, rng: jax.Array, batch: Batch) -> TrainState:
         """Random weights: of all, or of the perceptron alone where the encoder is published."""
@@ -88,13 +69,7 @@ class AUTextTask:
         params = params["params"]
         if self.config.model.text_weights:
             params = {"head": params["head"]}
-        return TrainState(
-            step=jnp.zeros((), jnp.int32),
-            params=params,
-            opt_state=self.optimizer.init(params),
-            ema_params=params,
-            variables={},
-        )
+        return self.initial_state(params)
 
     def step(
         self, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
@@ -104,7 +79,9 @@ class AUTextTask:
 
         def loss_fn(params):
             logits = self.recognizer.apply(
-                {"params": gathered({**frozen, **params})}, batch["text_tokens"], batch["text_mask"]
+                {"params": all_gather_parameters({**frozen, **params})},
+                batch["text_tokens"],
+                batch["text_mask"],
             )
             return units.unit_cross_entropy(logits, batch["labels"]), logits
 
@@ -124,24 +101,25 @@ class AUTextTask:
         probabilities = self.predict(weights, val["text_tokens"], val["text_mask"])
         return weights | {"thresholds": best_thresholds(probabilities, val["labels"])}
 
-    def sample(self, state: TrainState, frozen: PyTree, splits: dict[str, Batch]) -> dict:
-        """No pictures: the recogniser makes none."""
-        return {}
-
     def predict(
         self, weights: PyTree, text_tokens: np.ndarray, text_mask: np.ndarray
     ) -> Float[np.ndarray, "M A"]:
-        """Tokens and mask [M, L] -> probabilities of the units, float32."""
-        params = {**self._frozen, **weights["params"]}
-        read = functools.partial(_probabilities, self.recognizer)
-        return map_batches(read, params, text_tokens, text_mask, batch_size=self.config.batch_size)
+        """Reads the probability of each unit in each tokenized text."""
+        return self._reader(weights).read_tokens(text_tokens, text_mask)
 
     def read(self, weights: PyTree, sentences: Sequence[str]) -> Float[np.ndarray, "M A"]:
-        """Texts of any wording -> probabilities of the units, float32."""
-        if not sentences:
-            return np.zeros((0, len(AU_NUMBERS)), np.float32)
-        buckets = tuple(self.config.data.buckets)
-        return self.predict(weights, *self.text_tokenizer.encode_batch(sentences, buckets))
+        """Reads the probability of each unit in each text, whatever its wording."""
+        return self._reader(weights).probabilities(sentences)
+
+    def _reader(self, weights: PyTree) -> TextReader:
+        return TextReader(
+            module=self.recognizer,
+            tokenizer=self.text_tokenizer,
+            buckets=tuple(self.config.data.buckets),
+            batch_size=self.config.batch_size,
+            weights=weights,
+            published=self._frozen,
+        )
 
     def evaluate(self, state: TrainState, frozen: PyTree, splits: dict[str, Batch]) -> Evaluation:
         """F1 on label rows of people never trained on, in our words, in others, and in theirs.
@@ -163,7 +141,7 @@ class AUTextTask:
         test, other = splits["test"], load_other_words()
         ours = self.predict(weights, test["text_tokens"], test["text_mask"])
         changed = self._read("test", limit=self.config.eval_images, paraphrased=1.0)
-        known = {row.tobytes() for row in texts.label_rows(self.config.data.dir, "train")}
+        known = {row.tobytes() for row in texts.label_vectors(self.config.data.dir, "train")}
         new = np.array([row.tobytes() not in known for row in test["labels"]])
         theirs = self.read(weights, other.texts)
         figures = {
@@ -205,14 +183,3 @@ class AUTextTask:
             paraphrased=paraphrased,
             dictionary=load_dictionary(self.config.data.dictionary or None),
         )
-
-
-# Out here, so that it is compiled once for a shape, however often a text is read.
-@functools.partial(jax.jit, static_argnums=0)
-def _probabilities(
-    recognizer: AUTextRecognizer,
-    params: PyTree,
-    tokens: Int[Array, "B L"],
-    mask: Bool[Array, "B L"],
-) -> Float[Array, "B A"]:
-    return jax.nn.sigmoid(recognizer.apply({"params": params}, tokens, mask))

@@ -8,7 +8,6 @@ reference rest on.
 import dataclasses
 import functools
 import pathlib
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,18 +18,22 @@ from jaxtyping import Array
 from PIL import Image
 
 from auface_jax.data.loading.collate import References, SkippedRecords
-from auface_jax.data.loading.example_selection import distinct_rows, spread_rows, take_rows
-from auface_jax.data.shards import as_cropped
+from auface_jax.data.loading.example_selection import (
+    distinct_examples,
+    spread_examples,
+    take_examples,
+)
+from auface_jax.data.shards import built_unaligned
 from auface_jax.data.tokenizer import Tokenizer, load_tokenizer
 from auface_jax.facs import describe, labels_from_units, load_dictionary
 from auface_jax.generation import masking
-from auface_jax.generation.decode import DecodeOptions
+from auface_jax.generation.decode_options import DecodeOptions
 from auface_jax.generation.encoders import Encoders, load_encoders
+from auface_jax.generation.stage1 import load_vqgan
 from auface_jax.generation.stages import (
     Networks,
     build_model,
     generate_batch,
-    load_vqgan,
     reference_features,
     tokenize_batch,
 )
@@ -39,53 +42,70 @@ from auface_jax.images.comparison import comparison_sheet
 from auface_jax.models.vq_auface import VQAUFace
 from auface_jax.models.vqgan import VQGAN
 from auface_jax.parallel.map_batches import map_batches
-from auface_jax.parallel.sharding import from_first_process, gathered
+from auface_jax.parallel.sharding import all_gather_parameters, from_first_process
 from auface_jax.runs import checkpoints
 from auface_jax.runs.console import say
 from auface_jax.training.losses import masked_tokens
 from auface_jax.training.losses.units import unit_cross_entropy
-from auface_jax.training.optimizers import optimizer
 from auface_jax.training.state import TrainState, apply_gradients
-from auface_jax.training.tasks.base import Evaluation
+from auface_jax.training.tasks.base import Batch, Evaluation, PyTree, Task
 from auface_jax.training.tasks.maskgit_batch import augment, context_dropout
 from auface_jax.training.tasks.maskgit_evaluation import TOLD, cross_entropies, unit_scores
-
-Batch = dict[str, Array]
-PyTree = Any
 
 # Sets of units that a person tells apart at a glance, opposed pulls (1+4, 12+15) among them.
 SHOWN_SETS = ((12,), (6, 12), (1, 2), (4,), (1, 4), (15, 17), (12, 15), (10,), (24,))
 
 
-@dataclasses.dataclass(frozen=True)
-class MaskGITTask:
-    """See `auface_jax.training.tasks` for the interface."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class MaskGITTask(Task):
+    """Trains VQ-AUFace on the tokens of a frozen Stage I.
 
-    config: ml_collections.ConfigDict
-    num_steps: int
+    Attributes:
+      text_tokenizer: the tokenizer of the descriptions.
+      vqgan, stage1_weights: the finished Stage I.
+      encoders, encoder_weights: pre-trained encoders of text and reference face, where the config
+        names some.
+      encoder_fingerprints: their fingerprints by name.
+    """
 
-    evaluation_splits = ("test",)
+    text_tokenizer: Tokenizer
+    vqgan: VQGAN
+    stage1_weights: PyTree
+    encoders: Encoders
+    encoder_weights: PyTree
+    encoder_fingerprints: dict[str, str]
+
     progress_metrics = ("loss", "loss_level0")
 
-    @functools.cached_property
-    def text_tokenizer(self) -> Tokenizer:
-        return load_tokenizer(self.config.data.tokenizer)
+    @classmethod
+    def from_config(cls, config: ml_collections.ConfigDict, num_steps: int) -> "MaskGITTask":
+        """Reads Stage I and the pre-trained encoders that the config names."""
+        return cls.on_stage1(
+            config, num_steps, load_vqgan(pathlib.Path(config.requires.stage1.run))
+        )
 
-    @functools.cached_property
-    def stage1(self) -> tuple[VQGAN, PyTree]:
-        return load_vqgan(pathlib.Path(self.config.requires.stage1.run))
+    @classmethod
+    def on_stage1(
+        cls, config: ml_collections.ConfigDict, num_steps: int, stage1: tuple[VQGAN, PyTree]
+    ) -> "MaskGITTask":
+        """Builds the task on a Stage I in memory: its module and its weights.
 
-    @property
-    def vqgan(self) -> VQGAN:
-        return self.stage1[0]
+        Raises:
+          ValueError: `config.speed` asks for what the token layout cannot have.
+        """
+        tokenizer = load_tokenizer(config.data.tokenizer)
+        encoders, weights, fingerprints = load_encoders(config, tokenizer.vocab_size)
+        return cls(config, num_steps, tokenizer, *stage1, encoders, weights, fingerprints)
 
-    @functools.cached_property
-    def loaded_encoders(self) -> tuple[Encoders, PyTree, dict[str, str]]:
-        return load_encoders(self.config, self.text_tokenizer.vocab_size)
-
-    @property
-    def encoders(self) -> Encoders:
-        return self.loaded_encoders[0]
+    def __post_init__(self):
+        per_step = self.config.speed.quantizers_per_step
+        if per_step and not self.config.speed.mask_group:
+            raise ValueError(
+                f"quantizers_per_step={per_step} needs mask_group, with which logits are computed "
+                "for masked tokens alone; set mask_group, or quantizers_per_step=0"
+            )
+        layout = self.config.model.transformer.layout
+        masking.check_quantizers_per_step(per_step, self.vqgan.num_quantizers, layout)
 
     @property
     def model(self) -> VQAUFace:
@@ -95,28 +115,10 @@ class MaskGITTask:
     def networks(self) -> Networks:
         return Networks(self.model, self.vqgan, self.encoders)
 
-    @property
-    def init_examples(self) -> int:
-        return 1
-
-    @property
-    def optimizer(self) -> optax.GradientTransformation:
-        return optimizer(self.config.optimizer, self.num_steps)
-
-    def built_on(self) -> dict[str, str]:
+    def fingerprints(self) -> dict[str, str]:
         """Fingerprints of Stage I and of the pre-trained encoders."""
-        stage1 = checkpoints.weights_fingerprint(self.stage1[1])
-        return {checkpoints.weights_key("stage1"): stage1} | self.loaded_encoders[2]
-
-    def _check_levels_at_once(self) -> None:
-        at_once = self.config.speed.quantizers_per_step
-        if at_once and not self.config.speed.mask_group:
-            raise ValueError(
-                f"quantizers_per_step={at_once} needs mask_group, with which logits are computed "
-                "for masked tokens alone; set mask_group, or quantizers_per_step=0"
-            )
-        layout = self.config.model.transformer.layout
-        masking.check_levels_at_once(at_once, self.vqgan.num_quantizers, layout)
+        stage1 = checkpoints.weights_fingerprint(self.stage1_weights)
+        return {checkpoints.weights_key("stage1"): stage1} | self.encoder_fingerprints
 
     def load_frozen(self) -> PyTree:
         """The weights of Stage I and of the pre-trained encoders.
@@ -125,17 +127,16 @@ class MaskGITTask:
         which is then computed once and not in every step.
 
         Raises:
-          ValueError: references are to be cached and augmented as well; `quantizers_per_step`
-            is out of range; or see `load_encoders`.
+          ValueError: references are to be cached and augmented as well; see also
+            `load_encoders`.
         """
-        self._check_levels_at_once()
-        if self.encoders.appearance is not None and as_cropped(self.config.data.dir):
+        if self.encoders.appearance is not None and built_unaligned(self.config.data.dir):
             say(
                 f"{self.config.data.dir} was built from pictures as they were cropped, and ArcFace "
                 "looks for eyes, nose and mouth where aligned faces have them: build it with "
                 "--align landmarks or detector"
             )
-        frozen = {"stage1": self.stage1[1], "encoders": self.loaded_encoders[1]}
+        frozen = {"stage1": self.stage1_weights, "encoders": self.encoder_weights}
         if not self.config.get("cache_references", False):
             return frozen
         if self.config.augment.shift or self.config.augment.tint:
@@ -171,10 +172,10 @@ class MaskGITTask:
         # Shapes are all that is wanted of the frozen networks.
         features = jax.eval_shape(
             lambda variables, reference, tokens, mask: {
-                **self.encoders.of_reference(variables, reference),
-                **self.encoders.of_text(variables, tokens, mask),
+                **self.encoders.encode_reference(variables, reference),
+                **self.encoders.encode_text(variables, tokens, mask),
             },
-            *(self.loaded_encoders[1], reference, one["text_tokens"], one["text_mask"]),
+            *(self.encoder_weights, reference, one["text_tokens"], one["text_mask"]),
         )
         params = self.model.init(
             rng,
@@ -187,25 +188,19 @@ class MaskGITTask:
             drop_text=jnp.zeros(1, bool),
             drop_reference=jnp.zeros(1, bool),
         )["params"]
-        return TrainState(
-            step=jnp.zeros((), jnp.int32),
-            params=params,
-            opt_state=self.optimizer.init(params),
-            ema_params=params,
-            variables={},
-        )
+        return self.initial_state(params)
 
     def step(
         self, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
     ) -> tuple[TrainState, dict[str, Array]]:
         """One update of everything but Stage I."""
         c = self.config
-        group, at_once = c.speed.mask_group, c.speed.quantizers_per_step
+        group, quantizers_per_step = c.speed.mask_group, c.speed.quantizers_per_step
         vqgan = self.vqgan
         mask_key, drop_key, augment_key = jax.random.split(rng, 3)
         deal_key = jax.random.fold_in(rng, 3)  # what a split into four has beside these three
         batch = augment(augment_key, batch, c.augment)
-        codes, inputs = tokenize_batch(vqgan, self.encoders, gathered(frozen), batch)
+        codes, inputs = tokenize_batch(vqgan, self.encoders, all_gather_parameters(frozen), batch)
         rows, positions, levels = codes.shape
         layout = c.model.transformer.layout
         given = tuple(c.loss.quantizer_weights)  # the last weight is that of all further levels
@@ -216,14 +211,19 @@ class MaskGITTask:
         drop_text, drop_reference = context_dropout(drop_key, rows, c.dropout)
 
         def loss_fn(params):
-            variables = {"params": gathered(params)}
+            variables = {"params": all_gather_parameters(params)}
             drops = {"drop_text": drop_text, "drop_reference": drop_reference}
             context, out = self.model.apply(variables, **inputs, **drops, method="context")
             places, hidden = None, masked
             if group:  # the heads see masked tokens alone, as many as there can be
-                most = masking.most_masked(group, **tokens)
-                places, hidden = masking.masked_places(
-                    masked, group=group, most=most, layout=layout, at_once=at_once, rng=deal_key
+                most = masking.max_masked_tokens(group, **tokens)
+                places, hidden = masking.masked_token_indices(
+                    masked,
+                    group=group,
+                    count=most,
+                    layout=layout,
+                    quantizers_per_step=quantizers_per_step,
+                    rng=deal_key,
                 )
             logits, targets = self.model.apply(
                 variables, codes, masked, context, places, method="logits_at"
@@ -251,7 +251,7 @@ class MaskGITTask:
 
     def sample(self, state: TrainState, frozen: PyTree, splits: dict[str, Batch]) -> dict:
         """A sheet of a few held-out people."""
-        test = spread_rows(splits["test"], 8)
+        test = spread_examples(splits["test"], 8)
         made = self.generate(self.export(state), frozen, test, seed=0)
         return {"generated": comparison_sheet(test, made)}
 
@@ -267,8 +267,8 @@ class MaskGITTask:
         )
         made = self.generate(weights, frozen, test, seed=0)
         figures |= unit_scores(pathlib.Path(self.config.requires.au_probe.run), test, made)
-        rows = distinct_rows(test, 10)
-        sheet = comparison_sheet(take_rows(test, rows), made[rows])
+        rows = distinct_examples(test, 10)
+        sheet = comparison_sheet(take_examples(test, rows), made[rows])
         sets = self.unit_set_sheet(weights, frozen, test)
         notes = {"token_layout": self.config.model.transformer.layout}
         return Evaluation(figures, {"generated": sheet, "unit_sets": sets}, notes)

@@ -14,9 +14,8 @@ from auface_jax.generation import masking
 from auface_jax.generation.stages import Networks, tokenize_batch
 from auface_jax.metrics.units import f1_scores
 from auface_jax.parallel.map_batches import map_batches
-from auface_jax.runs import checkpoints
+from auface_jax.recognition.probe import load_probe, predict
 from auface_jax.runs.console import say
-from auface_jax.training.tasks.au_probe import AUProbeTask
 
 Batch = dict[str, Array]
 PyTree = Any
@@ -121,11 +120,13 @@ def unit_scores(
     probe_run: pathlib.Path, test: Batch, made: UInt8[np.ndarray, "M H W 3"]
 ) -> dict[str, float]:
     """Macro F1 of the probe on generated pictures, on the real ones, and on the references."""
-    probe = AUProbeTask(checkpoints.load_config(probe_run), num_steps=1)
-    weights = checkpoints.load_export(probe_run)
+    probe, weights, config = load_probe(probe_run)
     images = {"generated": made, "real": test["image"], "reference": test["reference"]}
     scores = {
-        name: f1_scores(probe.predict(weights, image, test["reference"]), test["labels"])
+        name: f1_scores(
+            predict(probe, weights, image, test["reference"], batch_size=config.batch_size),
+            test["labels"],
+        )
         for name, image in images.items()
     }
     figures = {f"au_f1_{name}": float(np.nanmean(score)) for name, score in scores.items()}

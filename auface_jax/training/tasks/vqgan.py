@@ -7,7 +7,6 @@ network not loaded.
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,14 +16,14 @@ import optax
 from jaxtyping import Array
 from PIL import Image
 
-from auface_jax.generation.stages import level_previews
+from auface_jax.generation.stage1 import level_previews
 from auface_jax.images import pixels
 from auface_jax.images.sheets import sheet
 from auface_jax.models import codebook_learning
 from auface_jax.models.discriminator import PatchDiscriminator
 from auface_jax.models.vqgan import VQGAN, principal_components
 from auface_jax.parallel.map_batches import map_batches
-from auface_jax.recognition.roles import OF_LOSS
+from auface_jax.recognition.roles import LOSS_NETWORK_SUFFIX
 from auface_jax.training.losses.gate import Gate
 from auface_jax.training.losses.networks import (
     LossNetwork,
@@ -35,22 +34,33 @@ from auface_jax.training.losses.networks import (
 from auface_jax.training.optimizers import optimizer
 from auface_jax.training.state import TrainState, update_ema
 from auface_jax.training.tasks import vqgan_plots
-from auface_jax.training.tasks.base import Evaluation
+from auface_jax.training.tasks.base import Batch, Evaluation, PyTree, StepFn, Task
 from auface_jax.training.tasks.vqgan_gradients import gradients
 
-Batch = dict[str, Array]
-PyTree = Any
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class VQGANTask(Task):
+    """Trains the residual VQGAN.
 
-@dataclasses.dataclass(frozen=True)
-class VQGANTask:
-    """See `auface_jax.training.tasks` for the interface."""
+    Attributes:
+      loss_networks: frozen networks of the losses whose weight is not 0, by the loss's name.
+    """
 
-    config: ml_collections.ConfigDict
-    num_steps: int
+    loss_networks: dict[str, LossNetwork] = dataclasses.field(default_factory=dict)
 
-    evaluation_splits = ("test",)
     progress_metrics = ("loss", "psnr")
+
+    @classmethod
+    def from_config(cls, config: ml_collections.ConfigDict, num_steps: int) -> "VQGANTask":
+        """Reads the networks of the losses whose weight is not 0."""
+        networks = {}
+        if config.loss.perceptual:
+            networks["perceptual"] = load_perceptual(config.perceptual.network)
+        if config.loss.lpips:
+            networks["lpips"] = load_lpips_loss(config.lpips.backbone, config.lpips.heads)
+        if config.loss.anatomical:
+            networks["anatomical"] = load_anatomical(config.anatomical.run)
+        return cls(config, num_steps, networks)
 
     def __post_init__(self):
         parts, batch_size = self.config.num_microbatches, self.config.batch_size
@@ -132,38 +142,24 @@ class VQGANTask:
             return function(image)
         return jax.lax.map(lambda row: function(row[None])[0], image, batch_size=self.rows_at_once)
 
-    @functools.cached_property
-    def loss_networks(self) -> dict[str, LossNetwork]:
-        """The networks of the losses whose weight is not 0, by the loss's name."""
-        c, networks = self.config, {}
-        if c.loss.perceptual:
-            networks["perceptual"] = load_perceptual(c.perceptual.network)
-        if c.loss.lpips:
-            networks["lpips"] = load_lpips_loss(c.lpips.backbone, c.lpips.heads)
-        if c.loss.anatomical:
-            networks["anatomical"] = load_anatomical(c.anatomical.run)
-        return networks
-
     def load_frozen(self) -> PyTree:
         """The variables of `loss_networks`."""
         return {name: network.variables for name, network in self.loss_networks.items()}
 
-    def built_on(self) -> dict[str, str]:
+    def fingerprints(self) -> dict[str, str]:
         """Fingerprints of `loss_networks`."""
-        return {f"{name}{OF_LOSS}": n.fingerprint for name, n in self.loss_networks.items()}
+        return {
+            f"{name}{LOSS_NETWORK_SUFFIX}": n.fingerprint for name, n in self.loss_networks.items()
+        }
 
-    def step_name(self, number: int) -> str:
-        """The function of step `number`, counted from 1.
-
-        Several programs and not one with conditions: XLA's convolutions on a CPU are about ten
-        times slower inside a conditional.
-        """
+    def step_fn(self, step: int) -> StepFn:
+        """The update without the discriminator, with it, or with R1 as well."""
         gan = self.config.gan
-        if gan.weight and number <= gan.start_step:
-            return "step_before_adversary"
-        if gan.weight and gan.r1.weight and number % gan.r1.every == 0:
-            return "step_with_penalty"
-        return "step"
+        if gan.weight and step <= gan.start_step:
+            return self.step_before_adversary
+        if gan.weight and gan.r1.weight and step % gan.r1.every == 0:
+            return self.step_with_penalty
+        return self.step
 
     def step(
         self, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
@@ -300,7 +296,10 @@ class VQGANTask:
         for level in range(vqgan.num_quantizers):
             figures[f"usage_level{level}"] = float(usage[level])
             figures[f"perplexity_level{level}"] = float(perplexity[level])
-        notes = {f"{name}{OF_LOSS}": network.name for name, network in self.loss_networks.items()}
+        notes = {
+            f"{name}{LOSS_NETWORK_SUFFIX}": network.name
+            for name, network in self.loss_networks.items()
+        }
         sheets = self.sample(state, frozen, splits) | self._plots(weights, image, out["codes"])
         return Evaluation(figures, sheets, notes)
 

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from auface_jax.images.pixels import psnr, to_float
 from auface_jax.models import quantizer
-from auface_jax.parallel.sharding import gathered
+from auface_jax.parallel.sharding import all_gather_parameters
 from auface_jax.training.losses.adversarial import (
     adversarial_discriminator,
     adversarial_generator,
@@ -94,7 +94,7 @@ def gradients(
       metrics.
     """
     c, vqgan, discriminator = task.config, task.vqgan, task.discriminator
-    frozen = gathered(frozen)
+    frozen = all_gather_parameters(frozen)
     image = to_float(image)
     decode = vqgan.decoder.apply
 
@@ -118,7 +118,7 @@ def gradients(
         return total, (total, parts)
 
     def adversarial_loss(reconstruction):
-        params = gathered(state.params["discriminator"])
+        params = all_gather_parameters(state.params["discriminator"])
         logits = discriminator.apply({"params": params}, reconstruction)
         return adversarial_generator(logits)
 
@@ -140,7 +140,7 @@ def gradients(
         return value, c.gan.weight * adaptive, c.gan.weight * adaptive * at_image
 
     def generator_loss(params):
-        params = gathered(params)
+        params = all_gather_parameters(params)
         z = vqgan.encoder.apply({"params": params["encoder"]}, image)
         codebooks = state.variables["codebooks"]
         quantized = quantizer.quantize_batch(codebooks, z, **vqgan.quantizing)
@@ -178,7 +178,7 @@ def gradients(
     grads = {"generator": of_generator}
 
     def discriminator_loss(params, reconstruction):
-        params = gathered(params)
+        params = all_gather_parameters(params)
 
         def discriminate(pixels):
             return discriminator.apply({"params": params}, pixels)

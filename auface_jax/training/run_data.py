@@ -1,0 +1,93 @@
+"""The data of a run: endless training batches, and held-out splits in memory."""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from auface_jax.data.loading import chosen_people, pipeline, texts
+from auface_jax.data.loading.collate import SkippedRecords
+from auface_jax.data.tokenizer import Tokenizer, load_tokenizer
+from auface_jax.facs import load_dictionary
+from auface_jax.runs.console import say
+
+# The fields of a batch that a compiled step takes; the others are for people.
+MODEL_INPUTS = ("image", "reference", "reference_row", "labels", "text_tokens", "text_mask")
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskData:
+    """Data that a task trains on and is evaluated on.
+
+    Attributes:
+      batches: the endless training batches; its state is part of every checkpoint.
+      read: (split, limit) -> a batch of at most `limit` examples of a split, spread evenly.
+      skipped: corrupt records that were left out; None where a corrupt record ends the run.
+    """
+
+    batches: Iterator[dict[str, Any]]
+    read: Callable[..., dict[str, Any]]
+    skipped: SkippedRecords | None = None
+
+
+class RunData:
+    """Opens the data set that a run's config names.
+
+    Args:
+      config: the run's config.
+    """
+
+    def __init__(self, config: ml_collections.ConfigDict):
+        self._config = config
+        self._folder = pathlib.Path(config.data.dir)
+        self.tokenizer: Tokenizer = load_tokenizer(config.data.tokenizer)
+        self._reading = {
+            "tokenizer": self.tokenizer,
+            "buckets": tuple(config.data.buckets),
+            "dictionary": load_dictionary(config.data.dictionary or None),
+        }
+        self._stream = {
+            "batch_size": config.batch_size // jax.process_count(),
+            "seed": config.seed,
+            "process_index": jax.process_index(),
+            "process_count": jax.process_count(),
+        }
+
+    def faces(self) -> TaskData:
+        """Records with a picture, a reference face and a description."""
+        data, folder = self._config.data, self._folder
+        skipped = SkippedRecords(say) if data.skip_corrupt else None
+        reading = self._reading | {"degrees": data.degrees, "skipped": skipped}
+        people = chosen_people.chosen_people(folder, self._config.get("people"))
+
+        def read(split: str, limit: int) -> dict[str, Any]:
+            chosen = people.get(split)
+            return pipeline.load_split(folder, split, limit=limit, people=chosen, **reading)
+
+        batches = pipeline.training_iterator(
+            folder,
+            **reading,
+            **self._stream,
+            people=people.get("train"),
+            redescribe=data.redescribe,
+            flip=data.flip,
+            size=data.size,
+            workers=data.workers,
+        )
+        return TaskData(batches, read, skipped)
+
+    def texts(self) -> TaskData:
+        """Descriptions and label vectors without pictures."""
+        options = self._reading | self._stream | dict(self._config.texts)
+        batches = texts.training_iterator(self._folder, **options)
+        return TaskData(batches, functools.partial(texts.load_split, self._folder, **self._reading))
+
+
+def model_inputs(batch: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Selects the numeric fields of a batch, which a compiled step takes."""
+    return {name: batch[name] for name in MODEL_INPUTS if name in batch}

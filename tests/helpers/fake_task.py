@@ -1,0 +1,119 @@
+"""A task of three parameters for the laws of the training loop: no data set, no network.
+
+It fits y = a x² + b x + c to noisy points. Everything that the loop must keep shows in its
+parameters: the order of batches, the random key of each step, the optimizer's moments.
+"""
+
+import contextlib
+import dataclasses
+
+import grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from auface_jax.configs import common
+from ml_collections import ConfigDict
+from PIL import Image
+
+from auface_jax.runs.config_page import count, make_config, natural
+from auface_jax.training.run_data import RunData, TaskData
+from auface_jax.training.state import TrainState, apply_gradients
+from auface_jax.training.tasks import registry
+from auface_jax.training.tasks.base import Evaluation, Task
+
+NAME = "fake"
+PAGE = {
+    "task": NAME,
+    "preset": "quickstart",
+    "requires": {},
+    "data": {"dir": "", "tokenizer": "", "dictionary": "", "buckets": (64,)},
+    "mesh": common.mesh("convolutions"),
+    "seed": natural(0),
+    "num_steps": count(6),
+    "batch_size": count(4),
+    "optimizer": common.optimizer(learning_rate=0.1, warmup_steps=1),
+}
+
+
+def config(**changes) -> ConfigDict:
+    """A config of six steps with a report each, checkpoints at 2, 4 and 6, and a sheet at 4."""
+    page = common.RUN | PAGE
+    steps = {"log_every": 1, "checkpoint_every": 2, "sample_every": 4, "eval_images": 6}
+    found = make_config(page, {"quickstart": steps}, "quickstart")
+    found.update(changes)
+    return found.lock()
+
+
+@contextlib.contextmanager
+def registered():
+    """A context in which `config.task` may name the fake task."""
+    registry.TASKS[NAME] = f"{__name__}:FakeTask"
+    try:
+        yield
+    finally:
+        del registry.TASKS[NAME]
+
+
+class Points(grain.DatasetIterator):
+    """Batches of random points, each known by its number; this process's share of the examples."""
+
+    def __init__(self, seed: int, batch_size: int):
+        super().__init__()
+        self._seed, self._batch_size, self._number = seed, batch_size, 0
+
+    def __next__(self) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng((self._seed, self._number))
+        self._number += 1
+        x = rng.uniform(-1, 1, self._batch_size)
+        y = 2 * x**2 - x + 0.5 + rng.normal(0, 0.1, self._batch_size)
+        points = np.stack([x, y], axis=1).astype(np.float32)
+        return {"image": np.split(points, jax.process_count())[jax.process_index()]}
+
+    def get_state(self) -> dict:
+        return {"number": self._number}
+
+    def set_state(self, state: dict) -> None:
+        self._number = state["number"]
+
+    def close(self) -> None:
+        pass
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FakeTask(Task):
+    """See the module's docstring."""
+
+    def data(self, run_data: RunData) -> TaskData:
+        points = Points(self.config.seed, self.config.batch_size)
+
+        def read(split: str, limit: int) -> dict[str, np.ndarray]:
+            return next(Points({"train": 1, "test": 2}[split], max(limit, 2) * jax.process_count()))
+
+        return TaskData(points, read)
+
+    def init(self, rng: jax.Array, batch: dict) -> TrainState:
+        return self.initial_state({"curve": jax.random.normal(rng, (3,))})
+
+    def step(self, state, frozen, batch, rng):
+        x, y = batch["image"].T
+        x = x + 0.01 * jax.random.normal(rng, x.shape)
+
+        def loss_fn(params):
+            return jnp.square(jnp.polyval(params["curve"], x) - y).mean()
+
+        loss, gradients = jax.value_and_grad(loss_fn)(state.params)
+        state = apply_gradients(state, gradients, self.optimizer, self.config.ema_decay)
+        return state, {"loss": loss, "grad_norm": optax.tree.norm(gradients)}
+
+    def export(self, state: TrainState):
+        return {"params": state.ema_params}
+
+    def sample(self, state, frozen, splits):
+        return {"curve": Image.new("RGB", (8, 8))}
+
+    def evaluate(self, state, frozen, splits) -> Evaluation:
+        x, y = splits["test"]["image"].T
+        error = np.square(np.polyval(np.asarray(state.ema_params["curve"]), x) - y).mean()
+        pictures = {"curve": Image.new("RGB", (8, 8)), "other": Image.new("RGB", (8, 8))}
+        return Evaluation({"error": float(error), "examples": float(len(x))}, pictures)
