@@ -1,17 +1,20 @@
-"""Matrices whose rows are a large power of two long, which a CPU's caches cannot hold.
+"""Padding of matrix rows whose length is a large power of two, which a CPU caches badly.
 
-Rows of 2,048 floats, or a multiple, lie so far apart that a column of them falls into a few sets of
-a cache and drives itself out. XLA's products that write or read such a matrix then run at half of
-the machine's speed, with two transposed factors at less (`benchmarks/products.py`). A few entries
-more in each row, which nobody reads, are the cure.
+Rows of 2,048 floats, or a multiple, lie so far apart in memory that the entries of a column share a
+few sets of a cache and evict each other. XLA's products that write or read such a matrix then run
+at half of the machine's speed, and at less with two transposed factors (`benchmarks/products.py`).
+A few more entries in each row, which nothing reads, avoid that.
 """
 
 import jax
 
-ALIGNED = 2_048  # entries
-PADDING = 16  # entries: a line of the cache
+ALIGNED_LENGTH = 2_048  # entries
+PADDING = 16  # entries: one cache line of float32
 
 
 def row_padding(length: int) -> int:
-    """How many entries to add to rows of `length`: none but in a process that runs on a CPU."""
-    return PADDING if length % ALIGNED == 0 and jax.default_backend() == "cpu" else 0
+    """Row padding: the number of entries to append to matrix rows of `length` entries.
+
+    It is `PADDING` for multiples of `ALIGNED_LENGTH` in a process that runs on a CPU, else 0.
+    """
+    return PADDING if length % ALIGNED_LENGTH == 0 and jax.default_backend() == "cpu" else 0

@@ -14,10 +14,9 @@ from auface_jax.generation import masking
 from auface_jax.models.token_layout import LAYOUTS
 from auface_jax.models.vq_auface import VQAUFace
 from auface_jax.ops import cross_entropy
-from auface_jax.ops.fused_linear import Dense, rows_product
 from auface_jax.runs import checkpoints
 from auface_jax.training.losses import masked_tokens
-from auface_jax.training.tasks import make_task
+from auface_jax.training.tasks.registry import make_task
 from tests.helpers import tiny
 from tests.helpers.small_maskgit import VOCABULARY, B, K, N, Q, example_inputs, example_tokens
 
@@ -92,26 +91,6 @@ def test_a_loop_over_layers_is_the_layers_one_after_the_other(layout):
     np.testing.assert_allclose(level0, logits[:, :, 0], atol=1e-4)
 
 
-def test_products_of_rows_are_those_of_a_plain_linear_layer():
-    x = np.random.default_rng(0).normal(size=(2, 3, 5, 8)).astype(np.float32)
-    plain, rows = nn.Dense(7), Dense(7)
-    params = plain.init(jax.random.key(0), x)
-    assert jax.tree.map(jnp.shape, params) == jax.tree.map(
-        jnp.shape, rows.init(jax.random.key(0), x)
-    )
-
-    def value_and_gradients(layer):
-        return jax.value_and_grad(lambda p, x: jnp.sin(layer.apply(p, x)).sum(), (0, 1))(params, x)
-
-    found, wanted = value_and_gradients(rows), value_and_gradients(plain)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), found, wanted)
-    # What it is for: the gradient at the kernel has one dimension to sum over.
-    text = jax.jit(lambda: value_and_gradients(rows)).lower().as_text()
-    assert "contracting_dims = [0, 1, 2] x [0, 1, 2]" not in text
-    with pytest.raises(ValueError, match="rows_product multiplies rows by a matrix"):
-        rows_product(x, x, (((0,), (0,)), ((), ())))
-
-
 def test_layers_of_the_loop_start_from_draws_of_their_own():
     loop = model_of("depth", scan=True)
     init = jax.jit(lambda key: loop.init(key, *example_tokens("depth"), **example_inputs()))
@@ -145,7 +124,7 @@ def test_logits_of_masked_tokens_alone_give_the_same_loss_and_gradient(layout, f
     codes, _ = example_tokens(layout)
     weights, smoothing = (2.0, 1.0, 0.5)[:Q], 0.1
     masked = masking.training_mask(jax.random.key(5), B, **tokens, group=B)
-    most = masking.most_masked(B, **tokens)
+    most = masking.max_masked_tokens(B, **tokens)
     assert most < B * N  # something is saved
 
     def loss(alone, params):
@@ -155,7 +134,7 @@ def test_logits_of_masked_tokens_alone_give_the_same_loss_and_gradient(layout, f
             logits, targets = apply(codes, masked, context, method="logits_at")
             assert targets.shape == codes.shape
             return masked_tokens.masked_cross_entropy(logits, codes, masked, smoothing, weights)
-        places, hidden = masking.masked_places(masked, group=B, most=most, layout=layout)
+        places, hidden = masking.masked_token_indices(masked, group=B, count=most, layout=layout)
         logits, targets = apply(codes, masked, context, places, method="logits_at")
         assert [x.shape for x in logits] == [(1, most, K)] * Q and logits[0].dtype == jnp.float32
         hidden = jnp.broadcast_to(hidden, targets.shape)
@@ -177,15 +156,15 @@ def test_levels_by_turns_have_the_whole_loss_and_gradient_in_the_mean():
     tokens = {"positions": N, "num_quantizers": Q, "layout": "depth", "full": 0.3}
     codes, _ = example_tokens("depth")
     masked = masking.training_mask(jax.random.key(5), B, **tokens, group=B)
-    most = masking.most_masked(B, **tokens)
+    most = masking.max_masked_tokens(B, **tokens)
 
     @functools.partial(jax.jit, static_argnames="at_once")
     def result(params, key, at_once):
         def loss(params):
             apply = functools.partial(model.apply, {"params": params})
             context, _ = apply(**example_inputs(), method="context")
-            places, hidden = masking.masked_places(
-                masked, group=B, most=most, layout="depth", at_once=at_once, rng=key
+            places, hidden = masking.masked_token_indices(
+                masked, group=B, count=most, layout="depth", quantizers_per_step=at_once, rng=key
             )
             logits, targets = apply(codes, masked, context, places, method="logits_at")
             if at_once:
@@ -207,9 +186,8 @@ def test_levels_by_turns_have_the_whole_loss_and_gradient_in_the_mean():
 def test_levels_by_turns_need_groups(tmp_path):
     config = tiny.stage2_config()
     config.speed.quantizers_per_step = 1
-    task = make_task(config, 10)
     with pytest.raises(ValueError, match="quantizers_per_step=1 needs mask_group"):
-        task.load_frozen()  # before any data are read
+        tiny.stage2_task(config)
 
 
 def test_a_flat_model_of_2048_tokens_in_the_papers_form_takes_a_step(tmp_path):

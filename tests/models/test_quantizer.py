@@ -6,13 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from jax.sharding import AxisType, Mesh
 
 from auface_jax.models import codebook_learning, quantizer
 from auface_jax.models.quantizer import Codebooks
-from auface_jax.ops import nearest_code
 from auface_jax.parallel import sharding
 from benchmarks import program_cost
 from tests.helpers.small_codebooks import C, K, Q, books, vectors
@@ -30,22 +27,6 @@ def plain_quantize(codes, z):
         ids.append(chosen)
         sums.append(total)
     return np.stack(ids, -1), np.stack(sums)
-
-
-@settings(max_examples=25)
-@given(st.lists(st.lists(st.integers(-3, 3), min_size=2, max_size=2), min_size=12, max_size=12))
-def test_nearest_is_the_first_of_the_nearest(points):
-    # Small whole numbers: distances are exact, and many codes tie or coincide.
-    z, codes = np.array(points[:5], np.float32), np.array(points[5:], np.float32)
-    distances = ((z[:, None] - codes) ** 2).sum(-1)
-    np.testing.assert_array_equal(nearest_code.nearest(z, codes), distances.argmin(-1))
-
-
-def test_nearest_does_not_depend_on_the_chunk():
-    z, codes = vectors(2 * nearest_code.CHUNK_ROWS + 37), books(codes=32).codes[0]
-    all_at_once = jax.jit(nearest_code.nearest)(z, codes)
-    distances = ((z[:, None].astype(np.float64) - np.asarray(codes, np.float64)) ** 2).sum(-1)
-    np.testing.assert_array_equal(all_at_once, distances.argmin(-1))
 
 
 def test_quantize_is_the_greedy_sum_of_codes():
@@ -105,7 +86,7 @@ def test_each_device_searches_for_its_own_rows_alone(block, monkeypatch):
     wanted = jax.jit(of_batch)(books(), z)
     mesh = Mesh(np.array(jax.devices()[:2]), "data", axis_types=(AxisType.Auto,))
     rules = {"batch": ("data",)}
-    with sharding.placed(mesh, rules):
+    with sharding.mesh_context(mesh, rules):
         rows = sharding.batch_sharding(mesh, rules)
         whole = sharding.replicated(mesh)
         split = jax.jit(

@@ -7,13 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from flax import linen as nn
 
 from auface_jax.images import pixels
 from auface_jax.models import codebook_learning, quantizer
 from auface_jax.models.layers import depth_to_space, space_to_depth
 from auface_jax.models.vqgan import VQGAN, principal_components
-from auface_jax.ops.group_norm import GroupNorm
 from auface_jax.training.losses import reconstruction
 from auface_jax.training.losses.adversarial import adversarial_generator
 from auface_jax.training.tasks import vqgan as vqgan_task
@@ -34,7 +32,7 @@ def task_of(**gan):
 def started():
     """A task whose adversarial part starts late, its state at step 0, its compiled first step."""
     task = task_of()
-    return task, tiny.stage1_state(), jax.jit(getattr(task, task.step_name(1)))
+    return task, tiny.stage1_state(), jax.jit(task.step_fn(1))
 
 
 def weights_of(state):
@@ -60,19 +58,6 @@ def test_space_to_depth_keeps_patches_and_is_undone(factor):
     np.testing.assert_array_equal(depth_to_space(folded, factor), x)
     patch = x[1, factor : 2 * factor, 2 * factor : 3 * factor]
     np.testing.assert_array_equal(folded[1, 1, 2], patch.reshape(-1))
-
-
-@pytest.mark.parametrize("channels", [3, 8, 48, 160])
-def test_group_norm_is_flax_group_norm(channels):
-    x = 3 + 2 * jax.random.normal(jax.random.key(0), (2, 4, 6, channels))
-    ours = GroupNorm()
-    variables = ours.init(jax.random.key(1), x)
-    leaves, structure = jax.tree.flatten(variables)
-    keys = jax.random.split(jax.random.key(2), len(leaves))
-    leaves = [jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True)]
-    variables = jax.tree.unflatten(structure, leaves)
-    flax = nn.GroupNorm(num_groups=min(32, channels // 4) or 1, epsilon=1e-6)
-    np.testing.assert_allclose(ours.apply(variables, x), flax.apply(variables, x), atol=2e-5)
 
 
 @pytest.mark.parametrize("patch_skip", [True, False])
@@ -199,7 +184,7 @@ def test_the_loss_falls_on_a_fixed_batch():
 def test_the_discriminator_rests_until_its_start_step():
     task, state, resting = started()
     batch, key = tiny.records(8), jax.random.key(0)
-    names = [task.step_name(number) for number in (1, START_STEP, START_STEP + 1)]
+    names = [task.step_fn(number).__name__ for number in (1, START_STEP, START_STEP + 1)]
     assert names == ["step_before_adversary", "step_before_adversary", "step"]
     before, metrics = resting(state, {}, batch, key)
     assert_same(before.params["discriminator"], state.params["discriminator"])

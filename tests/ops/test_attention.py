@@ -1,4 +1,4 @@
-"""Attention: whole and in parts the same, and on each platform what is best there."""
+"""`attention` is softmax(q kᵀ / √C) v in all of its implementations, and picks the right one."""
 
 import functools
 from unittest import mock
@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from auface_jax.ops import attention as module
-from auface_jax.ops.attention import attention, xla_alone
-from auface_jax.ops.row_padding import row_padding
+from auface_jax.ops.attention import attention, without_cudnn
 
 
 def arrays(queries=8, keys=6, *, dtype=jnp.float32, width=16):
@@ -22,17 +21,16 @@ def arrays(queries=8, keys=6, *, dtype=jnp.float32, width=16):
     return q, k, v, np.arange(keys) < np.array([3, keys])[:, None]
 
 
-def formula(q, k, v, mask):
-    scores = np.einsum("bthc,bshc->bhts", q, k) / np.sqrt(q.shape[-1])
-    scores = np.where(mask[:, None, None], scores, -np.inf)
-    weights = np.exp(scores - scores.max(-1, keepdims=True))
-    return np.einsum("bhts,bshc->bthc", weights / weights.sum(-1, keepdims=True), v)
+def plain_attention(q, k, v, mask):
+    scores = jnp.einsum("bthc,bshc->bhts", q, k) / jnp.sqrt(q.shape[-1])
+    weights = jax.nn.softmax(jnp.where(mask[:, None, None], scores, -jnp.inf))
+    return jnp.einsum("bhts,bshc->bthc", weights, v)
 
 
 @pytest.mark.parametrize("padding", [0, 3])
 @pytest.mark.parametrize("heads_per_step", [0, 1, 2, 3, 4])
 @pytest.mark.parametrize("masked", [True, False])
-def test_in_parts_or_whole_it_is_the_formula_and_so_is_its_gradient(
+def test_attention_is_its_formula_in_value_and_gradient(
     heads_per_step, masked, padding, monkeypatch
 ):
     monkeypatch.setattr(module, "row_padding", lambda length: padding)
@@ -40,28 +38,28 @@ def test_in_parts_or_whole_it_is_the_formula_and_so_is_its_gradient(
     given = mask if masked else None
     whole = mask if masked else np.ones_like(mask)
     made = attention(q, k, v, given, heads_per_step=heads_per_step)
-    np.testing.assert_allclose(made, formula(*map(np.asarray, (q, k, v)), whole), atol=1e-5)
+    np.testing.assert_allclose(made, plain_attention(q, k, v, whole), atol=1e-5)
 
     def loss(count, q, k, v):
         return jnp.sin(attention(q, k, v, given, heads_per_step=count)).sum()
 
+    def plain_loss(mask, q, k, v):
+        return jnp.sin(plain_attention(q, k, v, mask)).sum()
+
     found = jax.grad(functools.partial(loss, heads_per_step), argnums=(0, 1, 2))(q, k, v)
-    wanted = jax.grad(functools.partial(loss, 0), argnums=(0, 1, 2))(q, k, v)
+    wanted = jax.grad(functools.partial(plain_loss, jnp.asarray(whole)), argnums=(0, 1, 2))(q, k, v)
     for one, other in zip(found, wanted, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-def test_rows_of_a_large_power_of_two_are_padded_on_a_cpu_alone(monkeypatch):
+def test_attention_pads_rows_of_scores_that_a_cpu_caches_badly():
     shapes = str(
         jax.make_jaxpr(functools.partial(attention, heads_per_step=1))(*arrays(8, 2048)[:3])
     )
     assert "2,1,8,2064" in shapes and "2,1,8,2048" not in shapes
-    assert [row_padding(length) > 0 for length in (1024, 2000, 4096)] == [False, False, True]
-    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
-    assert row_padding(4096) == 0
 
 
-def test_parts_keep_the_scores_of_one_part_alone():
+def test_attention_by_head_groups_stores_the_scores_of_one_group_alone():
     q, k, v, _ = arrays(512, 512)
 
     def memory(count):
@@ -91,7 +89,7 @@ def kernels(platform, *operands):
 
 
 @pytest.mark.parametrize("masked", [True, False])
-def test_cuda_gets_cudnns_kernel_and_a_cpu_xlas_operations(masked):
+def test_attention_is_cudnns_kernel_on_cuda_and_xlas_operations_on_a_cpu(masked):
     q, k, v, mask = arrays(dtype=jnp.bfloat16)
     operands = (q, k, v, mask if masked else None)
     assert kernels("cuda", *operands) == 2  # forward and backward
@@ -109,11 +107,11 @@ def test_cuda_gets_cudnns_kernel_and_a_cpu_xlas_operations(masked):
     [{"dtype": jnp.float32}, {"width": 12}, {"width": 136}, {"keys": 7}],
     ids=["float32", "width 12", "width 136", "odd keys and a mask"],
 )
-def test_cuda_gets_xlas_operations_for_what_cudnn_does_not_take(options):
+def test_attention_is_xlas_operations_on_cuda_for_what_cudnn_does_not_support(options):
     assert kernels("cuda", *arrays(**{"dtype": jnp.bfloat16} | options)) == 0
 
 
-def test_a_program_for_several_platforms_at_once_has_xlas_operations():
-    with xla_alone():
+def test_attention_without_cudnn_is_xlas_operations():
+    with without_cudnn():
         assert kernels("cuda", *arrays(dtype=jnp.bfloat16)) == 0
     assert kernels("cuda", *arrays(dtype=jnp.bfloat16)) == 2
