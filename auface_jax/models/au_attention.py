@@ -1,5 +1,4 @@
-"""AU cross-attention: the text asks the face's structure where its action units are (paper, Stage
-II)."""
+"""AU cross-attention from the text to the structure of the reference face (paper, Stage II)."""
 
 import einops
 import jax
@@ -12,10 +11,11 @@ from auface_jax.ops.fused_linear import Dense, FusedDense
 
 
 class AUCrossAttention(nn.Module):
-    """T_AU = T_T + attention(query T_T, key and value T_S); T_AU has the text's length.
+    """AU cross-attention: T_AU = T_T + attention(query T_T, key and value T_S).
 
     Attributes:
       heads: attention heads.
+      dtype: of the computation.
     """
 
     heads: int
@@ -28,7 +28,16 @@ class AUCrossAttention(nn.Module):
         structure: Float[Array, "B S D"],
         structure_mask: Bool[Array, "B S"],
     ) -> tuple[Float[Array, "B L D"], Float[Array, "B heads L S"]]:
-        """Returns T_AU and the attention maps, whose rows sum to 1 over S."""
+        """Computes T_AU.
+
+        Args:
+          text: text tokens T_T.
+          structure: structure tokens T_S of the reference.
+          structure_mask: True at the structure tokens that exist.
+
+        Returns:
+          T_AU, and the attention maps, which sum to 1 over S.
+        """
         width = text.shape[-1]
         query = Dense(width, use_bias=False, dtype=self.dtype, name="query")(
             RMSNorm(dtype=self.dtype, name="text_norm")(text)

@@ -1,4 +1,4 @@
-"""A small action unit classifier that reads a picture beside the person's reference face."""
+"""Small action unit classifier that reads an image beside the person's reference face."""
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -10,11 +10,12 @@ from auface_jax.ops.group_norm import GroupNorm
 
 
 class AUProbe(nn.Module):
-    """(image, reference) [B, H, W, 3] in [-1, 1] -> logits [B, 12].
+    """Classifier of action units: image and reference in [-1, 1] -> logits of 12 units.
 
     Attributes:
       patch: space-to-depth factor before the first convolution.
-      channels: width at each resolution; each step after the first halves it.
+      channels: width at each resolution; each step after the first halves the resolution.
+      dtype: of the computation; the logits are float32.
     """
 
     patch: int
@@ -25,6 +26,7 @@ class AUProbe(nn.Module):
     def __call__(
         self, image: Float[Array, "B H W 3"], reference: Float[Array, "B H W 3"]
     ) -> Float[Array, "B A"]:
+        """Computes the logits of each unit."""
         x = jnp.concatenate([image, reference], axis=-1).astype(self.dtype)
         x = space_to_depth(x, self.patch)
         x = nn.Conv(self.channels[0], (3, 3), dtype=self.dtype)(x)
@@ -33,7 +35,7 @@ class AUProbe(nn.Module):
                 x = nn.Conv(channels, (3, 3), strides=(2, 2), dtype=self.dtype)(x)
             x = ResidualBlock(channels, dtype=self.dtype)(x)
         x = nn.silu(GroupNorm(dtype=self.dtype)(x))
-        # Where something moves tells which muscle moved it: places are kept, not averaged.
+        # The position of a movement tells which muscle moved: positions are kept, not averaged.
         x = nn.Dense(32, dtype=self.dtype)(x).reshape(x.shape[0], -1)
         x = nn.silu(nn.Dense(128, dtype=self.dtype)(x))
         return nn.Dense(len(AU_NUMBERS))(x.astype(jnp.float32))

@@ -1,7 +1,7 @@
-"""The text AU recogniser: which units a description states (paper, AAAD).
+"""Text AU recogniser: description -> the action units that it states (paper, AAAD).
 
-Features of a T5 encoder, averaged over the text's tokens, and a four-layer perceptron. The paper's
-encoder is a frozen T5-large; the small presets train a small one along.
+A four-layer perceptron reads the features of a T5 encoder, averaged over the tokens of the text.
+The paper's encoder is a frozen T5-large; the small presets train a small encoder along.
 """
 
 import jax.numpy as jnp
@@ -14,10 +14,11 @@ LAYERS = 4
 
 
 class AUTextHead(nn.Module):
-    """Token features -> logits [B, 12] of the units: a perceptron of four layers on their mean.
+    """Perceptron of four layers on the mean of token features -> logits of 12 units.
 
     Attributes:
-      width: of its three hidden layers.
+      width: width of the three hidden layers.
+      dtype: of the computation; the logits are float32.
     """
 
     width: int
@@ -27,8 +28,9 @@ class AUTextHead(nn.Module):
     def __call__(
         self, features: Float[Array, "B L D"], mask: Bool[Array, "B L"]
     ) -> Float[Array, "B A"]:
+        """Computes the logits; `mask` is True at tokens and False at padding."""
         kept = mask[..., None].astype(features.dtype)
-        # At padding features mean nothing; a text without a token has the zero vector.
+        # Features at padding mean nothing; the mean of a text without tokens is the zero vector.
         x = (features * kept).sum(1) / jnp.maximum(kept.sum(1), 1.0)
         for _ in range(LAYERS - 1):
             x = nn.relu(nn.Dense(self.width, dtype=self.dtype)(x))
@@ -36,10 +38,10 @@ class AUTextHead(nn.Module):
 
 
 class AUTextRecognizer(nn.Module):
-    """Tokens -> logits [B, 12]: an encoder and the head on it.
+    """Text encoder and the head on it: tokens -> logits of 12 units.
 
     Attributes:
-      encoder: module (tokens, mask) -> features [B, L, D], such as `pretrained.t5.T5Encoder`.
+      encoder: module (tokens, mask) -> features [B, L, D], such as `t5.T5Encoder`.
       head: the perceptron.
     """
 
@@ -47,4 +49,5 @@ class AUTextRecognizer(nn.Module):
     head: AUTextHead
 
     def __call__(self, tokens: Int[Array, "B L"], mask: Bool[Array, "B L"]) -> Float[Array, "B A"]:
+        """Computes the logits; `mask` is True at tokens and False at padding."""
         return self.head(self.encoder(tokens, mask), mask)

@@ -1,4 +1,4 @@
-"""The patch discriminator of VQGAN (Isola et al. 2017; Esser et al. 2021)."""
+"""Patch discriminator of VQGAN (Isola et al. 2017; Esser et al. 2021)."""
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -8,14 +8,15 @@ from auface_jax.ops.group_norm import GroupNorm
 
 
 class PatchDiscriminator(nn.Module):
-    """Image [B, H, W, 3] -> logits [B, h, w], each judging one overlapping patch.
+    """Patch discriminator: image -> logits, each of one of many overlapping patches being real.
 
-    Group instead of batch normalisation: it carries no running statistics and gives the same answer
-    on one device and on many.
+    It has group instead of batch normalisation, which carries no running statistics and gives the
+    same result on one device and on many.
 
     Attributes:
-      channels: width after the first layer; doubles with each, up to eight times.
-      num_layers: stride-2 layers.
+      channels: width after the first layer; it doubles with each layer, up to eight times.
+      num_layers: number of stride-2 layers.
+      dtype: of the computation; the logits are float32.
     """
 
     channels: int = 64
@@ -24,6 +25,7 @@ class PatchDiscriminator(nn.Module):
 
     @nn.compact
     def __call__(self, image: Float[Array, "B H W 3"]) -> Float[Array, "B h w"]:
+        """Computes the logits of the patches of an image in [-1, 1]."""
         x = nn.Conv(self.channels, (4, 4), strides=(2, 2), dtype=self.dtype)(
             image.astype(self.dtype)
         )

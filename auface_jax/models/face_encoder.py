@@ -1,8 +1,8 @@
-"""The reference face's appearance and structure tokens, from a small network trained along.
+"""Small encoder of the reference face, for runs without pre-trained weights.
 
-Where the paper has a face recognition network (T_A) and CLIP (T_S), both pre-trained, a run without
-outside weights trains this one from scratch with the rest of Stage II. Shapes are those of the
-originals: T_A is one 512-wide vector, T_S a grid of patch tokens.
+The paper takes appearance (T_A) from a face recognition network and structure (T_S) from CLIP. A
+run without their weights trains this network from scratch with the rest of Stage II. Its outputs
+have the shapes of the originals: T_A is one 512-wide vector, T_S a grid of patch tokens.
 """
 
 import einops
@@ -15,13 +15,14 @@ from auface_jax.ops.fused_linear import Dense
 
 
 class SmallFaceEncoder(nn.Module):
-    """Image [B, H, W, 3] in [-1, 1] -> (T_A [B, 512], T_S [B, S, D]).
+    """Small face encoder: image in [-1, 1] -> T_A and T_S.
 
     Attributes:
       patch: pixels along one side of a patch; S = (H / (2 patch))².
       channels: width of the convolutions.
       width: D of the structure tokens.
-      outputs: which of the two are asked for; the other is None and has no parameters.
+      outputs: "appearance", "structure" or both; the other is None and has no parameters.
+      dtype: of the computation.
     """
 
     patch: int
@@ -34,6 +35,7 @@ class SmallFaceEncoder(nn.Module):
     def __call__(
         self, image: Float[Array, "B H W 3"]
     ) -> tuple[Float[Array, "B 512"] | None, Float[Array, "B S D"] | None]:
+        """Returns T_A and T_S."""
         x = space_to_depth(image.astype(self.dtype), self.patch)
         x = nn.Conv(self.channels, (3, 3), strides=(2, 2), dtype=self.dtype, name="stem")(x)
         x = ResidualBlock(self.channels, dtype=self.dtype)(x)

@@ -1,5 +1,4 @@
-"""Layers that several networks share: group normalisation, residual blocks, space-to-depth, linear
-layers of sequences, attention."""
+"""Layers that several networks share: residual blocks, space-to-depth, attention, gated MLP."""
 
 import einops
 import jax
@@ -18,13 +17,17 @@ def space_to_depth(x: Float[Array, "B H W C"], factor: int) -> Float[Array, "B h
 
 
 def depth_to_space(x: Float[Array, "B h w P"], factor: int) -> Float[Array, "B H W C"]:
-    """The inverse of `space_to_depth`."""
+    """Unfolds channels into patches, the inverse of `space_to_depth`."""
     return einops.rearrange(x, "b h w (i j c) -> b (h i) (w j) c", i=factor, j=factor)
 
 
 class ResidualBlock(nn.Module):
-    """Norm, SiLU, convolution, twice, beside a (projected) skip, as in VQGAN (Esser et al.
-    2021)."""
+    """Residual block of VQGAN (Esser et al. 2021): twice norm, SiLU and convolution, and a skip.
+
+    Attributes:
+      channels: width of the output; the skip is projected where it differs from the input's.
+      dtype: of the computation.
+    """
 
     channels: int
     dtype: jnp.dtype = jnp.float32
@@ -41,7 +44,7 @@ class ResidualBlock(nn.Module):
 
 
 class SpatialAttention(nn.Module):
-    """One-head self-attention over positions, at an autoencoder's lowest resolution."""
+    """One-head self-attention over positions, at the lowest resolution of an autoencoder."""
 
     dtype: jnp.dtype = jnp.float32
 
@@ -57,7 +60,7 @@ class SpatialAttention(nn.Module):
 
 
 class RMSNorm(nn.Module):
-    """Root-mean-square normalisation (Zhang & Sennrich 2019); statistics in float32."""
+    """Root-mean-square normalisation (Zhang & Sennrich 2019) with statistics in float32."""
 
     epsilon: float = 1e-6
     dtype: jnp.dtype = jnp.float32
@@ -74,7 +77,9 @@ class SelfAttention(nn.Module):
     """Multi-head self-attention with one fused projection and normalised queries and keys.
 
     Attributes:
-      heads_per_step: see `attention`.
+      heads: attention heads.
+      heads_per_step: heads computed at a time, see `attention`.
+      dtype: of the computation.
     """
 
     heads: int
@@ -94,10 +99,14 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Multi-head attention from `x` to a context whose keys and values are computed once.
+    """Multi-head attention from a sequence to a context, with normalised queries and keys.
 
-    `keys_values` is a method of its own so that iterative decoding pays for it once and not at
-    every iteration.
+    `keys_values` is a method of its own, so that iterative decoding computes it once.
+
+    Attributes:
+      width: width D of queries and output.
+      heads: attention heads.
+      dtype: of the computation.
     """
 
     width: int
@@ -113,7 +122,7 @@ class CrossAttention(nn.Module):
         self.k_norm = RMSNorm(dtype=self.dtype)
 
     def keys_values(self, context: Float[Array, "B S E"]) -> tuple[Array, Array]:
-        """Keys and values, each [B, S, heads, D / heads]."""
+        """Computes keys and values of the context, each [B, S, heads, D / heads]."""
         k, v = einops.rearrange(self.key_value(context), "b s t (h c) -> t b s h c", h=self.heads)
         return self.k_norm(k), v
 
@@ -123,7 +132,7 @@ class CrossAttention(nn.Module):
         keys_values: tuple[Array, Array],
         context_mask: Bool[Array, "B S"] | None = None,
     ) -> Float[Array, "B N D"]:
-        """A row without any True in `context_mask` would attend to padding: callers give one."""
+        """Attends to the context; each example needs at least one True in `context_mask`."""
         q = self.q_norm(einops.rearrange(self.query(x), "b n (h c) -> b n h c", h=self.heads))
         k, v = keys_values
         y = attention(q, k, v, context_mask)
@@ -131,7 +140,12 @@ class CrossAttention(nn.Module):
 
 
 class GatedMLP(nn.Module):
-    """Feed-forward layer with a GELU gate (GEGLU, Shazeer 2020)."""
+    """Feed-forward layer with a GELU gate (GEGLU, Shazeer 2020).
+
+    Attributes:
+      hidden: width of gate and value.
+      dtype: of the computation.
+    """
 
     hidden: int
     dtype: jnp.dtype = jnp.float32

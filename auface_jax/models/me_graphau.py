@@ -1,14 +1,15 @@
-"""ME-GraphAU (Luo et al., IJCAI 2022): which action units a face shows, read by a graph of units.
+"""ME-GraphAU (Luo et al., IJCAI 2022), an image recogniser of action units with a graph of units.
 
     image -> backbone -> one vector a position            [B, N, D]
-          -> a linear block a unit (AFG)                  [B, A, N, D], mean over N: nodes [B, A, D]
-    stage 1 (ANFL): nodes exchange messages with their nearest nodes, found anew for each face
-    stage 2 (MEFL): every ordered pair of units gets an edge vector from where both look in the
-                    picture (GEM); nodes and edges pass a gated graph network of two layers
-          -> cosine with a learned vector a unit (SC)     [B, A] in [0, 1]
+          -> a linear block for each unit (AFG)           [B, A, N, D], mean over N: nodes [B, A, D]
+    stage 1 (ANFL): each node exchanges messages with its nearest nodes, which depend on the face
+    stage 2 (MEFL): every ordered pair of units has an edge vector, computed from the image regions
+                    that both units attend to (GEM); a gated graph network of two layers updates
+                    nodes and edges
+          -> cosine with a learned vector of each unit (SC)     [B, A] in [0, 1]
 
-Stage 1 trains backbone, linear blocks and cosine vectors for stage 2, which goes on from them. The
-edges of stage 2 also predict which of their two units are active.
+Stage 2 starts from the backbone, linear blocks and cosine vectors of stage 1. Its edges also
+predict the activation of their two units.
 """
 
 import functools
@@ -28,23 +29,23 @@ from auface_jax.models.swin import Swin
 
 BACKBONES = (*resnet.SIZES, *swin.SIZES)
 
-# What the backbones' published weights were trained with: RGB in [0, 1].
+# Mean and standard deviation of RGB in [0, 1] that the published backbones were trained with.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-# The scale by outputs with which the original draws its linear layers.
+# Initial values of the linear layers of the original, scaled by the number of outputs.
 _fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
 @flax.struct.dataclass
 class Recognition:
-    """What the recogniser finds in B faces.
+    """Output of the recogniser for B faces.
 
     Attributes:
-      probabilities: float32 [B, A] in [0, 1]: cosines, used as they are; 0.5 and more is present.
-      nodes: [B, A, D] the units' vectors after the graph network and before the cosine, 0 or more:
-        the anatomical feature of Stage I's loss.
-      edges: float32 [B, A, A, 4] logits of (first, second) unit of a pair being absent and absent,
+      probabilities: cosines in [0, 1], float32, taken as probabilities; 0.5 and more is present.
+      nodes: vectors of the units between graph network and cosine, 0 or more: the anatomical
+        feature of Stage I's loss.
+      edges: logits, float32, that the first and the second unit of a pair are absent and absent,
         absent and present, present and absent, present and present; None in stage 1.
     """
 
@@ -54,7 +55,7 @@ class Recognition:
 
 
 class LinearBlock(nn.Module):
-    """Linear layer, batch normalisation over rows and positions, ReLU."""
+    """Linear layer, batch normalisation over examples and positions, ReLU."""
 
     width: int
     dtype: jnp.dtype = jnp.float32
@@ -66,10 +67,10 @@ class LinearBlock(nn.Module):
 
 
 def nearest_nodes(nodes: Float[Array, "B A D"], neighbours: int) -> Float[Array, "B A A"]:
-    """1 where the second unit is among the first's `neighbours` nearest by dot product, else 0.
+    """Returns the graph of nearest nodes: 1 from each unit to its `neighbours` nearest, else 0.
 
-    A unit counts among its own candidates; ties at the last place all count. Discontinuous, so no
-    gradient passes.
+    Nearness is the dot product. A unit is a candidate for itself, and all units that tie for the
+    last place are neighbours. The graph is discontinuous in the nodes, so no gradient passes.
     """
     nodes = jax.lax.stop_gradient(nodes)
     similarity = jnp.einsum("bid,bjd->bij", nodes, nodes)
@@ -78,9 +79,13 @@ def nearest_nodes(nodes: Float[Array, "B A D"], neighbours: int) -> Float[Array,
 
 
 class NearestGraph(nn.Module):
-    """Stage 1's graph network: ReLU(x + BN(Â V x + U x)), Â the nearest nodes' graph (ANFL).
+    """Graph network of stage 1 (ANFL): ReLU(x + BN(Â V x + U x)).
 
-    Â = Δ^-1/2 A Δ^-1/2 with the number of neighbours Δ of each unit.
+    Â = Δ^-1/2 A Δ^-1/2, where A is the graph of nearest nodes and Δ the number of neighbours of
+    each unit.
+
+    Attributes:
+      neighbours: number of nearest nodes.
     """
 
     neighbours: int
@@ -98,7 +103,7 @@ class NearestGraph(nn.Module):
 
 
 class Projections(nn.Module):
-    """Queries of one map and keys and values of another, for attention with one head."""
+    """Projections for attention with one head: queries of one map, keys and values of another."""
 
     width: int
     dtype: jnp.dtype = jnp.float32
@@ -107,7 +112,7 @@ class Projections(nn.Module):
     def __call__(
         self, asking: Float[Array, "... N D"], answering: Float[Array, "... M D"]
     ) -> tuple[Array, Array, Array]:
-        """Queries [..., N, D/2], scaled, keys [..., M, D/2], values [..., M, D]."""
+        """Returns queries [..., N, D/2], scaled, keys [..., M, D/2], and values [..., M, D]."""
         dense = functools.partial(nn.Dense, dtype=self.dtype, kernel_init=_fan_out)
         half = self.width // 2
         queries = dense(half, name="q")(asking) * half**-0.5
@@ -117,8 +122,8 @@ class Projections(nn.Module):
 class EdgeFeatures(nn.Module):
     """Graph edge modelling (GEM): a vector for every ordered pair of units.
 
-    Each unit's map first gathers from the picture what belongs to it (FAM); then, of the pair
-    (i, j), the map of j asks and that of i answers (ARM). Batch normalisation is by pair.
+    The map of each unit first attends to the map of the image (FAM). Then, for the pair (i, j), the
+    map of j attends to that of i (ARM). Batch normalisation has its own statistics for each pair.
     """
 
     dtype: jnp.dtype = jnp.float32
@@ -141,7 +146,7 @@ class EdgeFeatures(nn.Module):
 
 
 class GatedLayer(nn.Module):
-    """One layer of a residual gated graph network (Bresson & Laurent 2017) with edge vectors.
+    """Layer of a residual gated graph network (Bresson & Laurent 2017) with edge vectors.
 
     An edge (i, j) leads from unit j to unit i. e <- e + ReLU(BN(A xᵢ + B xⱼ + E e)), then
     x <- ReLU(x + BN(U xᵢ + mean over j of g (V xⱼ))), the gate g a softmax over j of sigmoid(e).
@@ -174,10 +179,11 @@ class AURecognizer(nn.Module):
 
     Attributes:
       backbone: a `ResNet` or a `Swin`.
-      width: D; a quarter of a ResNet's features and half of a Swin's in the original.
-      units: A.
-      stage: 1 or 2; what both have is named alike, so one tree of variables may serve both.
-      neighbours: nearest nodes in stage 1.
+      width: width D of the nodes; in the original a quarter of a ResNet's features, or half of a
+        Swin's.
+      units: number of action units A.
+      stage: 1 or 2; shared layers have the same names, so one tree of variables may serve both.
+      neighbours: number of nearest nodes in stage 1.
       dtype: of backbone, linear blocks and edge maps; graph networks and outputs are float32.
     """
 
@@ -190,7 +196,7 @@ class AURecognizer(nn.Module):
 
     def setup(self):
         self.image_block = LinearBlock(self.width, self.dtype)
-        # One set of weights a unit, stacked: a twelfth of the operations to compile.
+        # The weights of all units are stacked: a twelfth of the operations to compile.
         self.unit_blocks = nn.vmap(
             LinearBlock,
             in_axes=(None, None),
@@ -212,7 +218,10 @@ class AURecognizer(nn.Module):
         )
 
     def __call__(self, image: Float[Array, "B H W 3"], *, train: bool = False) -> Recognition:
-        """Images in [-1, 1]; with `train`, batch statistics are used and updated (`mutable`)."""
+        """Recognises units in images in [-1, 1].
+
+        With `train`, batch statistics are used and updated (`mutable`).
+        """
         image_map, unit_maps = self.unit_maps(image, train=train)
         nodes = unit_maps.astype(jnp.float32).mean(2)
         if self.stage == 1:
@@ -226,14 +235,14 @@ class AURecognizer(nn.Module):
     def unit_maps(
         self, image: Float[Array, "B H W 3"], *, train: bool = False
     ) -> tuple[Float[Array, "B N D"], Float[Array, "B A N D"]]:
-        """The map of the whole picture, and that of each unit."""
+        """Computes the map of the whole image, and that of each unit."""
         mean, std = jnp.asarray(IMAGENET_MEAN), jnp.asarray(IMAGENET_STD)
         x = self.backbone((image * 0.5 + 0.5 - mean) / std, train=train)
         image_map = self.image_block(einops.rearrange(x, "b h w c -> b (h w) c"), train)
         return image_map, self.unit_blocks(image_map, train)
 
     def classify(self, nodes: Float[Array, "B A D"]) -> Float[Array, "B A"]:
-        """Cosine of each node with the unit's centre; neither has negative entries (SC)."""
+        """Computes the cosine of each node with its unit's centre; no entry is negative (SC)."""
         centres = _normalized(nn.relu(self.centres))
         return (_normalized(nodes.astype(jnp.float32)) * centres).sum(-1)
 
@@ -246,17 +255,21 @@ def make_recognizer(
     dtype: jnp.dtype = jnp.float32,
     backbone_fields: Mapping[str, Any] | None = None,
 ) -> AURecognizer:
-    """The recogniser on a backbone of `BACKBONES`.
+    """Creates the recogniser on a backbone of `BACKBONES`.
 
     Args:
-      width: D; 0 takes the original's: a quarter of a ResNet's features, half of a Swin's.
+      backbone: name of the backbone.
+      stage: 1 or 2.
+      width: width D of the nodes; 0 takes a quarter of a ResNet's features, or half of a Swin's, as
+        the original does.
+      dtype: of the computation.
       backbone_fields: fields of `ResNet` or `Swin` that replace the published ones, such as fewer
         channels for small images.
 
     Raises:
-      ValueError: no such backbone; the message lists them.
+      ValueError: the backbone is unknown; the message lists those that exist.
     """
-    # Tuples, where JSON knows lists alone: fields of modules are hashed.
+    # Fields of modules are hashed, so JSON's lists become tuples.
     fields = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in (backbone_fields or {}).items()
@@ -273,10 +286,10 @@ def make_recognizer(
 
 
 def _softmax(scores: Float[Array, "... M"]) -> Float[Array, "... M"]:
-    """In float32, returned in the type of `scores`."""
+    """Computes a softmax in float32 and returns it in the type of `scores`."""
     return jax.nn.softmax(scores.astype(jnp.float32)).astype(scores.dtype)
 
 
 def _normalized(x: Float[Array, "... D"]) -> Float[Array, "... D"]:
-    """x / |x|; 0 stays 0, and its gradient is finite."""
+    """Normalises vectors to x / |x|; 0 stays 0, with a finite gradient."""
     return x * jax.lax.rsqrt(jnp.maximum(jnp.square(x).sum(-1, keepdims=True), 1e-24))

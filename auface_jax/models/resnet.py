@@ -1,8 +1,8 @@
-"""ResNet (He et al. 2016) as a backbone: an image -> a map of features, no classifier.
+"""ResNet (He et al. 2016) as a backbone: image -> map of features, without classifier.
 
-Convolutions pad alike on all sides and batch normalisation has epsilon 1e-5, so that published
-torch weights fit. Batch statistics are the collection `batch_stats`; in training they are those of
-the whole batch, over all devices that share it.
+Convolutions pad equally on all sides and batch normalisation has epsilon 1e-5, so that published
+torch weights fit. The collection `batch_stats` holds the batch statistics; in training they are
+over the whole batch, across all devices.
 """
 
 import functools
@@ -21,19 +21,21 @@ SIZES = {
 }
 
 BatchNorm = functools.partial(nn.BatchNorm, momentum=0.9, epsilon=1e-5)
-# He et al. 2015 by the number of outputs, as ResNet's authors drew their weights.
+# Initial values of He et al. 2015 by the number of outputs, as the authors of ResNet have them.
 _Conv = functools.partial(
     nn.Conv, use_bias=False, kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 )
 
 
 class ResidualUnit(nn.Module):
-    """Two 3 x 3 convolutions, or 1 x 1, 3 x 3, 1 x 1 to four times the width, beside a skip.
+    """Residual block: convolutions, each with batch normalisation, beside a skip.
 
     Attributes:
       channels: width of the 3 x 3 convolutions.
-      bottleneck: the second form.
-      stride: of the first 3 x 3 convolution and of the skip.
+      bottleneck: whether the convolutions are 1 x 1, 3 x 3 and 1 x 1 to four times the width, in
+        place of two of 3 x 3.
+      stride: stride of the first 3 x 3 convolution and of the skip.
+      dtype: of the computation.
     """
 
     channels: int
@@ -72,15 +74,16 @@ class ResidualUnit(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Images [B, H, W, 3] -> features [B, H / r, W / r, D], r = 32 with the published stem.
+    """ResNet: images -> features [B, H / r, W / r, D]; r = 32 with the published stem.
 
     Attributes:
-      bottleneck: the block of ResNet-50 and larger.
-      depths: blocks at each resolution.
+      bottleneck: whether the blocks are those of ResNet-50 and larger.
+      depths: number of blocks at each resolution.
       channels: width at each resolution; D is the last, or four times it with bottlenecks.
-      patch: 0 is the published stem: a 7 x 7 convolution and a maximum, a quarter of the size. Else
-        `patch` x `patch` pixels are folded into channels before a 3 x 3 convolution, which keeps
-        more of a small image at less work.
+      patch: 0 is the published stem, a 7 x 7 convolution and a maximum to a quarter of the size;
+        otherwise `patch` x `patch` pixels are folded into channels before a 3 x 3 convolution,
+        which keeps more of a small image with less arithmetic.
+      dtype: of the computation.
     """
 
     bottleneck: bool
@@ -91,11 +94,12 @@ class ResNet(nn.Module):
 
     @property
     def features(self) -> int:
-        """D, the number of channels that come out."""
+        """Number D of output channels."""
         return self.channels[-1] * (4 if self.bottleneck else 1)
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W 3"], *, train: bool) -> Float[Array, "B h w D"]:
+        """Computes the features; with `train`, batch statistics are used and updated."""
         x = x.astype(self.dtype)
         stem = functools.partial(_Conv, self.channels[0], dtype=self.dtype, name="conv1")
         if self.patch:

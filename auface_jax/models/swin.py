@@ -1,7 +1,7 @@
-"""Swin Transformer (Liu et al. 2021) as a backbone: an image -> a map of features, no classifier.
+"""Swin Transformer (Liu et al. 2021) as a backbone: image -> map of features, without classifier.
 
-Attention stays within square windows; every second block shifts them by half a window, so that
-what one window holds reaches the next. Between resolutions 2 x 2 neighbours are merged.
+Attention stays within square windows. Every second block shifts the windows by half their side, so
+that information passes between them. Between resolutions 2 x 2 neighbours are merged.
 """
 
 import einops
@@ -22,9 +22,9 @@ _init = nn.initializers.truncated_normal(0.02)
 
 
 def window_offsets(window: int) -> Int[np.ndarray, "M M"]:
-    """Row of the table of biases for each pair (query, key) of the window's M positions.
+    """Returns the row of the bias table for each pair (query, key) of a window's M positions.
 
-    (2 window - 1)² rows, one for each offset of query against key: down, then right.
+    The table has (2 window - 1)² rows, one for each offset of query against key: down, then right.
     """
     place = np.indices((window, window)).reshape(2, -1)
     down, right = place[:, :, None] - place[:, None, :] + window - 1
@@ -32,7 +32,7 @@ def window_offsets(window: int) -> Int[np.ndarray, "M M"]:
 
 
 def window_mask(height: int, width: int, window: int, shift: int) -> Bool[np.ndarray, "V M M"]:
-    """Which pairs in each of the V windows were neighbours before the picture was rolled."""
+    """Returns True for the pairs in each of V windows that were in one region before the shift."""
     sides = [np.arange(size) for size in (height, width)]
     parts = [
         (side >= len(side) - window).astype(int) + (side >= len(side) - shift) for side in sides
@@ -43,7 +43,13 @@ def window_mask(height: int, width: int, window: int, shift: int) -> Bool[np.nda
 
 
 class WindowAttention(nn.Module):
-    """Multi-head self-attention within windows, with a learned bias for each offset."""
+    """Multi-head self-attention within windows, with a learned bias for each offset.
+
+    Attributes:
+      heads: attention heads.
+      window: side of a window in positions.
+      dtype: of the computation.
+    """
 
     heads: int
     window: int
@@ -59,7 +65,7 @@ class WindowAttention(nn.Module):
         table = self.param("bias_table", _init, ((2 * self.window - 1) ** 2, self.heads))
         bias = einops.rearrange(table[window_offsets(self.window)], "q k h -> 1 h q k")
         if mask is not None:
-            # A hundred less in the exponent, as in the original, and no -inf.
+            # -100 rather than -inf, as in the original.
             hidden = einops.repeat(np.where(mask, 0.0, -100.0), "v q k -> (b v) 1 q k", b=len(x))
             bias = bias + hidden
         y = jax.nn.dot_product_attention(q, k, v, bias=bias.astype(jnp.float32))
@@ -68,11 +74,14 @@ class WindowAttention(nn.Module):
 
 
 class SwinBlock(nn.Module):
-    """Window attention, then a two-layer perceptron, each behind a norm and beside a skip.
+    """Swin block: pre-norm window attention and two-layer perceptron, each with a residual.
 
     Attributes:
-      drop: the chance that a row of the batch skips a branch in training; the random key is
-        "drop_path".
+      heads: attention heads.
+      window: side of a window in positions.
+      shift: shift of the windows in positions.
+      drop: probability that an example skips a branch in training; the random key is "drop_path".
+      dtype: of the computation.
     """
 
     heads: int
@@ -95,14 +104,15 @@ class SwinBlock(nn.Module):
         h = einops.rearrange(
             h, "b (h w) (i j) c -> b (h i) (w j) c", h=height // window, i=window, j=window
         )
-        x = x + self._dropped(jnp.roll(h, (shift, shift), axis=(1, 2)), train)
+        x = x + self._drop_path(jnp.roll(h, (shift, shift), axis=(1, 2)), train)
         h = norm("norm2")(x)
         h = nn.Dense(4 * channels, dtype=self.dtype, kernel_init=_init, name="hidden")(h)
         h = nn.gelu(h, approximate=False)
         h = nn.Dense(channels, dtype=self.dtype, kernel_init=_init, name="out")(h)
-        return x + self._dropped(h, train)
+        return x + self._drop_path(h, train)
 
-    def _dropped(self, branch: Float[Array, "B H W D"], train: bool) -> Float[Array, "B H W D"]:
+    def _drop_path(self, branch: Float[Array, "B H W D"], train: bool) -> Float[Array, "B H W D"]:
+        """Drops the branch of random examples (stochastic depth, Huang et al. 2016)."""
         if not train or self.drop == 0.0:
             return branch
         kept = jax.random.bernoulli(
@@ -112,16 +122,17 @@ class SwinBlock(nn.Module):
 
 
 class Swin(nn.Module):
-    """Images [B, H, W, 3] -> features [B, H / 32, W / 32, 8 width] for four resolutions.
+    """Swin Transformer: images -> features [B, H / 32, W / 32, 8 width] for four resolutions.
 
     Attributes:
-      width: channels at the first resolution, doubled at each next.
-      depths: blocks at each resolution.
-      heads: of the attention at each resolution.
-      window: side of a window; each resolution must be a multiple of it, or not above it: 7 for
-        224 px, 4 for 64 and 128 px.
-      drop_path: the chance of the last block to skip a branch in training; rises from 0 at the
-        first.
+      width: channels at the first resolution; they double at each next one.
+      depths: number of blocks at each resolution.
+      heads: attention heads at each resolution.
+      window: side of a window in positions; each resolution must be a multiple of it, or at most as
+        large: 7 for 224 px, 4 for 64 and 128 px.
+      drop_path: probability that the last block skips a branch in training; it rises linearly from
+        0 at the first block.
+      dtype: of the computation.
     """
 
     width: int
@@ -133,11 +144,16 @@ class Swin(nn.Module):
 
     @property
     def features(self) -> int:
-        """The number of channels that come out."""
+        """Number of output channels."""
         return self.width * 2 ** (len(self.depths) - 1)
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W 3"], *, train: bool) -> Float[Array, "B h w D"]:
+        """Computes the features; with `train`, branches are dropped at random.
+
+        Raises:
+          ValueError: windows do not fill every resolution.
+        """
         self._check_size(*x.shape[1:3])
         norm = lambda name: nn.LayerNorm(epsilon=1e-5, dtype=self.dtype, name=name)  # noqa: E731
         x = nn.Conv(self.width, (4, 4), strides=4, dtype=self.dtype, name="patches")(x)

@@ -1,11 +1,11 @@
 """The encoder of T5 (Raffel et al. 2020) and of T5 v1.1, which Flan-T5 shares: any size.
 
-Where it differs from an ordinary Transformer encoder:
+It differs from an ordinary Transformer encoder in four ways:
 - positions enter only as a learned bias on the attention scores, one table for all layers, indexed
   by the bucketed distance between key and query;
-- scores are not divided by sqrt(d_kv): the scale lives in the initial values of the query;
-- norms have neither mean nor offset, linear layers no offset;
-- v1.1 gates its feed-forward with a GELU where T5 has a plain ReLU.
+- scores are not divided by sqrt(d_kv): the initial values of the query have that scale;
+- norms have neither mean nor bias, and linear layers have no bias;
+- v1.1 gates its feed-forward layer with a GELU where T5 has a plain ReLU.
 """
 
 import einops
@@ -24,11 +24,16 @@ FEED_FORWARDS = ("relu", "gated-gelu")
 def relative_buckets(
     relative_positions: Int[np.ndarray, "..."], num_buckets: int = 32, max_distance: int = 128
 ) -> Int[np.ndarray, "..."]:
-    """Buckets int32 in [0, num_buckets) of the offsets key - query.
+    """Returns the buckets, int32 in [0, num_buckets), of the offsets key - query.
 
-    Keys after the query take the upper half of the buckets. Of each half, the first half holds one
-    distance a bucket; the others grow geometrically up to `max_distance`, and the last takes
-    everything beyond.
+    Keys after the query take the upper half of the buckets. The first half of each half holds one
+    distance a bucket; the other buckets grow geometrically up to `max_distance`, and the last holds
+    all larger distances.
+
+    Args:
+      relative_positions: offsets.
+      num_buckets: number of buckets.
+      max_distance: smallest distance of the last bucket.
     """
     half = num_buckets // 2
     exact = half // 2
@@ -40,7 +45,7 @@ def relative_buckets(
 
 
 class RelativeBias(nn.Module, kw_only=True):
-    """The learned score of each bucketed offset for each head."""
+    """Learned bias on the attention scores, for each bucketed offset and head."""
 
     num_heads: int
     d_model: int
@@ -49,12 +54,13 @@ class RelativeBias(nn.Module, kw_only=True):
 
     @nn.compact
     def __call__(self, length: int) -> Float[Array, "1 heads L L"]:
+        """Returns the bias of a text of `length` tokens."""
         table = self.param(
             "table", nn.initializers.normal(self.d_model**-0.5), (self.num_buckets, self.num_heads)
         )
-        # Row q is the offsets from -q on. In a list of them all, repeated, a row begins one before
-        # where the last one did, if the list is one longer than a row: no gather, whose gradient
-        # would be a scatter of L x L.
+        # Row q of the bias holds the offsets from -q on. When the list of all offsets is repeated,
+        # and is one entry longer than a row, each row begins one entry before the last one: there
+        # is no gather, whose gradient would be a scatter of L x L.
         offsets = np.concatenate([np.arange(length + 1), np.arange(1 - length, 0)])
         buckets = relative_buckets(offsets, self.num_buckets, self.max_distance)
         repeated = jnp.tile(table[buckets].T, length)  # [heads, 2 L L]
@@ -63,7 +69,7 @@ class RelativeBias(nn.Module, kw_only=True):
 
 
 class Attention(nn.Module, kw_only=True):
-    """Multi-head self-attention without score scaling; scores and softmax in float32."""
+    """Multi-head self-attention without scaling of the scores; scores and softmax in float32."""
 
     num_heads: int
     d_kv: int
@@ -92,7 +98,7 @@ class Attention(nn.Module, kw_only=True):
 
 
 class FeedForward(nn.Module, kw_only=True):
-    """ReLU(x W) V, or for `gated-gelu` (GELU(x G) * x W) V with the tanh form of GELU."""
+    """Feed-forward layer: ReLU(x W) V, or (GELU(x G) * x W) V for `gated-gelu`, by tanh-GELU."""
 
     d_ff: int
     feed_forward: str
@@ -116,7 +122,7 @@ class FeedForward(nn.Module, kw_only=True):
 
 
 class Block(nn.Module, kw_only=True):
-    """Self-attention and feed-forward, each on the normalised stream and added back to it."""
+    """Transformer block: pre-norm self-attention and feed-forward layer, each with a residual."""
 
     num_heads: int
     d_kv: int
@@ -142,17 +148,17 @@ class Block(nn.Module, kw_only=True):
 
 
 class T5Encoder(nn.Module, kw_only=True):
-    """Tokens -> one vector a token. `SIZES` holds the fields of the published models.
+    """T5 encoder: tokens -> one vector a token; `SIZES` holds the fields of the published models.
 
     Attributes:
-      vocab_size: tokens are in [0, vocab_size); one outside gives NaN.
+      vocab_size: tokens are in [0, vocab_size); others give NaN.
       d_model: width D of the output.
       d_kv: width of a head; num_heads * d_kv need not be D.
       d_ff: width of the feed-forward layers.
-      num_layers: blocks.
+      num_layers: number of blocks.
       num_heads: attention heads.
       feed_forward: "relu" (T5) or "gated-gelu" (T5 v1.1, Flan-T5).
-      dtype: of the computation; parameters, softmax, norms and the output stay float32.
+      dtype: of the computation; parameters, softmax, norms and the output are float32.
     """
 
     vocab_size: int
@@ -175,7 +181,7 @@ class T5Encoder(nn.Module, kw_only=True):
           mask: True at tokens, False at padding, which no position attends to.
 
         Returns:
-          float32 [B, L, D]. Vectors at padding are finite but mean nothing.
+          Vectors, float32; those at padding are finite but mean nothing.
 
         Raises:
           ValueError: `feed_forward` is not one of `FEED_FORWARDS`.
@@ -203,7 +209,7 @@ class T5Encoder(nn.Module, kw_only=True):
 
 
 def _dense(features: int, scale: float, dtype: jnp.dtype, name: str) -> nn.Dense:
-    """A linear layer without offset, started from a normal distribution of that scale."""
+    """Creates a linear layer without bias and with normal initial values of that scale."""
     return Dense(
         features,
         use_bias=False,
@@ -214,6 +220,7 @@ def _dense(features: int, scale: float, dtype: jnp.dtype, name: str) -> nn.Dense
 
 
 def _size(feed_forward, d_model, d_kv, d_ff, num_layers, num_heads):
+    """Returns the fields of a published model."""
     return {
         "vocab_size": 32_128,
         "d_model": d_model,

@@ -1,4 +1,4 @@
-"""The two layouts of image tokens in a sequence."""
+"""Names of the two layouts of image tokens in a sequence, which `maskgit` describes."""
 
 LAYOUTS = ("flat", "depth")
 

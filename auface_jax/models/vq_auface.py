@@ -3,16 +3,16 @@
     T_T   text tokens, a T5 encoder                      [B, L, D]
     T_A   appearance, a face recognition embedding       [B, 512]  -> one D-wide vector
     T_S   structure, image patch tokens                  [B, S, D]
-    T_V   the reference's Stage I vectors                [B, N, C] -> D
+    T_V   Stage I vectors of the reference face          [B, N, C] -> D
     T_AU  = AU cross-attention(T_T, T_S)                 [B, L, D]
-    context = [w·T_A + (1 - w)·T_AU ; T_V], w a sigmoid a channel, 1/2 at the start
+    context = [w·T_A + (1 - w)·T_AU ; T_V], w a sigmoid for each channel, 1/2 at the start
 
-Null inputs are learned: a dropped text is one learned token, a dropped reference learned T_A, T_S
-and T_V.
+Null inputs are learned: one learned token replaces a dropped text, learned T_A, T_S and T_V replace
+a dropped reference.
 
-The encoders of text and reference are small networks trained along, or pre-trained ones, whose
-features then come as inputs (`generation.encoders`). For the paper's ablations a model can be left
-without T_A, T_S or T_V, or read labels in place of a text.
+Text and reference are encoded by small networks that are trained along, or by pre-trained networks,
+whose features are inputs then (`generation.encoders`). For the paper's ablations a model can do
+without T_A, T_S or T_V, or read AU labels in place of a text.
 """
 
 from typing import Any
@@ -28,24 +28,27 @@ from auface_jax.models.au_attention import AUCrossAttention
 from auface_jax.models.face_encoder import SmallFaceEncoder
 from auface_jax.models.label_tokens import LabelTokens
 from auface_jax.models.layers import RMSNorm
-from auface_jax.models.maskgit import Context, MaskGIT
+from auface_jax.models.maskgit import MaskGIT
 from auface_jax.models.t5 import T5Encoder
+from auface_jax.models.transformer import Context
 from auface_jax.ops.fused_linear import Dense
 
-# What tells of the reference face: T_A, T_S and T_V.
+# Tokens that describe the reference face: T_A, T_S and T_V.
 FACE_TOKENS = ("appearance", "structure", "reference")
 
 
 class VQAUFace(nn.Module):
-    """See the module's docstring.
+    """The network of Stage II, see the module's docstring.
 
     Attributes:
       text_encoder: fields of `T5Encoder`.
-      face_encoder: fields of `SmallFaceEncoder`, `width` and `outputs` aside.
-      transformer: fields of `MaskGIT`, `reference` aside.
-      tokens: those of `FACE_TOKENS` that it is given; without T_S, T_AU is T_T itself.
+      face_encoder: fields of `SmallFaceEncoder` without `width` and `outputs`.
+      transformer: fields of `MaskGIT` without `reference`.
+      tokens: the `FACE_TOKENS` that the model reads; without T_S, T_AU is T_T.
       features: inputs that come from pre-trained encoders: "text", "structure", "appearance".
-      label_tokens: 0 reads texts; L reads labels, as L tokens of the text encoder's width.
+      label_tokens: L of a model that reads labels, as L tokens of the text encoder's width; 0 for a
+        model that reads texts.
+      dtype: of the computation; parameters and logits are float32.
     """
 
     text_encoder: FrozenDict[str, Any]
@@ -57,7 +60,17 @@ class VQAUFace(nn.Module):
     dtype: jnp.dtype = jnp.float32
 
     def setup(self):
+        self._setup_text()
+        self._setup_face()
         width, normal = self.transformer["d_model"], nn.initializers.normal(0.02)
+        for name in ("text", *self.tokens):
+            setattr(self, f"null_{name}", self.param(f"null_{name}", normal, (width,)))
+        self.units = Dense(len(AU_NUMBERS))
+        has_reference = "reference" in self.tokens
+        self.maskgit = MaskGIT(**self.transformer, reference=has_reference, dtype=self.dtype)
+
+    def _setup_text(self):
+        """Creates the layers from a text, or labels, to T_T."""
         if self.label_tokens:
             self.labels = LabelTokens(
                 self.label_tokens, self.text_encoder["d_model"], dtype=self.dtype
@@ -66,15 +79,17 @@ class VQAUFace(nn.Module):
             self.text_norm = RMSNorm(dtype=self.dtype)
         else:
             self.text = T5Encoder(**self.text_encoder, dtype=self.dtype)
-        self.text_in = Dense(width, dtype=self.dtype)
-        trained = tuple(
-            name
-            for name in ("appearance", "structure")
-            if name in self.tokens and name not in self.features
-        )
-        if trained:
+        self.text_in = Dense(self.transformer["d_model"], dtype=self.dtype)
+
+    def _setup_face(self):
+        """Creates the layers from a reference to T_A, T_S and T_V, and those that fuse them."""
+        width = self.transformer["d_model"]
+        if self._small_encoder_outputs:
             self.face = SmallFaceEncoder(
-                **self.face_encoder, width=width, outputs=trained, dtype=self.dtype
+                **self.face_encoder,
+                width=width,
+                outputs=self._small_encoder_outputs,
+                dtype=self.dtype,
             )
         if "appearance" in self.tokens:
             self.appearance_in = Dense(width, dtype=self.dtype)
@@ -86,11 +101,15 @@ class VQAUFace(nn.Module):
             self.au_attention = AUCrossAttention(self.transformer["num_heads"], dtype=self.dtype)
         if "reference" in self.tokens:
             self.reference_in = Dense(width, dtype=self.dtype)
-        for name in ("text", *self.tokens):
-            setattr(self, f"null_{name}", self.param(f"null_{name}", normal, (width,)))
-        self.units = Dense(len(AU_NUMBERS))
-        has_reference = "reference" in self.tokens
-        self.maskgit = MaskGIT(**self.transformer, reference=has_reference, dtype=self.dtype)
+
+    @property
+    def _small_encoder_outputs(self) -> tuple[str, ...]:
+        """T_A and T_S, unless they are left out or come from a pre-trained encoder."""
+        return tuple(
+            name
+            for name in ("appearance", "structure")
+            if name in self.tokens and name not in self.features
+        )
 
     def context(
         self,
@@ -106,100 +125,129 @@ class VQAUFace(nn.Module):
         structure: Float[Array, "B S F"] | None = None,
         reference_latents: Float[Array, "B N C"] | None = None,
     ) -> tuple[Context, dict[str, Array]]:
-        """The context, and what belongs to it.
+        """Encodes text and reference into the context of the transformer.
 
-        Beside it come `T_AU` [B, L, D], the `au_attention` maps [B, heads, L, S] (where there is
-        T_S) and `unit_logits` [B, 12], the action units as the pooled text tells them. A text
-        encoder that starts from nothing learns what the words mean from these, long before the
-        pictures could teach it.
-
-        Only the inputs that the model's fields ask for are read.
+        The inputs that the model's fields do not ask for are ignored.
 
         Args:
-          drop_text, drop_reference: rows whose text or reference is replaced by the learned null.
-          text_tokens: for the small text encoder; with text_mask.
-          text_features: T5's; with text_mask.
-          labels: in {0, 1}, or -1.
-          reference: image in [-1, 1], for the small face encoder.
-          appearance, structure: ArcFace's and CLIP's features of the reference.
-          reference_latents: its Stage I vectors, the sum of the levels' codes.
+          drop_text: examples whose text is replaced by the learned null.
+          drop_reference: examples whose reference is replaced by the learned null.
+          text_tokens: text tokens for the small text encoder; with text_mask.
+          text_features: features of T5; with text_mask.
+          text_mask: True at tokens, False at padding.
+          labels: AU labels in {0, 1}, or -1.
+          reference: reference image in [-1, 1], for the small face encoder.
+          appearance: feature of ArcFace.
+          structure: features of CLIP.
+          reference_latents: Stage I vectors of the reference, summed over the quantizer levels.
+
+        Returns:
+          The context, and a dictionary with `T_AU` [B, L, D], the `au_attention` maps
+          [B, heads, L, S] (for a model with T_S) and `unit_logits` [B, 12], the action units as
+          read from the pooled text. A text encoder that is trained from scratch learns the meaning
+          of words from the latter, long before images could teach it.
         """
-        if self.label_tokens:
-            text = self.labels(labels)
-            text_mask = jnp.ones(text.shape[:2], bool)
-        elif "text" in self.features:
-            text = self.text_norm(text_features)
-        else:
-            text = self.text(text_tokens, text_mask)
-        text = self.text_in(text)  # T_T [B, L, D]
-        no_text, no_reference = drop_text[:, None, None], drop_reference[:, None, None]
-        text = jnp.where(no_text, self.null_text.astype(self.dtype), text)
-        first_only = jnp.arange(text.shape[1]) == 0
-        text_mask = jnp.where(drop_text[:, None], first_only, text_mask)
+        text, text_mask = self._text(
+            drop_text, text_tokens, text_features, text_mask, labels
+        )  # T_T
+        if self._small_encoder_outputs:
+            small_appearance, small_structure = self.face(reference)
+            if "appearance" not in self.features:
+                appearance = small_appearance
+            if "structure" not in self.features:
+                structure = small_structure
+        appearance = self._appearance(appearance, drop_reference)
+        structure = self._structure(structure, drop_reference)
+        reference = self._reference(reference_latents, drop_reference)
 
-        if hasattr(self, "face"):
-            small = self.face(reference)
-            appearance, structure = (
-                given if name in self.features else made
-                for name, given, made in zip(
-                    ("appearance", "structure"), (appearance, structure), small, strict=True
-                )
-            )
-        fused, out, tokens = text, {}, None
-        if "appearance" in self.tokens:
-            appearance = self.appearance_in(appearance)[:, None]  # T_A [B, 1, D]
-            null = self.null_appearance.astype(self.dtype)
-            appearance = jnp.where(no_reference, null, appearance)
-        if "structure" in self.tokens:
-            if "structure" in self.features:
-                structure = self.structure_in(self.structure_norm(structure))
-            null = self.null_structure.astype(self.dtype)
-            structure = jnp.where(no_reference, null, structure)
-        if "reference" in self.tokens:
-            tokens = self.reference_in(reference_latents.astype(self.dtype))  # T_V [B, N, D]
-            null = self.null_reference.astype(self.dtype)
-            tokens = jnp.where(no_reference, null, tokens)
-
-        if "structure" in self.tokens:
+        fused, out = text, {}
+        if structure is not None:
             everywhere = jnp.ones(structure.shape[:2], bool)
             fused, out["au_attention"] = self.au_attention(text, structure, everywhere)
         out["T_AU"] = fused
-        if "appearance" in self.tokens:
+        if appearance is not None:
             weight = jax.nn.sigmoid(self.fusion).astype(self.dtype)
             fused = weight * appearance + (1 - weight) * fused
         count = text_mask.sum(-1, keepdims=True)
         pooled = jnp.where(text_mask[..., None], fused, 0).sum(1) / count.astype(self.dtype)
-        context = Context(text=fused, text_mask=text_mask, reference=tokens, pooled=pooled)
         out["unit_logits"] = self.units(pooled.astype(jnp.float32))
-        return context, out
+        return Context(text=fused, text_mask=text_mask, reference=reference, pooled=pooled), out
+
+    def _text(
+        self, drop, tokens, features, mask, labels
+    ) -> tuple[Float[Array, "B L D"], Bool[Array, "B L"]]:
+        """Returns T_T and its mask; a dropped text is one learned token."""
+        if self.label_tokens:
+            text = self.labels(labels)
+            mask = jnp.ones(text.shape[:2], bool)
+        elif "text" in self.features:
+            text = self.text_norm(features)
+        else:
+            text = self.text(tokens, mask)
+        text = self._or_null(self.text_in(text), drop, self.null_text)
+        first_only = jnp.arange(text.shape[1]) == 0
+        return text, jnp.where(drop[:, None], first_only, mask)
+
+    def _appearance(self, feature, drop) -> Float[Array, "B 1 D"] | None:
+        """Returns T_A, or None for a model without it."""
+        if "appearance" not in self.tokens:
+            return None
+        return self._or_null(self.appearance_in(feature)[:, None], drop, self.null_appearance)
+
+    def _structure(self, features, drop) -> Float[Array, "B S D"] | None:
+        """Returns T_S, or None for a model without it."""
+        if "structure" not in self.tokens:
+            return None
+        if "structure" in self.features:
+            features = self.structure_in(self.structure_norm(features))
+        return self._or_null(features, drop, self.null_structure)
+
+    def _reference(self, latents, drop) -> Float[Array, "B N D"] | None:
+        """Returns T_V, or None for a model without it."""
+        if "reference" not in self.tokens:
+            return None
+        tokens = self.reference_in(latents.astype(self.dtype))
+        return self._or_null(tokens, drop, self.null_reference)
+
+    def _or_null(
+        self, tokens: Float[Array, "B n D"], drop: Bool[Array, " B"], null: Float[Array, " D"]
+    ) -> Float[Array, "B n D"]:
+        """Replaces the tokens of dropped examples by the learned null."""
+        return jnp.where(drop[:, None, None], null.astype(self.dtype), tokens)
 
     def __call__(
-        self, codes: Int[Array, "B N Q"], masked: Bool[Array, "B N Q"], **inputs: Array
+        self, tokens: Int[Array, "B N Q"], masked: Bool[Array, "B N Q"], **inputs: Array
     ) -> Float[Array, "B N Q K"]:
-        """Logits of every image token; `inputs` as `context` takes them."""
+        """Returns the logits of every image token.
+
+        Args:
+          tokens: image tokens.
+          masked: True where a token is hidden from the network.
+          **inputs: arguments of `context`.
+        """
         context, _ = self.context(**inputs)
-        return self.maskgit(codes, masked, context)
+        return self.maskgit(tokens, masked, context)
 
-    def logits(self, codes, masked, context: Context) -> Float[Array, "B N Q K"]:
-        """See `MaskGIT`, for a context at hand."""
-        return self.maskgit(codes, masked, context)
+    def logits(self, tokens, masked, context: Context) -> Float[Array, "B N Q K"]:
+        """Calls `MaskGIT` with a context that is computed already."""
+        return self.maskgit(tokens, masked, context)
 
-    def logits_at(self, codes, masked, context: Context, places=None) -> tuple[list, Array]:
-        """See `MaskGIT.logits_at`."""
-        return self.maskgit.logits_at(codes, masked, context, places)
+    def logits_at(self, tokens, masked, context: Context, indices=None) -> tuple[list, Array]:
+        """Calls `MaskGIT.logits_at`."""
+        return self.maskgit.logits_at(tokens, masked, context, indices)
 
     def keys_values(self, context: Context) -> list | tuple:
-        """See `MaskGIT.keys_values`."""
+        """Calls `MaskGIT.keys_values`."""
         return self.maskgit.keys_values(context)
 
-    def trunk(self, codes, masked, context: Context, keys_values) -> Float[Array, "B T D"]:
-        """See `MaskGIT.trunk`."""
-        return self.maskgit.trunk(codes, masked, context, keys_values)
+    def trunk(self, tokens, masked, context: Context, keys_values) -> Float[Array, "B T D"]:
+        """Calls `MaskGIT.trunk`."""
+        return self.maskgit.trunk(tokens, masked, context, keys_values)
 
-    def level_features(self, hidden, codes, level: int) -> Float[Array, "B N D"]:
-        """See `MaskGIT.level_features`."""
-        return self.maskgit.level_features(hidden, codes, level)
+    def level_features(self, hidden, tokens, level: int) -> Float[Array, "B N D"]:
+        """Calls `MaskGIT.level_features`."""
+        return self.maskgit.level_features(hidden, tokens, level)
 
     def code_logits(self, features, level: int) -> Float[Array, "B N K"]:
-        """See `MaskGIT.code_logits`."""
+        """Calls `MaskGIT.code_logits`."""
         return self.maskgit.code_logits(features, level)

@@ -1,11 +1,11 @@
-"""The residual VQGAN's encoder and decoder (Stage I; Esser et al. 2021, Lee et al. 2022).
+"""Residual VQGAN: encoder, decoder, and both with a quantiser (Stage I).
 
-An image becomes a grid of vectors, `quantizer.py` turns each into Q codes, and the decoder draws
-the image from the sum of the codes. Two sizes share this file by their fields: the paper's
-(convolutions from full resolution, attention at the lowest) and a small one that starts from
-patches and carries a linear path, the `patch_skip`, beside the convolutions. Started at the
-principal components of the data's patches (`principal_components`), that path alone gives the best
-linear reconstruction at step 0.
+(Esser et al. 2021, Lee et al. 2022.) The encoder maps an image to a grid of vectors, `quantizer.py`
+turns each into Q tokens, and the decoder maps the sum of their codes to the image. The fields
+select one of two forms: the paper's, with convolutions from full resolution and attention at the
+lowest, and a small one that starts from patches and has a linear path, the `patch_skip`, beside the
+convolutions. That path starts at the principal components of the patches of the data
+(`principal_components`), so that the network gives the best linear reconstruction at step 0.
 """
 
 import dataclasses
@@ -31,24 +31,28 @@ PyTree = Any
 
 
 class MeanPatches(nn.Module):
-    """One learned mean patch at each position: what the linear path leaves out of its codes."""
+    """Learned mean patch at each position, which the linear path subtracts before it encodes."""
 
     @nn.compact
     def __call__(self, patches: Float[Array, "B h w P"]) -> Float[Array, "h w P"]:
+        """Returns the mean patches."""
         return self.param("mean", nn.initializers.zeros, patches.shape[1:])
 
 
 class Encoder(nn.Module):
-    """Image [B, H, W, 3] in [-1, 1] -> vectors [B, h, w, latent]; h = H / downsampling.
+    """VQGAN encoder: image in [-1, 1] -> vectors; h = H / downsampling.
 
     Attributes:
-      channels: width at each resolution, from the finest to the coarsest; each step halves it.
+      channels: width at each resolution, from the finest to the coarsest; each step halves the
+        resolution.
       patch: space-to-depth factor before the first convolution.
-      num_res_blocks: residual blocks at each resolution.
+      num_res_blocks: number of residual blocks at each resolution.
       latent_dim: width C of the vectors to quantise.
-      attention: one self-attention layer at the coarsest resolution.
-      patch_skip: adds the linear path from patches; needs the mean image, see `Decoder`.
-      remat: activations inside residual blocks are computed again for the gradient, not kept.
+      attention: whether there is a self-attention layer at the coarsest resolution.
+      patch_skip: whether there is a linear path from patches.
+      dtype: of the computation; the vectors are float32.
+      remat: whether activations inside residual blocks are recomputed for the gradient rather than
+        stored.
     """
 
     channels: tuple[int, ...]
@@ -62,10 +66,16 @@ class Encoder(nn.Module):
 
     @property
     def downsampling(self) -> int:
+        """Pixels along one side of a position."""
         return self.patch * 2 ** (len(self.channels) - 1)
 
     @nn.compact
     def __call__(self, image: Float[Array, "B H W 3"]) -> Float[Array, "B h w C"]:
+        """Encodes images.
+
+        Raises:
+          ValueError: `downsampling` does not divide the image size.
+        """
         height, width = image.shape[1:3]
         if height % self.downsampling or width % self.downsampling:
             raise ValueError(
@@ -83,7 +93,7 @@ class Encoder(nn.Module):
         if self.attention:
             x = SpatialAttention(dtype=self.dtype)(x)
         x = nn.silu(GroupNorm(dtype=self.dtype)(x))
-        # With a linear path the convolutions start silent and learn what it misses.
+        # Beside a linear path the convolutions start at 0 and learn its residual.
         out_init = nn.initializers.zeros if self.patch_skip else nn.initializers.lecun_normal()
         z = nn.Conv(
             self.latent_dim, (3, 3), kernel_init=out_init, dtype=self.dtype, name="conv_out"
@@ -98,10 +108,10 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Quantised vectors [B, h, w, C] -> image [B, H, W, 3]; the mirror of `Encoder`.
+    """VQGAN decoder: quantised vectors -> image; the mirror of `Encoder`, with the same fields.
 
-    `features` and `head` are apart because the adaptive adversarial weight compares gradients at
-    the last convolution, `head`, and must not pay for the layers below it twice.
+    `features` and `head` are separate because the adaptive adversarial weight compares gradients at
+    the last convolution, `head`, and the layers below must not be computed twice for it.
     """
 
     channels: tuple[int, ...]
@@ -114,6 +124,7 @@ class Decoder(nn.Module):
 
     @property
     def downsampling(self) -> int:
+        """Pixels along one side of a position."""
         return self.patch * 2 ** (len(self.channels) - 1)
 
     def setup(self):
@@ -134,7 +145,7 @@ class Decoder(nn.Module):
             self.skip = nn.Dense(3 * self.downsampling**2, use_bias=False, dtype=self.dtype)
 
     def features(self, z: Float[Array, "B h w C"]) -> Float[Array, "B Hp Wp D"]:
-        """Everything under the last convolution; Hp = H / patch."""
+        """Computes the input of the last convolution; Hp = H / patch."""
         x = self.conv_in(z.astype(self.dtype))
         if self.attention:
             x = self.attend(x)
@@ -148,7 +159,7 @@ class Decoder(nn.Module):
         return nn.silu(self.norm_out(x))
 
     def linear_image(self, z: Float[Array, "B h w C"]) -> Float[Array, "B H W 3"]:
-        """The linear path's share of the image; zero without `patch_skip`."""
+        """Computes the linear path's part of the image; zero without `patch_skip`."""
         factor = self.downsampling
         if not self.patch_skip:
             return jnp.zeros((z.shape[0], z.shape[1] * factor, z.shape[2] * factor, 3))
@@ -156,32 +167,39 @@ class Decoder(nn.Module):
         return depth_to_space(patches + self.mean_patches(patches), factor)
 
     def head(self, features: Float[Array, "B Hp Wp D"]) -> Float[Array, "B H W 3"]:
-        """The last convolution, to pixels."""
+        """Applies the last convolution, to pixels."""
         return depth_to_space(self.conv_out(features).astype(jnp.float32), self.patch)
 
     def __call__(self, z: Float[Array, "B h w C"]) -> Float[Array, "B H W 3"]:
+        """Decodes vectors to images, nominally in [-1, 1]."""
         return self.linear_image(z) + self.head(self.features(z))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VQGAN:
-    """Images <-> codes, as pure functions of `weights`.
+    """Images <-> tokens, as pure functions of `weights`.
 
     `weights` is {"params": {"encoder", "decoder"}, "codebooks": quantizer.Codebooks}. It is an
     argument of every jitted program that uses it, never a constant inside one.
 
     Attributes:
-      image_size: pixels along one side.
-      num_quantizers: Q, residual levels.
-      codebook_size: K, codes in each level's codebook.
-      latent_dim, channels, patch, num_res_blocks, attention, patch_skip, dtype, remat: fields of
-        `Encoder`.
-      shared_codebook: one codebook for all levels.
-      scales: for each level the side of the map that it quantises, see `quantizer.quantize`;
-        empty: `grid` for all.
+      image_size: pixels along one side of an image.
+      num_quantizers: number Q of quantizer levels.
+      codebook_size: number K of codes in each level's codebook.
+      latent_dim: see `Encoder`.
+      channels: see `Encoder`.
+      patch: see `Encoder`.
+      num_res_blocks: see `Encoder`.
+      attention: see `Encoder`.
+      patch_skip: see `Encoder`.
+      dtype: name of the `Encoder`'s dtype.
+      shared_codebook: whether all levels share one codebook.
+      scales: for each level, the side of the map that it quantises, see `quantizer.quantize`; if
+        empty, `grid` for all levels.
+      remat: see `Encoder`.
 
     Raises:
-      ValueError: scales that are not one a level or do not divide `grid`.
+      ValueError: `scales` have not one side a level, or a side does not divide `grid`.
     """
 
     image_size: int
@@ -210,10 +228,12 @@ class VQGAN:
 
     @property
     def encoder(self) -> Encoder:
+        """The encoder as a Linen module."""
         return Encoder(latent_dim=self.latent_dim, **self._shared_fields())
 
     @property
     def decoder(self) -> Decoder:
+        """The decoder as a Linen module."""
         return Decoder(**self._shared_fields())
 
     def _shared_fields(self) -> dict[str, Any]:
@@ -228,7 +248,7 @@ class VQGAN:
 
     @property
     def bits_by_level(self) -> list[float]:
-        """Bits that the codes of one image take up to each level."""
+        """Bits of the tokens of one image, summed up to each level."""
         sides = self.scales or (self.grid,) * self.num_quantizers
         return [
             bits * math.log2(self.codebook_size)
@@ -237,29 +257,29 @@ class VQGAN:
 
     @property
     def bits_per_image(self) -> float:
-        """Bits that the codes of one image take."""
+        """Bits of the tokens of one image."""
         return self.bits_by_level[-1]
 
     @property
     def quantizing(self) -> dict[str, Any]:
-        """The arguments of `quantizer.quantize`."""
+        """Keyword arguments of `quantizer.quantize`."""
         return {"num_quantizers": self.num_quantizers, "scales": self.scales}
 
     def encode(self, weights: PyTree, image: Float[Array, "B H W 3"]) -> Int[Array, "B h w Q"]:
-        """Images in [-1, 1] -> codes in [0, K) at every level."""
+        """Encodes images in [-1, 1] to tokens in [0, K) at every level."""
         z = self.encoder.apply({"params": weights["params"]["encoder"]}, image)
         return quantizer.quantize(weights["codebooks"], z, **self.quantizing)[0]
 
     def latents(
         self, weights: PyTree, codes: Int[Array, "B h w Q"], num_quantizers: int | None = None
     ) -> Float[Array, "B h w C"]:
-        """The sum of the codes of the first `num_quantizers` levels (all by default)."""
+        """Sums the codes of the first `num_quantizers` levels, by default all."""
         return quantizer.lookup(weights["codebooks"], codes, num_quantizers)
 
     def decode(
         self, weights: PyTree, codes: Int[Array, "B h w Q"], num_quantizers: int | None = None
     ) -> Float[Array, "B H W 3"]:
-        """Codes -> images, nominally in [-1, 1]; fewer `num_quantizers` give a coarser preview."""
+        """Decodes tokens to images, nominally in [-1, 1]; fewer levels give a coarser preview."""
         z = self.latents(weights, codes, num_quantizers)
         return self.decoder.apply({"params": weights["params"]["decoder"]}, z)
 
@@ -267,12 +287,15 @@ class VQGAN:
 def principal_components(
     images: Float[Array, "B H W 3"], *, factor: int, components: int
 ) -> tuple[Float[Array, "h w P"], Float[Array, "P C"]]:
-    """Mean patches at each position, and the leading components of the patches around it.
+    """Computes the mean patch at each position, and principal components of the patches around it.
 
     Args:
-      images: in [-1, 1].
-      factor: patch size.
-      components: C; when it exceeds P = 3 * factor**2 the rest are zero columns.
+      images: images in [-1, 1].
+      factor: side of a patch in pixels.
+      components: number C of components; those beyond P = 3 * factor**2 are zero columns.
+
+    Returns:
+      Mean patches, and the leading components as columns.
     """
     patches = space_to_depth(images.astype(jnp.float32), factor)
     mean = patches.mean(0)

@@ -13,8 +13,9 @@ import pytest
 from auface_jax.data.loading.example_selection import different_partners
 from auface_jax.facs import CONSTRUCT_NAMES, constructs, labels_from_units
 from auface_jax.models.au_attention import AUCrossAttention
-from auface_jax.models.maskgit import Context, MaskGIT
+from auface_jax.models.maskgit import MaskGIT
 from auface_jax.models.token_layout import LAYOUTS
+from auface_jax.models.transformer import Context
 from auface_jax.models.vq_auface import VQAUFace
 from auface_jax.training.tasks.maskgit import SHOWN_SETS, MaskGITTask
 from auface_jax.training.tasks.maskgit_batch import context_dropout
