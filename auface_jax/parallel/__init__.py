@@ -1,7 +1,7 @@
-"""Several devices and several processes.
+"""Training on several devices and in several processes.
 
-logical_axes  names of the dimensions of large parameters
-sharding      one mesh, and rules from names to its axes
-distributed   how the processes of one run find each other and end together
-map_batches   a jitted function over whole arrays, a fixed-size batch at a time
+logical_axes  logical names of the dimensions of large parameters
+sharding      the mesh, and rules from logical names to its axes
+distributed   start and common end of the processes of one run
+map_batches   application of a jitted function to whole arrays, a fixed-size batch at a time
 """

@@ -1,25 +1,25 @@
-"""What the dimensions of the large parameters are, by the parameter's place in its network.
+"""Logical names of the dimensions of large parameters, by the path of the parameter.
 
-`sharding.py` lays parameters out by these names and a config's `mesh.rules`. They stand here and
-not in boxes around each parameter, as Linen can keep them: weights of frozen networks come from
-files, optimisers, averages and checkpoints hold plain arrays, and a place says the same of all.
+`sharding.py` lays parameters out by these names and a config's `mesh.rules`. The names are not kept
+in boxes around each parameter, as Linen could keep them: weights of frozen networks come from
+files, and optimizers, averages and checkpoints hold plain arrays, while a path is the same in all.
 
-    embed   the residual stream of a transformer
-    heads   all of an attention's heads together
-    mlp     the hidden layer of a feed-forward
-    vocab   codes of a codebook, or tokens of a text
+    embed   residual stream of a transformer
+    heads   all heads of an attention layer together
+    mlp     hidden layer of a feed-forward network
+    vocab   codes of a codebook, or vocabulary of a text
 
-Activations are named in the models themselves, in `nn.with_logical_constraint`, where XLA would not
-find the layout by itself: `batch`, and the last three.
+The models name activations themselves, by `nn.with_logical_constraint`, where XLA would not find
+the layout by itself: `batch`, and the last three.
 """
 
 import re
 
-# The end of a parameter's path -> its last dimensions. Networks of convolutions have no names: what
-# they send for a picture is far larger than their weights, so only the weights' storage is split.
+# End of a parameter's path -> names of its last dimensions. Convolutions have no names: activations
+# of an image are far larger than their weights, so that only the storage of weights is split.
 LOGICAL_AXES = tuple(
-    (re.compile(rf"(^|/){place}$"), names)
-    for place, names in (
+    (re.compile(rf"(^|/){pattern}$"), names)
+    for pattern, names in (
         (r"(qkv|query|key|value|key_value)/kernel", ("embed", "heads")),
         (r"\w*attention/out/kernel", ("heads", "embed")),
         (r"(mlp|level_mlps_\d+)/in/kernel", ("embed", "mlp")),  # layers.GatedMLP
@@ -35,13 +35,13 @@ LOGICAL_AXES = tuple(
 
 
 def logical_axes(path: str, dimensions: int) -> tuple[str | None, ...]:
-    """The names of a parameter's dimensions, None for those without; of levels and layers, say.
+    """Returns the names of a parameter's dimensions, None for dimensions without, such as layers.
 
     Args:
-      path: of the parameter, or of an optimiser's moment of it: names with "/" between.
-      dimensions: how many there are.
+      path: path of the parameter, or of an optimizer's moment of it, with "/" between names.
+      dimensions: number of dimensions.
     """
-    for place, names in LOGICAL_AXES:
-        if place.search(path) and len(names) <= dimensions:
+    for pattern, names in LOGICAL_AXES:
+        if pattern.search(path) and len(names) <= dimensions:
             return (None,) * (dimensions - len(names)) + names
     return (None,) * dimensions

@@ -1,13 +1,13 @@
-"""Where arrays live: one mesh, names of dimensions, and rules from names to axes of the mesh.
+"""Sharding of arrays: one mesh, logical names of dimensions, and rules from names to mesh axes.
 
-    data    groups of devices, each with a copy of the parameters
-    fsdp    devices that share one copy, and gather each layer's part when it is its turn
-    tensor  devices that share each layer's work: heads, hidden units, codes
+    data    data parallelism: groups of devices, each with a copy of the parameters
+    fsdp    fully sharded data parallelism: devices that share one copy, and gather each layer
+    tensor  tensor parallelism: devices that share each layer's work: heads, hidden units, codes
 
-`mesh.rules` of the config says which axes a dimension is split over, by its name
-(`models/axes.py`): `batch` for rows, and `weight` for the largest dimension of every parameter that
-no other rule reaches. Optimiser moments and averages are laid out as their parameters. On one
-device all of this is the identity, which is why there is no other code path for it.
+`mesh.rules` of the config maps the logical name of a dimension (`logical_axes.py`) to the axes that
+split it: `batch` is the first dimension of batches, and `weight` the largest dimension of every
+parameter that no other rule reaches. Optimizer moments and averages are laid out as their
+parameters. On one device all of this is the identity, so there is no other code path for it.
 """
 
 import contextlib
@@ -28,17 +28,17 @@ from auface_jax.parallel.logical_axes import logical_axes
 PyTree = Any
 Rules = Mapping[str, tuple[str, ...]]
 AXES = ("data", "fsdp", "tensor")
-# Under this many elements splitting saves nothing and costs an all-gather.
+# Splitting arrays of fewer elements saves nothing and costs an all-gather.
 MIN_SHARDED_SIZE = 2**16
-# For networks that are only read: a copy on every device.
-ROWS_ONLY: Rules = {"batch": AXES}
+# Rules for frozen networks: a copy on every device.
+BATCH_ONLY: Rules = {"batch": AXES}
 
 
 def make_mesh(config: ml_collections.ConfigDict) -> Mesh:
-    """The mesh over all devices of all processes.
+    """Makes the mesh over all devices of all processes.
 
     Args:
-      config: `fsdp` and `tensor`, sizes of these axes; the rest of the devices goes to `data`.
+      config: sizes of the axes `fsdp` and `tensor`; `data` takes the remaining factor.
 
     Raises:
       ValueError: the number of devices is not a multiple of `fsdp * tensor`.
@@ -55,31 +55,31 @@ def make_mesh(config: ml_collections.ConfigDict) -> Mesh:
 
 
 @contextlib.contextmanager
-def placed(mesh: Mesh, rules: Rules) -> Iterator[None]:
-    """What is compiled within runs on `mesh`, and models lay activations out by `rules`."""
+def mesh_context(mesh: Mesh, rules: Rules) -> Iterator[None]:
+    """Runs programs that are compiled in the block on `mesh`, with activations split by `rules`."""
     with jax.set_mesh(mesh), nn.logical_axis_rules(tuple(rules.items())):
         yield
 
 
-def batch_sharding(mesh: Mesh, rules: Rules = ROWS_ONLY) -> NamedSharding:
-    """The first dimension over the axes of `batch`."""
+def batch_sharding(mesh: Mesh, rules: Rules = BATCH_ONLY) -> NamedSharding:
+    """Returns the sharding of a batch: the first dimension over the axes of `batch`."""
     return NamedSharding(mesh, P(tuple(rules["batch"])))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """A full copy on every device."""
+    """Returns the sharding with a full copy on every device."""
     return NamedSharding(mesh, P())
 
 
 def state_shardings(abstract_state: PyTree, mesh: Mesh, rules: Rules) -> PyTree:
-    """A sharding for each leaf of a tree of `jax.ShapeDtypeStruct`."""
+    """Returns a sharding for each leaf of a tree of `jax.ShapeDtypeStruct`."""
 
     def split(size: int, name: str | None) -> tuple[str, ...]:
-        """The axes that a dimension is split over; none where they do not divide it."""
+        """Returns the axes that split a dimension; none if they do not divide it."""
         axes = tuple(axis for axis in rules.get(name or "", ()) if mesh.shape[axis] > 1)
         return axes if size % math.prod(mesh.shape[axis] for axis in axes) == 0 else ()
 
-    def of_leaf(path, leaf):
+    def leaf_sharding(path, leaf):
         if leaf.size < MIN_SHARDED_SIZE:
             return replicated(mesh)
         names = logical_axes(jax.tree_util.keystr(path, simple=True, separator="/"), leaf.ndim)
@@ -90,15 +90,16 @@ def state_shardings(abstract_state: PyTree, mesh: Mesh, rules: Rules) -> PyTree:
             spec = [split(s, "weight") if d == largest else () for d, s in enumerate(leaf.shape)]
         return NamedSharding(mesh, P(*(axes or None for axes in spec)) if any(spec) else P())
 
-    return jax.tree.map_with_path(of_leaf, abstract_state)
+    return jax.tree.map_with_path(leaf_sharding, abstract_state)
 
 
-def gathered(params: PyTree) -> PyTree:
-    """Parameters as layers use them: whole, but for what devices share the work of.
+def all_gather_parameters(params: PyTree) -> PyTree:
+    """All-gathers FSDP shards; tensor-parallel dimensions stay sharded.
 
-    To be called where they are differentiated, so that gradients come out alike. What `embed` and
-    `weight` split is split in storage alone; left to itself, XLA splits activations by it, too, and
-    sends those. Nothing happens on one device, or where no rules are in force.
+    Call it inside the function that is differentiated, so that gradients are split like the
+    parameters. `embed` and `weight` split the storage of parameters alone; without this call, XLA
+    would split activations by them as well, and send those. It is the identity on one device, and
+    where no rules are in force.
     """
     mesh = jax.sharding.get_abstract_mesh()
     rules = {
@@ -114,8 +115,8 @@ def gathered(params: PyTree) -> PyTree:
     )
 
 
-def put_batch(batch: PyTree, mesh: Mesh, rules: Rules = ROWS_ONLY) -> PyTree:
-    """This process's rows of a batch -> global arrays split over the mesh."""
+def put_batch(batch: PyTree, mesh: Mesh, rules: Rules = BATCH_ONLY) -> PyTree:
+    """Turns this process's examples of a batch into global arrays that are split over the mesh."""
     sharding = batch_sharding(mesh, rules)
     return jax.tree.map(
         lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), batch
@@ -123,7 +124,10 @@ def put_batch(batch: PyTree, mesh: Mesh, rules: Rules = ROWS_ONLY) -> PyTree:
 
 
 def process_mesh(mesh: Mesh) -> Mesh:
-    """Where a process works by itself: on its first device; on all of `mesh` where it is alone."""
+    """Returns the mesh on which a process works by itself.
+
+    It is `mesh` for a single process, otherwise the first device of the process.
+    """
     if jax.process_count() == 1:
         return mesh
     devices = np.array(jax.local_devices()[:1]).reshape((1,) * len(mesh.axis_names))
@@ -131,7 +135,7 @@ def process_mesh(mesh: Mesh) -> Mesh:
 
 
 def to_process(tree: PyTree) -> PyTree:
-    """A tree as whole arrays that this process can use alone; as it is where it is alone.
+    """Gathers a tree to whole arrays in each process; the identity for a single process.
 
     All processes must call it together.
     """
@@ -141,12 +145,12 @@ def to_process(tree: PyTree) -> PyTree:
 
 
 def from_first_process(tree: PyTree) -> PyTree:
-    """The first process's values of a tree of host arrays; all processes must call it together."""
+    """Broadcasts host arrays from the first process; all processes must call it together."""
     return multihost_utils.broadcast_one_to_all(tree) if jax.process_count() > 1 else tree
 
 
-def check_batch_size(batch_size: int, mesh: Mesh, rules: Rules = ROWS_ONLY) -> None:
-    """Raises a ValueError unless every part of the mesh that rows are split over gets as many."""
+def check_batch_size(batch_size: int, mesh: Mesh, rules: Rules = BATCH_ONLY) -> None:
+    """Raises a ValueError unless the batch divides over the devices that split it."""
     parts = math.prod(mesh.shape[axis] for axis in rules["batch"])
     if batch_size % parts:
         raise ValueError(
@@ -155,20 +159,21 @@ def check_batch_size(batch_size: int, mesh: Mesh, rules: Rules = ROWS_ONLY) -> N
         )
 
 
-def check_readers(mesh: Mesh, rules: Rules = ROWS_ONLY) -> None:
-    """Raises a ValueError unless all devices that share rows are one process's: each reads its own.
+def check_readers(mesh: Mesh, rules: Rules = BATCH_ONLY) -> None:
+    """Raises a ValueError unless devices that share examples belong to one process.
 
-    Which devices share rows is JAX's choice, by how a machine's chips are connected.
+    Each process reads its own examples. JAX chooses the devices that share examples by the
+    connections between the chips.
     """
     parts = math.prod(mesh.shape[axis] for axis in rules["batch"])
-    readers: dict[int, set[int]] = {}  # first row of a part -> processes whose devices have it
-    for device, (rows,) in batch_sharding(mesh, rules).devices_indices_map((parts,)).items():
-        readers.setdefault(rows.start or 0, set()).add(device.process_index)
+    readers: dict[int, set[int]] = {}  # first example of a part -> processes that hold it
+    for device, (examples,) in batch_sharding(mesh, rules).devices_indices_map((parts,)).items():
+        readers.setdefault(examples.start or 0, set()).add(device.process_index)
     if max(map(len, readers.values())) > 1:
         apart = [axis for axis in mesh.axis_names if axis not in rules["batch"]]
         asked = ", ".join(f"mesh.{axis}={mesh.shape[axis]}" for axis in apart)
         raise ValueError(
-            f"{asked}: devices of several processes would share rows, and each process reads rows "
-            f"of its own. A process has {jax.local_device_count()} devices: choose a smaller "
-            "divisor of that, 1 at the least, or start fewer processes a machine"
+            f"{asked}: devices of several processes would share examples, but each process reads "
+            f"its own. A process has {jax.local_device_count()} devices: choose a smaller divisor "
+            "of that, or start fewer processes on a machine"
         )

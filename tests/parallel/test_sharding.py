@@ -8,14 +8,14 @@ import ml_collections
 import numpy as np
 import optax
 import pytest
+from auface_jax.configs import common
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from auface_jax.data.tokenizer import load_tokenizer
 from auface_jax.parallel import sharding
-from auface_jax.runs import presets
-from auface_jax.training.tasks import make_task
 from auface_jax.training.tasks import vqgan as vqgan_task
+from auface_jax.training.tasks.registry import make_task
 from tests.helpers import tiny
 
 ROWS = 4
@@ -68,7 +68,7 @@ def test_large_parameters_are_split_along_their_largest_divisible_dimension():
     leaves = abstract(
         small=(255, 256), wide=(64, 2048), tall=(4096, 33), odd=(70_001, 2), stuck=(301, 301)
     )
-    rules = presets.MESH_RULES["convolutions"]
+    rules = common.MESH_RULES["convolutions"]
     assert specs(leaves, mesh_of(1, 2), rules) == {
         "small": P(),
         "wide": P(None, "fsdp"),
@@ -88,7 +88,7 @@ def test_parameters_of_transformers_are_split_by_name_and_moments_with_them():
     params |= abstract(head=(3, 512, 256), code_embedding=(3, 511, 256))
     leaves = {"params": params, "opt_state": optax.adamw(1e-3).init(params)}
     mesh = jax.sharding.AbstractMesh((2, 2, 2), sharding.AXES)
-    found = specs(leaves, mesh, presets.MESH_RULES["transformer"])
+    found = specs(leaves, mesh, common.MESH_RULES["transformer"])
     wanted = {
         "blocks_0/self_attention/qkv/kernel": P("fsdp", "tensor"),
         "blocks_0/self_attention/out/kernel": P("tensor", "fsdp"),
@@ -133,7 +133,7 @@ def stage1_task():
 def first_step(task, mesh, batch):
     """The state after `init` on `mesh`, the state after one step, its metrics."""
     rules = task.config.mesh.rules
-    with sharding.placed(mesh, rules):
+    with sharding.mesh_context(mesh, rules):
         key = jax.random.key(3)
         shapes = jax.eval_shape(task.init, key, batch)
         shardings = sharding.state_shardings(shapes, mesh, rules)
