@@ -45,7 +45,7 @@ NETWORKS: dict[str, str] = {
     "inception": "auface_jax.pretrained.inception:NETWORK",
     "lpips": "auface_jax.metrics.lpips:NETWORK",
     "me_graphau": "auface_jax.pretrained.me_graphau:NETWORK",
-    "t5": "auface_jax.models.t5:NETWORK",
+    "t5": "auface_jax.pretrained.t5:NETWORK",
     "vgg16": "auface_jax.pretrained.vgg:NETWORK",
 }
 

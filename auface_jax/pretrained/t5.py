@@ -9,12 +9,12 @@ from auface_jax.pretrained.weight_files import Source
 
 
 def _fields(source: Source) -> dict[str, int | str]:
-    """The fields of `T5Encoder` that a checkpoint was trained with.
+    """Reads the fields of `T5Encoder` from a checkpoint.
 
     Raises:
-      ValueError: the folder's config names something that this module does not have.
+      ValueError: the folder's configuration has an option that this module does not implement.
     """
-    ours = {
+    supported = {
         "relative_attention_num_buckets": (32,),
         "relative_attention_max_distance": (128,),
         "layer_norm_epsilon": (1e-6,),
@@ -22,11 +22,11 @@ def _fields(source: Source) -> dict[str, int | str]:
     }
     faults = [
         f"{name} is {source.config[name]!r}, not {' or '.join(map(repr, legal))}"
-        for name, legal in ours.items()
+        for name, legal in supported.items()
         if source.config.get(name, legal[0]) not in legal
     ]
     if faults:
-        raise ValueError(f"{source.name} is a T5 of another kind: {'; '.join(faults)}")
+        raise ValueError(f"{source.name} is an unknown variant of T5: {'; '.join(faults)}")
     vocab_size, d_model = source.shape("shared.weight")
     _, num_heads = source.shape(f"{_ATTENTION.format(0)}.relative_attention_bias.weight")
     gated = "encoder.block.0.layer.1.DenseReluDense.wi_0.weight" in source.shapes

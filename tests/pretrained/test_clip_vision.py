@@ -1,5 +1,6 @@
 """Laws of CLIP's image encoder, and parity with Hugging Face's and with OpenCLIP's."""
 
+import dataclasses
 import functools
 import json
 
@@ -7,12 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from flax.traverse_util import flatten_dict
 from safetensors.numpy import save_file
 
 from auface_jax.images.pixels import to_float
-from auface_jax.pretrained import clip_vision, convert
-from auface_jax.pretrained.clip_vision import CLIPVision
+from auface_jax.models import clip_vision
+from auface_jax.models.clip_vision import CLIPVision
+from auface_jax.pretrained import convert
+from auface_jax.pretrained.clip_vision import NETWORK
 from auface_jax.pretrained.weight_files import from_arrays
 from tests.helpers.parity import assert_parity, import_torch, redraw
 
@@ -166,7 +170,7 @@ def stages_of(module, variables, x):
 
     @jax.jit
     def run(variables, x):
-        kept = lambda m, _: isinstance(m, (clip_vision.Block, clip_vision.nn.LayerNorm))  # noqa: E731
+        kept = lambda m, _: isinstance(m, (clip_vision.Block, nn.LayerNorm))  # noqa: E731
         tokens, state = module.apply(variables, x, capture_intermediates=kept)
         return tokens, flatten_dict(state["intermediates"], sep="/")
 
@@ -184,7 +188,7 @@ def test_parity_with_hugging_face(record_property, activation):
 
     source = from_arrays(state)
     ours, variables = convert.to_variables(
-        clip_vision.NETWORK, source, activation=activation, num_heads=TINY["num_heads"]
+        NETWORK, source, activation=activation, num_heads=TINY["num_heads"]
     )
     assert ours == CLIPVision(**TINY, activation=activation)
     x = ours.prepare(to_float(jnp.asarray(pictures())))
@@ -322,9 +326,7 @@ def test_weights_alone_convert_once_what_they_do_not_tell_is_given(tmp_path, cap
 def test_missing_and_unknown_keys_are_named():
     arrays = weights(**{"ln_pre.bias": None, "transformer.resblocks.0.ls_1.gamma": (128,)})
     with pytest.raises(convert.ConversionError) as caught:
-        convert.to_variables(
-            clip_vision.NETWORK, from_arrays(arrays), activation="gelu", num_heads=2
-        )
+        convert.to_variables(NETWORK, from_arrays(arrays), activation="gelu", num_heads=2)
     message = str(caught.value)
     assert "2 faults" in message and "'params/first_norm/bias'" in message
     assert "'transformer.resblocks.0.ls_1.gamma'" in message
@@ -338,6 +340,6 @@ def test_missing_and_unknown_keys_are_named():
     ],
 )
 def test_a_clip_of_another_kind_is_refused(config, message):
-    source = clip_vision.dataclasses.replace(from_arrays(weights()), config=config)
+    source = dataclasses.replace(from_arrays(weights()), config=config)
     with pytest.raises(ValueError, match=message):
-        clip_vision.NETWORK.fields(source)
+        NETWORK.fields(source)
