@@ -1,11 +1,14 @@
-"""From a text and a reference face to pictures.
+"""Generation of images from a text and a reference face.
 
-masking            which image tokens are hidden
-encoders           pre-trained encoders of text and reference face
+masking            masks of image tokens, and their cosine schedule
+unmasking          masks of decoding: how many tokens stay masked, and which
 decode             iterative parallel decoding of image tokens
-stages             Stage I and Stage II put together
+decode_options     its options
+encoders           pre-trained encoders of text and reference face
+stage1             a finished Stage I run, and previews of its quantizer levels
+stages             Stage I and Stage II together: images in, images out
 generator, request a finished run as a function
 region_masks, reference_images, request_csv, decode_arguments
-                   what a command line asks for
+                   inputs of the command line
 exported           a run as files for other programs
 """

@@ -1,107 +1,121 @@
 """Iterative parallel decoding with guidance (MaskGIT, Chang et al. 2022, section 3.2).
 
-Starting from a fully masked image, or a partly given one, each of `steps` iterations
-  1. runs the transformer once over the visible tokens,
-  2. draws a code for every masked token,
-  3. keeps some of the draws, as many as the cosine schedule says, and masks the others again.
+Decoding starts from a fully masked image, or a partly given one, and
+  1. computes the context, and its keys and values, once (`guided_network`).
+Each of `steps` iterations (`decode_step`, one turn of a `lax.scan`) then
+  2. runs the transformer over the visible tokens (`GuidedNetwork.hidden`),
+  3. samples a token wherever one is masked, quantizer levels coarse to fine (`sample_levels`),
+  4. gives each masked token a priority (`unmasking_priority`),
+  5. keeps the sampled tokens of the highest priority and masks the others again: the cosine
+     schedule says how many (`remask`).
 
-Which are kept is a matter of `order`: the surest, or those whose turn it is, and then no others are
-drawn. Sureness is the log-probability of the draw plus Gumbel noise that fades to nothing over the
-iterations. In the `depth` layout a position's levels are drawn coarse to fine from one pass and
-kept or masked together; in the `flat` layout `level_steps` can give each level iterations of its
-own.
+The priority depends on the unmasking order. By `confidence` it is the log-probability of the
+sampled token plus Gumbel noise that fades to nothing over the iterations. By `halton` it is the
+position's place in a fixed order, and positions that will be masked again are not sampled at all.
+In the `depth` layout the levels of a position are sampled from one pass and masked together; in the
+`flat` layout `level_steps` can give each level its own iterations.
 
-Guidance (Ho & Salimans 2022): logits = null + scale · (full - null), null having the learned null
-text and the same reference. Both halves go through as one batch. The whole is one `lax.scan`, and
-the context's keys and values are computed once, before it.
+Guidance (Ho & Salimans 2022): logits = null + scale · (full - null), where null has the learned
+null text and the same reference. Both halves go through the transformer as one batch.
 """
 
 import dataclasses
 import functools
-import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
-from auface_jax.generation.masking import cosine_schedule
+from auface_jax.generation.decode_options import DecodeOptions
+from auface_jax.generation.unmasking import (
+    coarse_levels_first,
+    halton_ranks,
+    keep_masked,
+    max_unmasked,
+    num_masked_after,
+    num_masked_after_by_level,
+)
+from auface_jax.models.transformer import Context
 from auface_jax.models.vq_auface import VQAUFace
-from auface_jax.ops.sampling import code_at, likeliest, likeliest_code
+from auface_jax.ops.sampling import argmax, inverse_cdf_sample, top_k_top_p_filter
 
-ORDERS = ("confidence", "halton")
-GUIDANCE_SCHEDULES = ("constant", "linear", "cosine")
+
+@struct.dataclass
+class DecodeState:
+    """Tokens of a batch of images between two iterations.
+
+    Attributes:
+      tokens: every token; masked ones hold what was sampled there last.
+      masked: True where a token is still to be decided.
+    """
+
+    tokens: Int[Array, "B N Q"]
+    masked: Bool[Array, "B N Q"]
 
 
 @dataclasses.dataclass(frozen=True)
-class DecodeOptions:
-    """How to decode; hashable, a static argument of jitted programs.
+class GuidedNetwork:
+    """The transformer with its context, for the full and, with guidance, the null half.
 
     Attributes:
-      steps: iterations, at least 1.
-      guidance: scale; 1 is none and runs half the batch, 0 ignores the text.
-      temperature: of the draws; 0 takes the likeliest code.
-      choice_temperature: of the noise on sureness in the first iteration.
-      order: `confidence` keeps the surest draws; `halton` takes positions in the order of a Halton
-        sequence (Besnier et al. 2025), each far from those before it, whatever is drawn there.
-      guidance_schedule: `constant`, or from 1 in the first iteration up to `guidance` in the last,
-        `linear` or by a `cosine`.
-      top_k: draw among so many of the likeliest codes; 0 is all.
-      top_p: draw among the likeliest codes that together have this probability; 1 is all.
-      level_steps: `flat` layout alone: iterations of each level, coarse to fine, whose sum is
-        `steps`; () decodes all levels together.
+      apply: `VQAUFace.apply` with its parameters.
+      guided: whether there is a null half.
+      context: context of both halves.
+      keys_values: its keys and values in every block.
     """
 
-    steps: int
-    guidance: float
-    temperature: float
-    choice_temperature: float
-    order: str = "confidence"
-    guidance_schedule: str = "constant"
-    top_k: int = 0
-    top_p: float = 1.0
-    level_steps: tuple[int, ...] = ()
+    apply: Callable
+    guided: bool
+    context: Context
+    keys_values: list | tuple
 
-    def __post_init__(self):
-        object.__setattr__(self, "level_steps", tuple(self.level_steps))  # a list, from JSON
-        faults = []
-        if self.steps < 1:
-            faults.append(f"decode.steps={self.steps}; it needs at least 1 iteration")
-        if self.temperature < 0 or self.choice_temperature < 0:
-            faults.append(
-                f"decode temperatures are {self.temperature} and {self.choice_temperature}; "
-                "they must be 0 or more"
-            )
-        if self.order not in ORDERS:
-            faults.append(f"decode.order={self.order!r} is not one of {', '.join(ORDERS)}")
-        if self.guidance_schedule not in GUIDANCE_SCHEDULES:
-            legal = ", ".join(GUIDANCE_SCHEDULES)
-            faults.append(
-                f"decode.guidance_schedule={self.guidance_schedule!r} is not one of {legal}"
-            )
-        if self.top_k < 0 or not 0 < self.top_p <= 1:
-            faults.append(
-                f"decode.top_k={self.top_k} and top_p={self.top_p}; legal are 0 (all codes) or "
-                "more, and more than 0 up to 1 (all codes)"
-            )
-        if self.level_steps and (
-            sum(self.level_steps) != self.steps or any(count < 1 for count in self.level_steps)
-        ):
-            faults.append(
-                f"decode.level_steps={self.level_steps}; each level needs 1 or more, and their sum "
-                f"must be decode.steps={self.steps}"
-            )
-        if faults:
-            raise ValueError("; ".join(faults))
+    def both_halves(self, x: Array) -> Array:
+        """Repeats a batch for the null half."""
+        return jnp.concatenate([x, x]) if self.guided else x
 
-    def guidance_at(self, step: Int[Array, ""]) -> float | Float[Array, ""]:
-        """The scale in iteration `step`, counted from 0."""
-        if self.guidance_schedule == "constant" or self.steps == 1:
-            return self.guidance
-        share = step / (self.steps - 1)
-        if self.guidance_schedule == "cosine":
-            share = (1.0 - jnp.cos(jnp.pi * share)) / 2.0
-        return 1.0 + (self.guidance - 1.0) * share
+    def hidden(self, state: DecodeState) -> Float[Array, "halves T D"]:
+        """Runs the transformer over the visible tokens."""
+        tokens, masked = self.both_halves(state.tokens), self.both_halves(state.masked)
+        return self.apply(tokens, masked, self.context, self.keys_values, method="trunk")
+
+    def logits(
+        self,
+        hidden: Float[Array, "halves T D"],
+        tokens: Int[Array, "B M Q"],
+        level: int,
+        scale: float | Float[Array, ""],
+    ) -> Float[Array, "B M K"]:
+        """Returns the guided logits of one quantizer level, given the tokens of coarser levels."""
+        features = self.apply(hidden, self.both_halves(tokens), level, method="level_features")
+        if self.guided:
+            # On features rather than logits, which are linear in them: half the largest product.
+            full, null = jnp.split(features.astype(jnp.float32), 2)
+            features = null + scale * (full - null)
+        return self.apply(features, level, method="code_logits")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Constants of all iterations.
+
+    Attributes:
+      options: see `DecodeOptions`.
+      depth: whether the levels of a position are masked together.
+      ranks: [N] unmasking order of the positions; None orders them by confidence.
+      num_sampled: number of positions that are sampled in an iteration; None samples all.
+    """
+
+    options: DecodeOptions
+    depth: bool
+    ranks: Int[np.ndarray, " N"] | None
+    num_sampled: int | None
+
+    def sequence(self, x: Array) -> Array:
+        """Reshapes [B, N, Q] to [B, T], one entry for each token that is masked by itself."""
+        return x[:, :, 0] if self.depth else x.reshape(len(x), -1)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 5), static_argnames="history")
@@ -115,194 +129,207 @@ def decode(
     *,
     history: bool = False,
 ) -> Int[Array, "B N Q"] | tuple[Int[Array, "B N Q"], tuple[Array, Array]]:
-    """Codes of an image for each row of `inputs`.
+    """Decodes the tokens of an image for each example of `inputs`.
 
     Args:
-      model: gives the layout and the sizes.
+      model: the network, which fixes layout and sizes.
       params: its parameters.
-      inputs: as `VQAUFace.context` takes them; nothing is dropped but the text of the unguided
-        half.
-      given: codes, and True where a code is to be decoded (everywhere for a new image). A code
-        that is not masked is never changed. In the `depth` layout a position's levels are masked
+      inputs: arguments of `VQAUFace.context`; nothing is dropped but the text of the null half.
+      given: tokens, and True where a token is to be decoded (everywhere for a new image). Tokens
+        that are not masked never change. In the `depth` layout the levels of a position are masked
         together.
-      keys: one PRNG key a row [B]: a row's result does not depend on its neighbours.
+      keys: one PRNG key an example [B]; the result of an example does not depend on the others.
       options: see `DecodeOptions`.
-      history: also return how it came about: the codes [steps, B, N, Q] after each iteration,
-        those drawn and masked again among them, and which are masked [steps, B, N, Q].
+      history: also return every iteration.
+
+    Returns:
+      The tokens; with `history` also the tokens [steps, B, N, Q] after each iteration, including
+      those that were sampled and masked again, and the masks [steps, B, N, Q].
 
     Raises:
-      ValueError: `level_steps` that do not fit the model.
+      ValueError: `level_steps` do not fit the model.
     """
+    start = DecodeState(*given)
+    positions, levels = start.tokens.shape[1:]
+    layout = model.transformer["layout"]
+    options.check_levels(layout, levels)
+    network = guided_network(model, params, inputs, len(keys), guided=options.guidance != 1.0)
+    by_halton = options.order == "halton"
+    # The history shows a sample everywhere, and in the flat layout tokens are not positions.
+    few = by_halton and not history and (layout == "depth" or levels == 1)
+    plan = Plan(
+        options,
+        depth=layout == "depth",
+        ranks=halton_ranks(model.transformer["grid"]) if by_halton else None,
+        num_sampled=max_unmasked(options.steps, positions) if few else None,
+    )
+
+    def iteration(state, step):
+        state = decode_step(network, plan, keys, start.masked, state, step)
+        return state, (state.tokens, state.masked) if history else None
+
+    end, steps = jax.lax.scan(iteration, start, jnp.arange(options.steps))
+    return (end.tokens, steps) if history else end.tokens
+
+
+def guided_network(
+    model: VQAUFace, params: dict, inputs: dict[str, Array], batch: int, *, guided: bool
+) -> GuidedNetwork:
+    """Computes the context, and its keys and values, for one half or both."""
     apply = functools.partial(model.apply, {"params": params})
-    depth_layout = model.transformer["layout"] == "depth"
-    guided = options.guidance != 1.0
-    batch = keys.shape[0]
-    codes, masked = given
-    positions, levels = codes.shape[1:]
-    if options.level_steps and (depth_layout or len(options.level_steps) != levels):
-        raise ValueError(
-            f"decode.level_steps={options.level_steps}: "
-            + (
-                "in the depth layout the levels of a position are decoded together"
-                if depth_layout
-                else f"the model has {levels} levels"
-            )
-        )
-
-    def doubled(x):
-        return jnp.concatenate([x, x]) if guided else x
-
-    halves = {name: doubled(value) for name, value in inputs.items()}
-    rows = 2 * batch if guided else batch
+    size = 2 * batch if guided else batch
+    if guided:
+        inputs = {name: jnp.concatenate([value, value]) for name, value in inputs.items()}
     context, _ = apply(
-        **halves,
-        drop_text=jnp.arange(rows) >= batch,
-        drop_reference=jnp.zeros(rows, bool),
+        **inputs,
+        drop_text=jnp.arange(size) >= batch,
+        drop_reference=jnp.zeros(size, bool),
         method="context",
     )
-    keys_values = apply(context, method="keys_values")
-
-    def guided_logits(hidden, codes, level, scale) -> Float[Array, "B M K"]:
-        features = apply(hidden, doubled(codes), level, method="level_features")
-        if guided:
-            # Of features and not of logits, which are linear in them: half the largest product.
-            full, null = jnp.split(features.astype(jnp.float32), 2)
-            features = null + scale * (full - null)
-        return apply(features, level, method="code_logits")
-
-    def draw(key, places, logits):
-        """Codes [B, M] and their log-probabilities, at temperature 1. A place has a key of its
-        own: what is drawn there does not depend on which others are drawn."""
-        likely = likeliest(logits, options.top_k, options.top_p)
-        if options.temperature == 0:
-            code = likeliest_code(likely)
-        else:
-            of_place = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)))(key, places)
-            uniform = jax.vmap(jax.vmap(jax.random.uniform))(of_place)
-            code = code_at(likely / options.temperature, uniform)
-        chosen = jnp.take_along_axis(logits, code[..., None], axis=-1)[..., 0]
-        return code, chosen - jax.nn.logsumexp(logits, axis=-1)
-
-    def by_token(x):  # [B, N, Q] -> one column for each token that is masked by itself
-        return x[:, :, 0] if depth_layout else x.reshape(batch, -1)
-
-    # Whose turn it is does not depend on what is drawn: only those places need logits. Whoever
-    # looks on sees a draw everywhere, and the flat layout's tokens are not places.
-    few = options.order == "halton" and not history and (depth_layout or levels == 1)
-    most = most_decided(options.steps, positions) if few else positions
-    turns = halton_ranks(model.transformer["grid"]) if options.order == "halton" else None
-
-    def iteration(carry, step):
-        codes, masked = carry
-        hidden = apply(doubled(codes), doubled(masked), context, keys_values, method="trunk")
-        step_keys = jax.vmap(lambda key: jax.random.fold_in(key, step))(keys)
-        scale = options.guidance_at(step)
-        places = jnp.broadcast_to(jnp.arange(positions), (batch, positions))
-        drawn_codes, to_draw = codes, masked
-        if few:
-            places = jnp.argsort(jnp.where(masked[..., 0], turns, positions), axis=-1)[:, :most]
-            hidden, drawn_codes, to_draw = (
-                jnp.take_along_axis(x, of_x[..., None], axis=1)
-                for x, of_x in ((hidden, doubled(places)), (codes, places), (masked, places))
-            )
-        log_ps = []
-        for level in range(levels):
-            level_keys = jax.vmap(lambda key: jax.random.fold_in(key, level))(step_keys)  # noqa: B023
-            logits = guided_logits(hidden, drawn_codes, level, scale)
-            drawn, log_p = draw(level_keys, places, logits)
-            drawn_codes = drawn_codes.at[..., level].set(
-                jnp.where(to_draw[..., level], drawn, drawn_codes[..., level])
-            )
-            log_ps.append(log_p)
-        codes = drawn_codes
-        if few:
-            at = jnp.arange(batch)[:, None], places
-            codes = carry[0].at[at].set(drawn_codes)
-
-        was_masked = by_token(masked)
-        if turns is None:
-            log_p = jnp.stack(log_ps, axis=-1)  # [B, N, Q]
-            log_p = log_p.sum(-1) if depth_layout else log_p.reshape(batch, -1)
-            # The number after the levels': a key that no draw has used.
-            noise_keys = jax.vmap(lambda key: jax.random.fold_in(key, levels))(step_keys)
-            noise = jax.vmap(lambda key: jax.random.gumbel(key, log_p.shape[1:]))(noise_keys)
-            fade = options.choice_temperature * (1.0 - (step + 1) / options.steps)
-            sureness = log_p + fade * noise
-        else:
-            of_token = turns if depth_layout else turns.repeat(levels)
-            sureness = jnp.broadcast_to(-of_token.astype(np.float32), was_masked.shape)
-        left = left_after(step, was_masked)
-        if options.level_steps:
-            # A coarser token comes before any finer one, however sure that is.
-            level_of = np.tile(np.arange(levels), positions)
-            ranks = jnp.argsort(jnp.argsort(sureness, axis=-1), axis=-1)
-            sureness = ranks + (levels - level_of) * ranks.shape[-1]
-        sureness = jnp.where(was_masked, sureness, jnp.inf)
-        ranks = jnp.argsort(jnp.argsort(sureness, axis=-1), axis=-1)
-        masked_tokens = (ranks < left) & was_masked
-        masked = (
-            jnp.broadcast_to(masked_tokens[..., None], codes.shape)
-            if depth_layout
-            else masked_tokens.reshape(codes.shape)
-        )
-        return (codes, masked), (codes, masked) if history else None
-
-    def left_after(step, was_masked) -> Int[Array, "B 1"]:
-        """How many tokens are masked after `step`."""
-        if options.level_steps:
-            shares = jnp.asarray(level_shares(options.level_steps), jnp.float32)[step]  # [Q]
-            of_level = jnp.floor(shares * total_of_level + 1e-4).astype(jnp.int32)
-            return of_level.sum(-1, keepdims=True)
-        share = cosine_schedule((step + 1) / options.steps)
-        left = jnp.floor(share * total + 1e-4).astype(jnp.int32)
-        left = jnp.where(step + 1 == options.steps, 0, left)
-        return jnp.minimum(left, jnp.maximum(was_masked.sum(-1, keepdims=True) - 1, 0))
-
-    total = by_token(masked).sum(-1, keepdims=True)  # [B, 1]
-    total_of_level = masked.sum(1)  # [B, Q]
-    (codes, _), steps = jax.lax.scan(iteration, (codes, masked), jnp.arange(options.steps))
-    return (codes, steps) if history else codes
+    return GuidedNetwork(apply, guided, context, apply(context, method="keys_values"))
 
 
-def most_decided(steps: int, positions: int) -> int:
-    """The most positions that an iteration decides, whatever was given."""
-    left = np.cos(np.pi / 2 * np.arange(steps + 1) / steps)  # as `masking.cosine_schedule`
-    return min(positions, math.ceil(positions * np.max(left[:-1] - left[1:])) + 1)
+def decode_step(
+    network: GuidedNetwork,
+    plan: Plan,
+    keys: jax.Array,
+    start_masked: Bool[Array, "B N Q"],
+    state: DecodeState,
+    step: Int[Array, ""],
+) -> DecodeState:
+    """Runs one iteration, steps 2 to 5 of the module's docstring."""
+    batch, positions, _ = state.tokens.shape
+    hidden = network.hidden(state)
+    keys = _fold_in(keys, step)
+    scale = plan.options.guidance_at(step)
+    if plan.num_sampled is None:
+        sampled_at = jnp.broadcast_to(jnp.arange(positions), (batch, positions))
+        tokens, log_p = sample_levels(network, plan.options, keys, hidden, state, sampled_at, scale)
+    else:
+        ranks = jnp.where(state.masked[..., 0], plan.ranks, positions)
+        sampled_at = jnp.argsort(ranks, axis=-1)[:, : plan.num_sampled]
+        hidden = _take(hidden, network.both_halves(sampled_at))
+        part = jax.tree.map(lambda x: _take(x, sampled_at), state)
+        sampled, log_p = sample_levels(network, plan.options, keys, hidden, part, sampled_at, scale)
+        tokens = state.tokens.at[jnp.arange(batch)[:, None], sampled_at].set(sampled)
+    priority = unmasking_priority(plan, keys, log_p, state, step)
+    return DecodeState(tokens, remask(plan, priority, start_masked, state, step))
 
 
-@functools.cache
-def halton_ranks(grid: int) -> Int[np.ndarray, " N"]:
-    """Whose turn it is: the place of each position, row by row, in the Halton order of the grid.
+def sample_levels(
+    network: GuidedNetwork,
+    options: DecodeOptions,
+    keys: jax.Array,
+    hidden: Float[Array, "halves T D"],
+    state: DecodeState,
+    positions: Int[Array, "B M"],
+    scale: float | Float[Array, ""],
+) -> tuple[Int[Array, "B M Q"], list[Float[Array, "B M"]]]:
+    """Samples the masked tokens of all quantizer levels, coarse to fine.
 
-    The points of the sequence with the bases 2 and 3 fall into the grid's cells; a cell's turn is
-    when it is first hit.
+    Args:
+      network: the network.
+      options: see `DecodeOptions`.
+      keys: one key an example [B], of this iteration.
+      hidden: output of the transformer at the positions.
+      state: tokens and mask at the positions.
+      positions: numbers of the positions in the image.
+      scale: guidance scale.
+
+    Returns:
+      The tokens [B, M, Q], and for each level the log-probability of what was sampled.
     """
-    from scipy.stats import qmc  # as slow to import as jax, and only this order needs it
-
-    order: dict[int, None] = {}
-    points = qmc.Halton(d=2, scramble=False)
-    while len(order) < grid**2:
-        column, row = np.floor(points.random(grid**2) * grid).astype(int).T
-        order |= dict.fromkeys((row * grid + column).tolist())
-    ranks = np.empty(grid**2, np.int32)
-    ranks[list(order)] = np.arange(grid**2)
-    ranks.setflags(write=False)
-    return ranks
+    tokens, log_ps = state.tokens, []
+    for level in range(tokens.shape[-1]):
+        logits = network.logits(hidden, tokens, level, scale)
+        sampled, log_p = sample_tokens(_fold_in(keys, level), positions, logits, options)
+        tokens = tokens.at[..., level].set(
+            jnp.where(state.masked[..., level], sampled, tokens[..., level])
+        )
+        log_ps.append(log_p)
+    return tokens, log_ps
 
 
-def level_shares(level_steps: tuple[int, ...]) -> Float[np.ndarray, "steps Q"]:
-    """Share of each level's tokens still masked after each iteration, one level after the other."""
-    shares = []
-    for level, count in enumerate(level_steps):
-        for step in range(1, count + 1):
-            row = np.zeros(len(level_steps))
-            row[level] = np.cos(np.pi / 2 * step / count) if step < count else 0.0
-            row[level + 1 :] = 1.0
-            shares.append(row)
-    return np.array(shares)
+def sample_tokens(
+    keys: jax.Array,
+    positions: Int[Array, "B M"],
+    logits: Float[Array, "B M K"],
+    options: DecodeOptions,
+) -> tuple[Int[Array, "B M"], Float[Array, "B M"]]:
+    """Samples a token at each position.
+
+    Each position has its own key, so that its sample does not depend on which others are sampled.
+
+    Returns:
+      The tokens, and their log-probabilities at temperature 1.
+    """
+    filtered = top_k_top_p_filter(logits, options.top_k, options.top_p)
+    if options.temperature == 0:
+        token = argmax(filtered)
+    else:
+        by_position = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)))(keys, positions)
+        u = jax.vmap(jax.vmap(jax.random.uniform))(by_position)
+        token = inverse_cdf_sample(filtered / options.temperature, u)
+    chosen = jnp.take_along_axis(logits, token[..., None], axis=-1)[..., 0]
+    return token, chosen - jax.nn.logsumexp(logits, axis=-1)
 
 
-def everything_masked(batch: int, positions: int, levels: int):
-    """`given` for a new image: no code is known."""
+def unmasking_priority(
+    plan: Plan,
+    keys: jax.Array,
+    log_p: list[Float[Array, "B N"]],
+    state: DecodeState,
+    step: Int[Array, ""],
+) -> Float[Array, "B T"]:
+    """Returns the priority of each token: its noisy confidence, or its place in a fixed order."""
+    batch, _, levels = state.tokens.shape
+    if plan.ranks is None:
+        confidence = jnp.stack(log_p, axis=-1)  # [B, N, Q]
+        confidence = confidence.sum(-1) if plan.depth else confidence.reshape(batch, -1)
+        # The number after the levels' numbers: a key that no sample has used.
+        noise_keys = _fold_in(keys, levels)
+        noise = jax.vmap(lambda key: jax.random.gumbel(key, confidence.shape[1:]))(noise_keys)
+        fade = plan.options.choice_temperature * (1.0 - (step + 1) / plan.options.steps)
+        return confidence + fade * noise
+    ranks = plan.ranks if plan.depth else plan.ranks.repeat(levels)
+    return jnp.broadcast_to(-ranks.astype(np.float32), (batch, len(ranks)))
+
+
+def remask(
+    plan: Plan,
+    priority: Float[Array, "B T"],
+    start_masked: Bool[Array, "B N Q"],
+    state: DecodeState,
+    step: Int[Array, ""],
+) -> Bool[Array, "B N Q"]:
+    """Masks the tokens of the lowest priority again, as many as the schedule says."""
+    positions, levels = state.tokens.shape[1:]
+    masked = plan.sequence(state.masked)
+    if plan.options.level_steps:
+        count = num_masked_after_by_level(step, plan.options.level_steps, start_masked.sum(1))
+        priority = coarse_levels_first(priority, positions, levels)
+    else:
+        total = plan.sequence(start_masked).sum(-1, keepdims=True)
+        count = num_masked_after(step, plan.options.steps, total, masked)
+    masked = keep_masked(priority, masked, count)
+    if plan.depth:
+        return jnp.broadcast_to(masked[..., None], state.masked.shape)
+    return masked.reshape(state.masked.shape)
+
+
+def _fold_in(keys: jax.Array, number: int | Int[Array, ""]) -> jax.Array:
+    """Folds a number into each of a batch of keys."""
+    return jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
+
+
+def _take(x: Array, positions: Int[Array, "B M"]) -> Array:
+    """Returns [B, M, ...], the entries of `x` [B, N, ...] at some positions of each example."""
+    return jnp.take_along_axis(x, positions[..., None], axis=1)
+
+
+def fully_masked(
+    batch: int, positions: int, levels: int
+) -> tuple[Int[Array, "B N Q"], Bool[Array, "B N Q"]]:
+    """Returns `given` of a new image: no token is known."""
     shape = (batch, positions, levels)
     return jnp.zeros(shape, jnp.int32), jnp.ones(shape, bool)

@@ -1,11 +1,12 @@
-"""The pre-trained networks through which Stage II reads text and reference face (paper, Stage II).
+"""Pre-trained encoders of text and reference face (paper, Stage II).
 
     T_T   T5's encoder on the text               `model.text_weights`
     T_S   CLIP's image encoder on the reference  `model.structure_weights`
     T_A   ArcFace on the reference               `model.appearance_weights`
 
-Each is named by where its weights are (`pretrained.hub`); where none is named, a small network is
-trained along in its place. They are frozen: their variables are an argument of every program.
+A config gives the location of each network's weights (`pretrained.hub`); without one, a small
+network is trained along in its place. The encoders are frozen: their variables are an argument of
+every program.
 """
 
 import dataclasses
@@ -16,26 +17,28 @@ import ml_collections
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from auface_jax.models.clip_vision import CLIPVision
 from auface_jax.models.t5 import T5Encoder
 from auface_jax.models.vq_auface import FACE_TOKENS
 from auface_jax.pretrained import arcface
 from auface_jax.pretrained.arcface import ArcFace
-from auface_jax.pretrained.clip_vision import CLIPVision
 from auface_jax.pretrained.hub import load_pretrained
 
 PyTree = Any
 
-# What each encoder is in `pretrained.convert.NETWORKS`.
+# Encoder -> name of its network in `pretrained.convert.NETWORKS`.
 NETWORKS = {"text": "t5", "structure": "clip_vision", "appearance": "arcface"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Encoders:
-    """The frozen encoders of a run; hashable, a static part of its model.
+    """Frozen encoders of a run; hashable, a static part of its model.
 
     Attributes:
-      text, structure, appearance: None where a small network is trained along.
-      margin: room around the aligned faces, a share of the crop, as the data were built with.
+      text: encoder of the text; None where a small network is trained along.
+      structure: encoder of the reference's structure, or None.
+      appearance: encoder of the reference's appearance, or None.
+      margin: margin around the aligned faces that the data were built with, a share of the crop.
     """
 
     text: T5Encoder | None = None
@@ -43,50 +46,54 @@ class Encoders:
     appearance: ArcFace | None = None
     margin: float = 0.0
 
-    def of_text(
+    def encode_text(
         self, variables: PyTree, tokens: Int[Array, "B L"], mask: Bool[Array, "B L"]
     ) -> dict[str, Array]:
-        """`text_features` [B, L, E] where the text has an encoder here; else nothing."""
+        """Computes `text_features` [B, L, E]; {} without a text encoder."""
         if self.text is None:
             return {}
         return {"text_features": self.text.apply(variables["text"], tokens, mask)}
 
-    def of_reference(
+    def encode_reference(
         self, variables: PyTree, image: Float[Array, "B H W 3"]
     ) -> dict[str, Float[Array, "B ..."]]:
-        """`structure` [B, S, E] and `appearance` [B, 512], of those that have an encoder here.
+        """Computes `structure` [B, S, E] and `appearance` [B, 512], as far as there are encoders.
 
         Args:
-          image: aligned crops in [-1, 1]; each network makes its own input of them.
+          variables: variables of the encoders by name.
+          image: aligned crops in [-1, 1], which are preprocessed for each encoder.
         """
-        made = {}
+        features = {}
         if self.structure is not None:
-            seen = self.structure.prepare(image)
-            made["structure"] = self.structure.apply(variables["structure"], seen)
+            prepared = self.structure.prepare(image)
+            features["structure"] = self.structure.apply(variables["structure"], prepared)
         if self.appearance is not None:
             side = np.array([image.shape[2], image.shape[1]])
             points = (arcface.IN_CROP + self.margin) / (1 + 2 * self.margin) * side
             points = jnp.broadcast_to(points, (image.shape[0], *points.shape))
-            seen = arcface.prepare_images(image, points)
-            embedding = self.appearance.apply(variables["appearance"], seen)
-            # Only its direction says whose face it is.
+            prepared = arcface.prepare_images(image, points)
+            embedding = self.appearance.apply(variables["appearance"], prepared)
+            # Only the direction of the embedding encodes identity.
             length = jnp.linalg.norm(embedding, axis=-1, keepdims=True)
-            made["appearance"] = embedding / length * embedding.shape[-1] ** 0.5
-        return made
+            features["appearance"] = embedding / length * embedding.shape[-1] ** 0.5
+        return features
 
 
 def load_encoders(
     config: ml_collections.ConfigDict, vocab_size: int
 ) -> tuple[Encoders, PyTree, dict[str, str]]:
-    """The encoders that a Stage II config names, their variables, and their fingerprints.
+    """Loads the encoders that a Stage II config names.
 
     Args:
-      config: of a run; what its ablation leaves out is not loaded.
-      vocab_size: of its tokenizer.
+      config: config of a run; encoders that its ablation leaves out are not loaded.
+      vocab_size: vocabulary of its tokenizer.
+
+    Returns:
+      The encoders, their variables, and their fingerprints.
 
     Raises:
-      ValueError: weights that are not there, or another network's; a tokenizer with more tokens
-        than T5 has; see `load_pretrained`.
+      ValueError: weights do not exist or belong to another network (see `load_pretrained`), or the
+        tokenizer has more tokens than T5.
     """
     wanted = named_weights(config)
     dtype = jnp.dtype(config.model.dtype)
@@ -106,7 +113,7 @@ def load_encoders(
 
 
 def named_weights(config: ml_collections.ConfigDict) -> dict[str, str]:
-    """Encoder -> where its weights are, of those that the config names and its model reads."""
+    """Returns encoder -> location of its weights, for the encoders that the model uses."""
     model, tokens = config.model, config.model.get("tokens", FACE_TOKENS)
     read = {
         "text": model.get("input", "text") == "text",

@@ -1,4 +1,4 @@
-"""Pictures to draw people from: files of a user's own, or people of the run's data set."""
+"""Reference images: files of the user, or people of the run's data set."""
 
 import pathlib
 
@@ -17,16 +17,20 @@ from auface_jax.runs.console import say
 def find_reference(
     generator: Generator, reference: str, *, aligned: bool = False
 ) -> tuple[UInt8[np.ndarray, "S S 3"], str]:
-    """An image file, a person of the run's data set, or "" for its first test person.
+    """Finds a reference image.
 
-    The face of a file is looked for and framed as the training faces are; `aligned` says that it
-    is framed so already, and takes the middle of the picture as it is.
+    Args:
+      generator: a finished run.
+      reference: an image file, whose face is detected and framed as the training faces are; a
+        person of the run's data set; or "" for its first test person.
+      aligned: whether the file is framed already, so that its central square is taken.
 
-    Returns the image and its name for captions.
+    Returns:
+      The image, and its name for captions.
 
     Raises:
-      ValueError: the file is no image that can be read, or has no face, or several.
-      FileNotFoundError: neither a file nor a person; the message says which people there are.
+      ValueError: the file is not a readable image, or does not show exactly one face.
+      FileNotFoundError: `reference` is neither a file nor a person; the message lists the people.
     """
     data_dir, size = pathlib.Path(generator.config.data.dir), generator.vqgan.image_size
     if reference and pathlib.Path(reference).is_file():
@@ -34,7 +38,7 @@ def find_reference(
     if not (data_dir / "dataset.json").exists():
         raise FileNotFoundError(
             f"--reference {reference or '(none)'!r} is not an image file, and the run's data set "
-            f"{data_dir} is not here to look a person up in; give an image file"
+            f"{data_dir} does not exist, so no person can be looked up; give an image file"
         )
     people = pipeline.reference_subjects(data_dir)
     person = reference or pipeline.reference_subjects(data_dir, "test")[0]
@@ -54,10 +58,17 @@ def frame_photograph(
     *,
     option: str = "--reference-aligned",
 ) -> UInt8[np.ndarray, "S S 3"]:
-    """A user's picture, framed as the data set in `data_dir` is; see `find_reference`.
+    """Frames a user's photograph as the data set was framed.
 
     Args:
-      option: the flag that says `aligned`, for the message.
+      path: an image file.
+      data_dir: folder of the data set.
+      size: image size S.
+      aligned: whether the photograph is framed already, so that its central square is taken.
+      option: flag that sets `aligned`, for error messages.
+
+    Raises:
+      ValueError: the file is not a readable image, or does not show exactly one face.
     """
     image = read_rgb(path)
     if aligned:

@@ -1,6 +1,6 @@
-"""Which part of a face is drawn anew: regions by name, or a mask image -> image tokens.
+"""Masks of the part of a face to generate anew: regions by name, or a mask image -> image tokens.
 
-Regions are boxes of the aligned crop, where every face has its eyes and nose at the same place.
+Regions are boxes of the aligned crop, in which every face has its eyes and nose at the same place.
 """
 
 import numpy as np
@@ -20,19 +20,19 @@ REGIONS: dict[str, tuple[tuple[float, float, float, float], ...]] = {
     "upper": ((0.0, 0.0, 1.0, 0.45),),
     "lower": ((0.0, 0.45, 1.0, 1.0),),
 }
-_LEAST = 0.3  # share of a token's square that a region must cover
+_MIN_COVERAGE = 0.3  # share of a token's square that a region must cover
 
 
 def region_mask(names: str, size: int, margin: float = 0.0) -> Float[np.ndarray, "S S"]:
-    """How much of each pixel lies in the regions.
+    """Computes the share of each pixel that lies in the regions.
 
     Args:
-      names: of `REGIONS`, joined by commas.
-      size: S.
-      margin: that the crop was made with, a share of it.
+      names: names in `REGIONS`, joined by commas.
+      size: image size S.
+      margin: margin that the crop was made with, a share of the crop.
 
     Raises:
-      ValueError: a name that is none of them.
+      ValueError: a name is unknown.
     """
     wanted = [name.strip() for name in names.split(",")]
     if unknown := [name for name in wanted if name not in REGIONS]:
@@ -52,10 +52,14 @@ def region_mask(names: str, size: int, margin: float = 0.0) -> Float[np.ndarray,
 
 
 def read_mask(path: str, size: int) -> Float[np.ndarray, "S S"]:
-    """A mask image, white where the face is drawn anew, as large as the reference's crop.
+    """Reads a mask image, white where the face is generated anew, that fits the reference's crop.
+
+    Args:
+      path: an image file.
+      size: image size S.
 
     Raises:
-      ValueError: it is not square.
+      ValueError: the image is not square.
     """
     image = Image.open(path).convert("L")
     if image.width != image.height:
@@ -64,20 +68,26 @@ def read_mask(path: str, size: int) -> Float[np.ndarray, "S S"]:
 
 
 def token_mask(mask: Float[np.ndarray, "S S"], grid: int) -> Bool[np.ndarray, " N"]:
-    """The tokens that a mask covers: those it covers well, or the one that it covers best.
+    """Returns True for the tokens that a mask covers well, or for the one that it covers best.
+
+    Args:
+      mask: share of each pixel to generate anew.
+      grid: positions along one side.
 
     Raises:
-      ValueError: the mask is empty.
+      ValueError: the mask is black everywhere.
     """
     cell = mask.shape[0] // grid
     covered = mask.reshape(grid, cell, grid, cell).mean((1, 3)).ravel()
     if not covered.any():
-        raise ValueError("the mask is black everywhere: nothing would be drawn anew")
-    return covered >= min(_LEAST, covered.max())
+        raise ValueError(
+            "the mask is black everywhere, so nothing would be generated anew; make a part white"
+        )
+    return covered >= min(_MIN_COVERAGE, covered.max())
 
 
 def blend_weight(tokens: Bool[np.ndarray, " N"], size: int) -> Float[np.ndarray, "S S 1"]:
-    """Share of the drawn picture at each pixel: 1 on the tokens, 0 a token's width beyond."""
+    """Returns the weight of the generated image: 1 on the tokens, 0 a token's width beyond."""
     grid = round(len(tokens) ** 0.5)
     cell = size // grid
     cells = tokens.reshape(grid, grid).repeat(cell, 0).repeat(cell, 1).astype(np.float64)

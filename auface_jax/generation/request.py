@@ -1,4 +1,4 @@
-"""What is asked of a finished run: one picture, of whom, how, and by which seed."""
+"""Request for one image: reference, description and seed."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,26 +9,25 @@ from jaxtyping import Bool, Int8, UInt8, UInt32
 
 Image = UInt8[np.ndarray, "S S 3"]
 
-# JAX takes a seed's lower 32 bits alone: larger ones would repeat the pictures of smaller ones.
+# JAX reads the lower 32 bits of a seed alone: larger seeds would repeat the images of smaller ones.
 LARGEST_SEED = 2**32 - 1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Request:
-    """One picture that is asked for.
+    """Request for one image.
 
     Attributes:
-      reference: uint8 [S, S, 3], of the run's image size, framed as its training faces.
-      text: what the face does.
-      seed: of the picture, 0 to `LARGEST_SEED`; it depends on nothing else, and not on which
-        others are asked for.
-      labels: int8 [A], the units that the text describes; only a run that was trained on labels in
-        place of texts needs them, and it reads nothing else.
-      change: bool [N], the positions of the reference's tokens to draw anew (`editing.token_mask`),
-        keeping the rest of the reference; None draws all.
+      reference: image of the person, of the run's image size, framed as its training faces.
+      text: description of the face.
+      seed: seed of the image, 0 to `LARGEST_SEED`; other requests have no influence on the image.
+      labels: label vector of the units that the text describes; only a run that was trained on
+        labels in place of texts needs it, and such a run reads no text.
+      change: True at the positions of the reference's tokens to generate anew
+        (`region_masks.token_mask`), while the rest of the reference stays; None generates all.
 
     Raises:
-      ValueError: a seed out of range.
+      ValueError: the seed is out of range.
     """
 
     reference: Image
@@ -43,9 +42,9 @@ class Request:
 
 
 def picture_keys(seeds: Sequence[int], numbers: Sequence[int]) -> UInt32[np.ndarray, "B 2"]:
-    """A key for each picture: that of its number among those of its seed."""
-    of_picture = [
+    """Returns random key data for each image, from its seed and its number for that seed."""
+    keys = [
         jax.random.fold_in(jax.random.key(seed), number)
         for seed, number in zip(seeds, numbers, strict=True)
     ]
-    return np.stack([np.asarray(jax.random.key_data(key)) for key in of_picture])
+    return np.stack([np.asarray(jax.random.key_data(key)) for key in keys])

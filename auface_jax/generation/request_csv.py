@@ -1,12 +1,12 @@
-"""A CSV of pictures to draw: one line a picture.
+"""CSV of requests: one line an image.
 
     reference,text,aus,seed,out
     me.png,The brows are raised.,,0,raised.png
     me.png,,"6C,12E",1,
 
-`text` or `aus` says what the face does; the other columns may be empty or absent. `reference` is
-an image file, from the CSV's folder, or a person of the run's data set; `out` is the picture's
-name, by default the line's number.
+`text` or `aus` describes the face; the other columns may be empty or absent. `reference` is an
+image file, relative to the CSV's folder, or a person of the run's data set; `out` is the name of
+the image, by default the number of the line.
 """
 
 import csv
@@ -25,8 +25,16 @@ COLUMNS = ("reference", "text", "aus", "seed", "out")
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
-    """One line: `reference` and `out` as they are named, `labels` None where a text is given."""
+class RequestRow:
+    """One row of the CSV.
+
+    Attributes:
+      reference: an image file or a person; "" for the default.
+      text: description of the face.
+      labels: label vector of the units; None where the row has a text.
+      seed: seed of the image.
+      out: name of the image file.
+    """
 
     reference: str
     text: str
@@ -35,65 +43,65 @@ class Job:
     out: str
 
 
-def read_jobs(
+def read_request_csv(
     path: str,
     dictionary: facs.Dictionary | None = None,
     *,
     out: str | pathlib.Path,
     find_reference: Callable[[str], object] = str,
     also_read: Iterable[str] = (),
-) -> list[Job]:
-    """The jobs of a CSV.
+) -> list[RequestRow]:
+    """Reads and checks a CSV of requests.
 
     Args:
-      path: the CSV, in UTF-8.
-      dictionary: of the texts that are made from units.
-      out: the folder of results.
-      find_reference: called with each reference that a line names; raises a ValueError or an
+      path: a CSV in UTF-8.
+      dictionary: dictionary of the texts that are written for units; None is the default.
+      out: folder of the results.
+      find_reference: function that is called with each reference, and raises a ValueError or an
         OSError for one that cannot be used.
-      also_read: files beside the references that no picture may replace.
+      also_read: files besides the references that no image may overwrite.
 
     Raises:
-      ValueError: lines that cannot be read, names used twice or those of pictures that the jobs
-        read; all of them are listed. Or the file is no CSV in UTF-8.
-      OSError: there is no such file.
+      ValueError: the file is not a CSV in UTF-8, a row is not legal, an output is named twice, or
+        an output would overwrite a file that is read; all faults are listed.
+      OSError: the file does not exist.
     """
     lines = _lines(path)
-    jobs, faults, names = [], [], {}
+    rows, faults, names = [], [], {}
     for number, (line_number, line) in enumerate(lines):
         try:
-            job = _job(line, number, pathlib.Path(path).parent, dictionary)
-            if job.reference:
-                find_reference(job.reference)
+            row = _parse_row(line, number, pathlib.Path(path).parent, dictionary)
+            if row.reference:
+                find_reference(row.reference)
         except (ValueError, OSError) as error:
             faults.append(f"line {line_number}: {error}")
             continue
-        # One file on every system: Macs and Windows do not tell a.png from A.png.
-        name = os.path.normpath(job.out).casefold()
+        # Names must differ on every system: macOS and Windows do not tell a.png from A.png.
+        name = os.path.normpath(row.out).casefold()
         if name in names:
-            faults.append(f"line {line_number}: out {job.out!r} is that of line {names[name]}")
+            faults.append(f"line {line_number}: out {row.out!r} is that of line {names[name]}")
         names[name] = line_number
-        jobs.append((line_number, job))
-    read = existing_files([*(job.reference for _, job in jobs), *also_read])
-    for line_number, job in jobs:
-        if existing_files([pathlib.Path(out) / job.out]) & read:
+        rows.append((line_number, row))
+    read = existing_files([*(row.reference for _, row in rows), *also_read])
+    for line_number, row in rows:
+        if existing_files([pathlib.Path(out) / row.out]) & read:
             faults.append(
-                f"line {line_number}: out {job.out!r} in {out} is a picture that the jobs read and "
-                "would be lost; give another name, or another --out"
+                f"line {line_number}: out {row.out!r} in {out} is a file that this command reads "
+                "and would overwrite; give another name, or another --out"
             )
     if faults or not lines:
-        raise ValueError(f"{path}: " + ("; ".join(faults) or "it has no line"))
-    return [job for _, job in jobs]
+        raise ValueError(f"{path}: " + ("; ".join(faults) or "it has no rows"))
+    return [row for _, row in rows]
 
 
 def existing_files(paths: Iterable[str | pathlib.Path]) -> set[tuple[int, int]]:
-    """Those of the paths that exist, by device and inode: a file is one, whatever it is called."""
+    """Returns device and inode of the paths that exist, which identify a file by any name."""
     found = [os.stat(path) for path in paths if os.path.exists(path)]
     return {(file.st_dev, file.st_ino) for file in found}
 
 
 def _lines(path: str) -> list[tuple[int, dict[str, str | None]]]:
-    """The lines of the CSV with their numbers in the file; the header is checked."""
+    """Returns the lines of the CSV with their numbers in the file; the header is checked."""
     try:
         content = pathlib.Path(path).read_bytes().decode("utf-8-sig")
         reader = csv.DictReader(io.StringIO(content, newline=""))
@@ -102,7 +110,7 @@ def _lines(path: str) -> list[tuple[int, dict[str, str | None]]]:
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 ({error}); save it as UTF-8 text") from error
     except csv.Error as error:
-        raise ValueError(f"{path}: not a CSV ({error}); write one line a picture") from error
+        raise ValueError(f"{path}: not a CSV ({error}); write one line an image") from error
     if set(columns) - set(COLUMNS) or not {"text", "aus"} & set(columns):
         cure = "; separate them by commas, not by semicolons" if ";" in "".join(columns) else ""
         raise ValueError(
@@ -112,12 +120,13 @@ def _lines(path: str) -> list[tuple[int, dict[str, str | None]]]:
     return lines
 
 
-def _job(
+def _parse_row(
     line: dict[str, str | None],
     number: int,
     folder: pathlib.Path,
     dictionary: facs.Dictionary | None,
-) -> Job:
+) -> RequestRow:
+    """Parses a line of the CSV; `number` names its image by default."""
     if None in line:
         raise ValueError(f"more fields than columns: {line[None]} (quote what has a comma)")
     values = {name: (line.get(name) or "").strip() for name in COLUMNS}
@@ -139,13 +148,21 @@ def _job(
         raise ValueError(f"out {out!r} is not the name of a PNG in the folder of results")
     beside = folder / values["reference"]
     reference = str(beside) if values["reference"] and beside.is_file() else values["reference"]
-    return Job(reference, text, labels, seed, out)
+    return RequestRow(reference, text, labels, seed, out)
 
 
 def text_of_units(
     units: str, seed: int, dictionary: facs.Dictionary | None = None
 ) -> tuple[str, np.ndarray]:
-    """A description of units such as "6,12", or with FACS degrees "6C,12E", and their labels.
+    """Describes units such as "6,12", or with FACS degrees "6C,12E", in words.
+
+    Args:
+      units: active units.
+      seed: seed of the choice of words.
+      dictionary: dictionary of the words; None is the default.
+
+    Returns:
+      The text, and the label vector of the units.
 
     Raises:
       ValueError: see `facs.parse_scores`.

@@ -1,12 +1,11 @@
-"""From records to pictures: Stage I and Stage II put together.
+"""Stage I and Stage II together: from records to images.
 
-Training, evaluation and `generate.py` share these: a batch's tokens and the inputs of the context,
-the networks of a finished run, and the jitted program that draws.
+Training, evaluation and generation share these functions: the tokens of a batch, the inputs of the
+context, the network of a config, and the jitted programs that generate images.
 """
 
 import dataclasses
 import functools
-import pathlib
 from typing import Any
 
 import jax
@@ -15,48 +14,45 @@ import ml_collections
 from flax.core import FrozenDict
 from jaxtyping import Array, Float, Int, UInt8, UInt32
 
-from auface_jax.generation.decode import DecodeOptions, decode, everything_masked
+from auface_jax.generation.decode import decode, fully_masked
+from auface_jax.generation.decode_options import DecodeOptions
 from auface_jax.generation.encoders import Encoders, named_weights
 from auface_jax.images import pixels
-from auface_jax.models.quantizer import Codebooks
 from auface_jax.models.vq_auface import FACE_TOKENS, VQAUFace
 from auface_jax.models.vqgan import VQGAN
-from auface_jax.runs import checkpoints
 
 Batch = dict[str, Array]
 PyTree = Any
 
-INPUTS = ("text", "labels")  # what a model is told of the action units
+INPUTS = ("text", "labels")  # descriptions of the action units that a model can read
 
 
 @dataclasses.dataclass(frozen=True)
 class Networks:
-    """The modules of both stages; hashable, a static argument of the programs that draw."""
+    """Modules of both stages; hashable, a static argument of the programs that generate images.
+
+    Attributes:
+      model: Stage II.
+      vqgan: Stage I.
+      encoders: pre-trained encoders of text and reference.
+    """
 
     model: VQAUFace
     vqgan: VQGAN
     encoders: Encoders
 
 
-def load_vqgan(path: pathlib.Path) -> tuple[VQGAN, PyTree]:
-    """A finished Stage I run: the module and its weights."""
-    weights = checkpoints.load_export(path)
-    weights["codebooks"] = Codebooks(**weights["codebooks"])
-    return VQGAN(**checkpoints.load_config(path).model.to_dict()), weights
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def level_previews(
-    vqgan: VQGAN, stage1: PyTree, image: UInt8[Array, "B H W 3"]
-) -> UInt8[Array, "B Q H W 3"]:
-    """Images through their codes: by the first level alone, the first two, and so on to all."""
-    codes = vqgan.encode(stage1, pixels.to_float(image))
-    made = [vqgan.decode(stage1, codes, levels) for levels in range(1, vqgan.num_quantizers + 1)]
-    return pixels.to_uint8(jnp.stack(made, axis=1))
-
-
 def build_model(config: ml_collections.ConfigDict, vqgan: VQGAN, vocab_size: int) -> VQAUFace:
-    """The network of a Stage II config; sizes that Stage I and the tokenizer fix come from them."""
+    """Builds the network of a Stage II config.
+
+    Args:
+      config: config of the run.
+      vqgan: Stage I, which fixes the sizes of the token grid.
+      vocab_size: vocabulary of the text tokenizer.
+
+    Raises:
+      ValueError: `model.input` or `model.tokens` is not legal.
+    """
     c = config.model.to_dict()
     if (given := c.get("input", INPUTS[0])) not in INPUTS:
         raise ValueError(f"model.input={given!r} is not one of {', '.join(INPUTS)}")
@@ -86,35 +82,40 @@ def build_model(config: ml_collections.ConfigDict, vqgan: VQGAN, vocab_size: int
 def tokenize_batch(
     vqgan: VQGAN, encoders: Encoders, frozen: PyTree, batch: Batch
 ) -> tuple[Array, dict[str, Array]]:
-    """uint8 images -> their codes int32 [B, N, Q], and the inputs of `VQAUFace.context`.
+    """Encodes a batch for Stage II.
 
     Args:
-      frozen: weights {"stage1", "encoders"}; with "references", what `reference_features` made of
-        every reference, `reference_row` of the batch says which rows to take instead of computing
-        them.
+      vqgan: Stage I.
+      encoders: pre-trained encoders.
+      frozen: weights {"stage1", "encoders"}, and optionally "references", the cached
+        `reference_features` of all references, which `reference_row` of the batch indexes.
+      batch: uint8 images and references, and texts or labels.
+
+    Returns:
+      Image tokens int32 [B, N, Q], and the arguments of `VQAUFace.context`.
     """
     image, reference = (pixels.to_float(batch[name]) for name in ("image", "reference"))
     if "references" in frozen:
         codes = vqgan.encode(frozen["stage1"], image)
         codes = codes.reshape(codes.shape[0], -1, vqgan.num_quantizers)
-        of_face = {
-            name: rows[batch["reference_row"]] for name, rows in frozen["references"].items()
+        face = {
+            name: cached[batch["reference_row"]] for name, cached in frozen["references"].items()
         }
-        return codes, context_inputs(vqgan, encoders, frozen, batch, reference, of_face)
+        return codes, context_inputs(vqgan, encoders, frozen, batch, reference, face)
     codes = vqgan.encode(frozen["stage1"], jnp.concatenate([image, reference]))  # one pass for both
     codes = codes.reshape(codes.shape[0], -1, vqgan.num_quantizers)
     image_codes, reference_codes = jnp.split(codes, 2)
-    of_face = encoders.of_reference(frozen["encoders"], reference) | {"codes": reference_codes}
-    return image_codes, context_inputs(vqgan, encoders, frozen, batch, reference, of_face)
+    face = encoders.encode_reference(frozen["encoders"], reference) | {"codes": reference_codes}
+    return image_codes, context_inputs(vqgan, encoders, frozen, batch, reference, face)
 
 
 def reference_features(
     vqgan: VQGAN, encoders: Encoders, frozen: PyTree, reference: Float[Array, "B H W 3"]
 ) -> dict[str, Array]:
-    """All that frozen networks tell of a reference: its codes [B, N, Q] and its features."""
+    """Runs the frozen networks on references in [-1, 1]: their tokens, "codes", and features."""
     codes = vqgan.encode(frozen["stage1"], reference)
     codes = codes.reshape(codes.shape[0], -1, vqgan.num_quantizers)
-    return encoders.of_reference(frozen["encoders"], reference) | {"codes": codes}
+    return encoders.encode_reference(frozen["encoders"], reference) | {"codes": codes}
 
 
 def context_inputs(
@@ -123,28 +124,39 @@ def context_inputs(
     frozen: PyTree,
     batch: Batch,
     reference: Float[Array, "B H W 3"],
-    of_face: dict[str, Array],
+    face: dict[str, Array],
 ) -> dict[str, Array]:
-    """Inputs of `VQAUFace.context`, from what `reference_features` made of the reference."""
-    stage1, of_face = frozen["stage1"], dict(of_face)
-    latents = vqgan.latents(stage1, of_face.pop("codes"))
-    # Unit scale, whatever scale Stage I's vectors have.
+    """Collects the arguments of `VQAUFace.context`.
+
+    Args:
+      vqgan: Stage I.
+      encoders: pre-trained encoders.
+      frozen: weights {"stage1", "encoders"}.
+      batch: texts or labels.
+      reference: references in [-1, 1].
+      face: their `reference_features`.
+    """
+    stage1, face = frozen["stage1"], dict(face)
+    latents = vqgan.latents(stage1, face.pop("codes"))
+    # Normalises the vectors to unit scale, whatever scale Stage I gives them.
     scale = jnp.sqrt(jnp.square(stage1["codebooks"].codes[0]).mean())
     names = ("text_tokens", "text_mask", "labels")
     texts = {name: batch[name] for name in names if name in batch}
-    of_text = {}
+    text_features = {}
     if "text_tokens" in texts:
-        of_text = encoders.of_text(frozen["encoders"], texts["text_tokens"], texts["text_mask"])
+        text_features = encoders.encode_text(
+            frozen["encoders"], texts["text_tokens"], texts["text_mask"]
+        )
     return {
         **texts,
-        **of_text,
-        **of_face,
+        **text_features,
+        **face,
         "reference": reference,
         "reference_latents": latents / scale,
     }
 
 
-def draw_codes(
+def sample_codes(
     networks: Networks,
     options: DecodeOptions,
     weights: PyTree,
@@ -153,30 +165,61 @@ def draw_codes(
     *,
     history: bool = False,
 ):
-    """Codes [B, N, Q] for `records`, a key a row; with `history` as `decode` gives it.
+    """Samples image tokens for some records.
 
     Args:
+      networks: modules of both stages.
+      options: options of decoding.
       weights: {"params", "stage1", "encoders"}.
-      records: reference uint8; text_tokens and text_mask, or labels; and where only a part of the
-        reference is to be drawn anew, `change`, True at its positions [B, N].
+      records: `reference`, uint8; `text_tokens` and `text_mask`, or `labels`; and optionally
+        `change` [B, N], True at the positions of the reference to generate anew.
+      key_data: data of a random key for each example.
+      history: also return every iteration.
+
+    Returns:
+      The result of `decode`: tokens [B, N, Q], and with `history` every iteration.
     """
     vqgan, encoders = networks.vqgan, networks.encoders
     reference = pixels.to_float(records["reference"])
-    of_face = reference_features(vqgan, encoders, weights, reference)
-    inputs = context_inputs(vqgan, encoders, weights, records, reference, of_face)
-    given = everything_masked(*of_face["codes"].shape)
+    face = reference_features(vqgan, encoders, weights, reference)
+    inputs = context_inputs(vqgan, encoders, weights, records, reference, face)
+    given = fully_masked(*face["codes"].shape)
     if "change" in records:
-        given = of_face["codes"], jnp.broadcast_to(records["change"][..., None], given[1].shape)
+        given = face["codes"], jnp.broadcast_to(records["change"][..., None], given[1].shape)
     keys = jax.random.wrap_key_data(key_data)
     return decode(networks.model, weights["params"], inputs, given, keys, options, history=history)
 
 
-def pictures_of(
+def decode_images(
     vqgan: VQGAN, stage1: PyTree, codes: Int[Array, "B N Q"]
 ) -> UInt8[Array, "B H W 3"]:
-    """What the codes show."""
+    """Decodes image tokens to images."""
     grid = (codes.shape[0], vqgan.grid, vqgan.grid, vqgan.num_quantizers)
     return pixels.to_uint8(vqgan.decode(stage1, codes.reshape(grid)))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def attention_maps(networks: Networks, weights: PyTree, records: Batch) -> Float[Array, "B L S"]:
+    """Computes the AU attention of each text token to the reference, the mean over heads.
+
+    Args:
+      networks: modules of both stages.
+      weights: {"params", "stage1", "encoders"}.
+      records: see `sample_codes`.
+    """
+    vqgan, encoders = networks.vqgan, networks.encoders
+    reference = pixels.to_float(records["reference"])
+    face = reference_features(vqgan, encoders, weights, reference)
+    inputs = context_inputs(vqgan, encoders, weights, records, reference, face)
+    keep = jnp.zeros(len(reference), bool)
+    _, out = networks.model.apply(
+        {"params": weights["params"]},
+        **inputs,
+        drop_text=keep,
+        drop_reference=keep,
+        method="context",
+    )
+    return out["au_attention"].mean(1)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -187,9 +230,9 @@ def generate_batch(
     records: Batch,
     key_data: UInt32[Array, "B 2"],
 ) -> UInt8[Array, "B H W 3"]:
-    """Pictures of what `draw_codes` draws."""
-    codes = draw_codes(networks, options, weights, records, key_data)
-    return pictures_of(networks.vqgan, weights["stage1"], codes)
+    """Generates an image for each record; the arguments are those of `sample_codes`."""
+    codes = sample_codes(networks, options, weights, records, key_data)
+    return decode_images(networks.vqgan, weights["stage1"], codes)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -200,16 +243,16 @@ def frames_batch(
     records: Batch,
     key_data: UInt32[Array, "B 2"],
 ) -> UInt8[Array, "steps B H W 3"]:
-    """The picture after each iteration; the last is that of `generate_batch`.
+    """Generates the image after each iteration; the last one is that of `generate_batch`.
 
-    What is masked again shows, paled, what was drawn there last.
+    Positions that are masked again show, paled, what was sampled there last.
     """
     vqgan = networks.vqgan
-    _, (codes, masked) = draw_codes(networks, options, weights, records, key_data, history=True)
+    _, (codes, masked) = sample_codes(networks, options, weights, records, key_data, history=True)
 
-    def frame(of_step):
-        codes, masked = of_step
-        image = pictures_of(vqgan, weights["stage1"], codes).astype(jnp.float32)
+    def frame(iteration):
+        codes, masked = iteration
+        image = decode_images(vqgan, weights["stage1"], codes).astype(jnp.float32)
         share = masked.mean(-1).reshape(-1, vqgan.grid, vqgan.grid)
         share = share.repeat(image.shape[1] // vqgan.grid, axis=1)
         share = share.repeat(image.shape[2] // vqgan.grid, axis=2)
@@ -228,13 +271,18 @@ def morph_batch(
     key_data: UInt32[Array, "2 2"],
     shares: Float[Array, " F"],
 ) -> UInt8[Array, "F H W 3"]:
-    """Pictures on the way from the first of two records to the second.
+    """Generates a transition from the first of two records to the second.
 
     Args:
-      shares: of the second, in [0, 1]; Stage I's vectors of the two are mixed so.
+      networks: modules of both stages.
+      options: options of decoding.
+      weights: {"params", "stage1", "encoders"}.
+      records: two records.
+      key_data: data of a random key for each.
+      shares: weight of the second in each frame, in [0, 1]; Stage I vectors are interpolated.
     """
     vqgan = networks.vqgan
-    codes = draw_codes(networks, options, weights, records, key_data)
+    codes = sample_codes(networks, options, weights, records, key_data)
     latents = vqgan.latents(weights["stage1"], codes)  # [2, N, C]
     latents = latents.reshape(2, vqgan.grid, vqgan.grid, -1)
     decoder = {"params": weights["stage1"]["params"]["decoder"]}

@@ -141,7 +141,7 @@ def _write_csv_pictures(generator: Generator, options: GenerationOptions) -> Non
         for line in lines
     ]
     # Each batch is written before the next is drawn, so that an interruption loses one batch.
-    for indices, made in generator.draw_batches(requests, **options.decode):
+    for indices, made in generator.generate_batches(requests, **options.decode):
         for line, image in zip([lines[index] for index in indices], made, strict=True):
             metadata = _metadata(options.run, line.text, line.seed, find(line.reference)[1])
             files.save_png(Image.fromarray(image), options.out / line.out, **metadata)

@@ -74,7 +74,7 @@ def description_figure(
     labels = [facs.labels_from_units(units) for units in FAMILIES[family]]
     dictionary = facs.load_dictionary(generator.config.data.dictionary or None)
     texts = [facs.describe(vector, rng, dictionary) for vector in labels]
-    made = generator.draw(
+    made = generator.generate(
         [Request(reference, text, 0, vector) for text, vector in zip(texts, labels, strict=True)],
         guidance=guidance,
     )

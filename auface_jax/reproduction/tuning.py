@@ -119,7 +119,7 @@ def validation_score(training: Training, guidance: float, count: int) -> float:
             zip(records["reference"], records["texts"], records["labels"], strict=True)
         )
     ]
-    made = generator.draw(requests, batch_size=generator.config.batch_size, guidance=guidance)
+    made = generator.generate(requests, batch_size=generator.config.batch_size, guidance=guidance)
     probe = Path(generator.config.requires.au_probe.run)
     return unit_scores(probe, records, made)["au_f1_generated"]
 

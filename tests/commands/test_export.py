@@ -92,7 +92,7 @@ def test_export_replaces_only_an_earlier_export(runs, tmp_path, capsys):
 
     copy = tmp_path / "copy"
     shutil.copytree(own, copy)
-    assert f"{copy} is not empty, and no earlier export" in refused(capsys, "runs/none", copy)
+    assert f"{copy} is not empty and not an earlier export" in refused(capsys, "runs/none", copy)
     unfinished = tmp_path / "run"  # a run without its own export yet
     unfinished.mkdir()
     (unfinished / "config.json").write_text('{"task": "maskgit"}')
@@ -112,7 +112,7 @@ def test_interrupted_export_may_be_repeated(runs, tmp_path, monkeypatch, capsys)
     assert not (tmp_path / "config.json").exists()
     exported.check_folder(tmp_path)
     (tmp_path / "unfinished").unlink()
-    assert "no earlier export" in refused(capsys, "runs/none", tmp_path)
+    assert "not an earlier export" in refused(capsys, "runs/none", tmp_path)
 
 
 def test_runs_of_other_tasks_are_refused(runs, tmp_path, capsys):

@@ -116,7 +116,7 @@ def test_few_batch_sizes_serve_all_numbers_of_pictures(generator, batch_sizes):
     for count in (1, 2, 3, 5, 8, 11, 16, 17, 40):
         faces = np.arange(count, dtype=np.uint8)[:, None, None, None].repeat(16, 1).repeat(16, 2)
         faces = faces.repeat(3, 3)
-        made = generator.draw([Request(face, "A smile.", seed=3) for face in faces])
+        made = generator.generate([Request(face, "A smile.", seed=3) for face in faces])
         np.testing.assert_array_equal(made, faces)  # in their order
         assert len(set(batch_sizes)) == 1 and sum(batch_sizes) < 2 * count
         sizes.add(batch_sizes[0])
@@ -154,7 +154,7 @@ def test_runs_of_other_tasks_are_refused(run, capsys):
 
 
 def test_reference_of_another_size_is_refused(generator):
-    with pytest.raises(ValueError, match=r"\(8, 8, 3\), this run wants \(16, 16, 3\)"):
+    with pytest.raises(ValueError, match=r"\(8, 8, 3\), this run needs \(16, 16, 3\)"):
         generator(np.zeros((8, 8, 3), np.uint8), "A face.")
 
 
@@ -188,7 +188,7 @@ def test_requests_of_one_batch_are_drawn_as_if_alone(generator):
         Request(other, "The brows are raised. " * 3, seed=2),
         Request(other, "The lips part.", seed=5),
     ]
-    made = generator.draw(requests)
+    made = generator.generate(requests)
     for request, image in zip(requests, made, strict=True):
         [alone] = generator(
             request.reference,
@@ -197,7 +197,7 @@ def test_requests_of_one_batch_are_drawn_as_if_alone(generator):
             change=request.change,
         )
         np.testing.assert_array_equal(image, alone)
-    assert generator.draw([]).shape == (0, 16, 16, 3)
+    assert generator.generate([]).shape == (0, 16, 16, 3)
 
 
 def test_cut_texts_are_reported_once(generator, capsys):
@@ -206,11 +206,11 @@ def test_cut_texts_are_reported_once(generator, capsys):
     while not generator.tokenizer.encode_batch([exact], (64,))[1].all():
         exact += "!"
     texts = [long, long, "The lips part.", longer, exact]
-    generator.draw([Request(reference, text) for text in texts], batch_size=4)
+    generator.generate([Request(reference, text) for text in texts], batch_size=4)
     said = capsys.readouterr().out
     assert said == "2 texts are cut after 64 tokens, the longest that this run reads\n"
     generator(reference, long, num=3)
-    generator.draw([Request(reference, text) for text in texts[::-1]], batch_size=4)
+    generator.generate([Request(reference, text) for text in texts[::-1]], batch_size=4)
     generator.attention(reference, long)
     assert not capsys.readouterr().out
     generator(reference, "And now: " + long, num=3)

@@ -8,14 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from auface_jax.generation.decode import DecodeOptions, decode, everything_masked
+from auface_jax.generation.decode import decode, fully_masked
+from auface_jax.generation.decode_options import DecodeOptions
 from auface_jax.models.token_layout import LAYOUTS
 from tests.helpers.small_decoding import PLAIN, B, K, N, Q, inputs, keys, known, network, run
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_decoded_image_has_codes_everywhere_and_follows_from_its_key(layout):
-    codes, masked = everything_masked(B, N, Q)
+    codes, masked = fully_masked(B, N, Q)
     made = run(layout, PLAIN, given=(codes - 1, masked))  # -1: no place may keep what it came with
     assert made.shape == (B, N, Q) and made.min() >= 0 and made.max() < K
     np.testing.assert_array_equal(run(layout, PLAIN), run(layout, PLAIN))
@@ -44,7 +45,7 @@ def test_a_row_does_not_depend_on_its_neighbours(layout, guidance):
     other = {name: value.copy() for name, value in inputs(seed=9).items()}
     for name, value in inputs().items():
         other[name][1] = value[1]
-    given = everything_masked(B, N, Q)
+    given = fully_masked(B, N, Q)
     crowd = keys(7).at[1].set(keys(0)[1])
     model, params = network(layout)
     among_others = np.asarray(decode(model, params, other, given, crowd, options))
@@ -73,7 +74,7 @@ def test_one_cold_step_takes_the_likeliest_codes(layout):
     made = run(layout, options)
     np.testing.assert_array_equal(run(layout, options, seed=4), made)  # noise has no say
     model, params = network(layout)
-    _, masked = everything_masked(B, N, Q)
+    _, masked = fully_masked(B, N, Q)
     no = jnp.zeros(B, bool)
     logits = model.apply(
         {"params": params}, made, masked, **inputs(), drop_text=no, drop_reference=no
@@ -118,7 +119,7 @@ def test_the_number_masked_follows_the_cosine(layout, steps, noise):
         logits = 100.0 * jax.nn.one_hot(count, total + 1)
         return jnp.broadcast_to(logits[:, None], (len(masked), positions, total + 1))
 
-    given = everything_masked(2, positions, levels)
+    given = fully_masked(2, positions, levels)
     # The second row starts with a third of its positions known.
     given = given[0], given[1].at[1, :2].set(False)
     options = DecodeOptions(steps=steps, guidance=1.0, temperature=0.0, choice_temperature=noise)
@@ -151,7 +152,7 @@ def test_the_surest_are_kept_first(layout):
         return height[:, None] * jax.nn.one_hot(count, positions + 1)[:, None]
 
     options = DecodeOptions(steps=steps, guidance=1.0, temperature=0.0, choice_temperature=0.0)
-    given = everything_masked(1, positions, 1)
+    given = fully_masked(1, positions, 1)
     (made,) = known(layout, surer_with_position, options, given=given)
     assert (np.diff(made[:, 0]) >= 0).all() and made[-1, 0] == positions
     noisy = dataclasses.replace(options, choice_temperature=50.0)
@@ -170,7 +171,7 @@ def test_guidance_extrapolates_from_the_null_half(guidance, code):
         return jnp.broadcast_to(logits[:, None], (len(masked), 4, 3))
 
     options = DecodeOptions(steps=2, guidance=guidance, temperature=0.0, choice_temperature=0.0)
-    made = known("flat", by_half, options, given=everything_masked(2, 4, 2))
+    made = known("flat", by_half, options, given=fully_masked(2, 4, 2))
     assert (made == code).all()
 
 
@@ -181,7 +182,7 @@ def test_draws_follow_the_probabilities():
         return jnp.broadcast_to(jnp.log(p), (len(masked), 50, 4))
 
     options = DecodeOptions(steps=1, guidance=1.0, temperature=1.0, choice_temperature=0.0)
-    made = known("flat", fixed, options, given=everything_masked(40, 50, 2))
+    made = known("flat", fixed, options, given=fully_masked(40, 50, 2))
     np.testing.assert_allclose(np.bincount(made.ravel()) / made.size, p, atol=0.03)
     # Rows, positions and levels have noise of their own.
     assert len({row.tobytes() for row in made}) == 40

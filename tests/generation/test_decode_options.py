@@ -7,16 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from auface_jax.generation.decode import (
-    GUIDANCE_SCHEDULES,
-    ORDERS,
-    DecodeOptions,
-    decode,
-    everything_masked,
-    halton_ranks,
-    level_shares,
-)
+from auface_jax.generation.decode import decode, fully_masked
 from auface_jax.generation.decode_arguments import add_decode_arguments, decode_arguments
+from auface_jax.generation.decode_options import GUIDANCE_SCHEDULES, ORDERS, DecodeOptions
+from auface_jax.generation.unmasking import halton_ranks, level_mask_ratios
 from auface_jax.models.token_layout import LAYOUTS
 from tests.helpers.small_decoding import PLAIN, B, K, N, Q, inputs, keys, known, network, run
 
@@ -59,7 +53,7 @@ def test_every_position_is_decided_once_and_given_codes_stay(layout, change):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_padding_and_keeping_the_history_change_nothing(layout):
     options = dataclasses.replace(PLAIN, top_k=3, guidance=2.0, guidance_schedule="linear")
-    given_codes, longer = everything_masked(B, N, Q), inputs()
+    given_codes, longer = fully_masked(B, N, Q), inputs()
     for name, filler in (("text_tokens", 7), ("text_mask", False)):
         longer[name] = np.pad(longer[name], ((0, 0), (0, 3)), constant_values=filler)
     made = history_of(layout, options, given_codes)[0]
@@ -69,9 +63,9 @@ def test_padding_and_keeping_the_history_change_nothing(layout):
 
 def test_levels_come_one_after_the_other():
     options = dataclasses.replace(PLAIN, steps=5, level_steps=(3, 2))
-    _, _, masked = history_of("flat", options, everything_masked(B, N, Q))
+    _, _, masked = history_of("flat", options, fully_masked(B, N, Q))
     left = masked.sum(2)  # [steps, B, Q]
-    shares = level_shares((3, 2))
+    shares = level_mask_ratios((3, 2))
     np.testing.assert_array_equal(left, np.floor(shares * N + 1e-4)[:, None] * np.ones((1, B, 1)))
     assert (left[:3, :, 1] == N).all() and (left[2:, :, 0] == 0).all()
 
@@ -104,7 +98,7 @@ def test_a_command_line_changes_what_it_names(arguments, changes):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_halton_takes_positions_in_its_order_whatever_is_drawn(layout):
     options = dataclasses.replace(PLAIN, order="halton", steps=N)
-    _, _, masked = history_of(layout, options, everything_masked(B, N, Q))
+    _, _, masked = history_of(layout, options, fully_masked(B, N, Q))
     decided_after = masked[..., 0].sum(0)  # [B, N] iterations
     for row in decided_after:
         assert (np.diff(row[np.argsort(halton_ranks(4))]) >= 0).all() and row.max() > row.min()
@@ -141,7 +135,7 @@ def test_draws_come_from_the_likeliest_alone():
         options = DecodeOptions(
             steps=1, guidance=1.0, temperature=1.0, choice_temperature=0.0, **change
         )
-        made = known("flat", fixed, options, given=everything_masked(20, 50, 2))
+        made = known("flat", fixed, options, given=fully_masked(20, 50, 2))
         share = np.bincount(made.ravel(), minlength=4)[legal] / made.size
         np.testing.assert_allclose(share, p[legal] / p[legal].sum(), atol=0.04)
 
@@ -154,7 +148,7 @@ def test_guidance_goes_from_the_null_answer_through_the_full_one():
         drop: model.apply(
             {"params": params},
             made,
-            everything_masked(B, N, Q)[1],
+            fully_masked(B, N, Q)[1],
             **inputs(),
             drop_text=jnp.full(B, drop),
             drop_reference=jnp.zeros(B, bool),

@@ -15,13 +15,13 @@ from auface_jax.data.loading import pipeline
 from auface_jax.data.tokenizer import load_tokenizer
 from auface_jax.generation.encoders import Encoders, load_encoders
 from auface_jax.images.pixels import to_float
-from auface_jax.models import quantizer, t5
+from auface_jax.models import clip_vision, quantizer, t5
 from auface_jax.models.vqgan import VQGAN
-from auface_jax.pretrained import arcface, clip_vision, convert, hub
+from auface_jax.pretrained import arcface, convert, hub
 from auface_jax.pretrained.weight_files import WeightFileError
-from auface_jax.training import loop
+from auface_jax.training import run_data
 from auface_jax.training.state import parameter_count
-from auface_jax.training.tasks import make_task
+from auface_jax.training.tasks.maskgit import MaskGITTask
 from tests.helpers import tiny
 
 T5_FIELDS = tiny.TEXT_FIELDS | {"vocab_size": load_tokenizer("").vocab_size, "d_model": 24}
@@ -148,8 +148,8 @@ def test_arcface_sees_the_face_where_it_is_whatever_the_margin(monkeypatch):
         arcface.ArcFace, "apply", lambda self, variables, x: seen.append(x) or jnp.ones((2, 512))
     )
     network = arcface.ArcFace(depths=(0, 0, 0, 0))
-    plain = Encoders(appearance=network).of_reference({"appearance": {}}, images)
-    Encoders(appearance=network, margin=0.25).of_reference({"appearance": {}}, wide)
+    plain = Encoders(appearance=network).encode_reference({"appearance": {}}, images)
+    Encoders(appearance=network, margin=0.25).encode_reference({"appearance": {}}, wide)
     inside = np.s_[:, 40:90, 30:80]  # where both have pixels of the face
     np.testing.assert_allclose(seen[1][inside], seen[0][inside], atol=1e-5)
     np.testing.assert_allclose(jnp.linalg.norm(plain["appearance"], axis=-1), 512**0.5, rtol=1e-6)
@@ -170,7 +170,7 @@ def test_cached_references_and_those_of_the_step_give_equal_losses(weights, data
             data, 4, 0, load_tokenizer(""), (64,), size=tiny.IMAGE_SIZE, flip=True
         )
     )
-    batch = loop.model_inputs(batch)
+    batch = run_data.model_inputs(batch)
     assert (batch["reference_row"] % 2).any()  # some are mirrored
     key, losses = jax.random.key(1), {}
     for cached in (False, True):
@@ -245,9 +245,9 @@ def test_published_encoders_at_full_size(preset, published):
         (vqgan.num_quantizers, vqgan.codebook_size, vqgan.latent_dim), jnp.float32
     )
     books = quantizer.Codebooks(books, books, books)
-    task = make_task(config, config.num_steps)
-    task.__dict__["stage1"] = (vqgan, {"params": params, "codebooks": books})
-    task.__dict__["loaded_encoders"] = (encoders, variables, {})
+    stage1 = vqgan, {"params": params, "codebooks": books}
+    tokenizer = load_tokenizer("")
+    task = MaskGITTask(config, config.num_steps, tokenizer, *stage1, encoders, variables, {})
 
     def struct(shape, dtype):
         return jax.ShapeDtypeStruct((rows, *shape), dtype)
@@ -261,7 +261,7 @@ def test_published_encoders_at_full_size(preset, published):
     }
     key = jax.eval_shape(lambda: jax.random.key(0))
     state = jax.eval_shape(task.init, key, batch)
-    frozen = {"stage1": task.stage1[1], "encoders": variables}
+    frozen = {"stage1": task.stage1_weights, "encoders": variables}
     after, metrics = jax.eval_shape(task.step, state, frozen, batch, key)
     assert jax.tree.structure(after) == jax.tree.structure(state)
     assert state.params["text_in"]["kernel"].shape == (1024, 512)

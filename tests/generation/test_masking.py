@@ -113,10 +113,10 @@ def test_a_group_of_rows_never_hides_more_than_its_bound(layout, group, full, se
     assert mask.shape == (8, 7, 3) and mask.any((1, 2)).all()
     of_level = np.asarray(mask).sum(1)  # [rows, levels]
     assert (of_level.max(1) - of_level.min(1) <= (layout == "flat")).all()
-    most = masking.most_masked(group, **options)
+    most = masking.max_masked_tokens(group, **options)
     assert of_level.reshape(-1, group, 3).sum(1).max() <= most <= 7 * group
 
-    places, hidden = masking.masked_places(mask, group=group, most=most, layout=layout)
+    places, hidden = masking.masked_token_indices(mask, group=group, count=most, layout=layout)
     whole = np.asarray(mask)[..., : hidden.shape[-1]].reshape(8 // group, group * 7, -1)
     for row, level in np.ndindex(8 // group, hidden.shape[-1]):
         found = np.asarray(places)[row, np.asarray(hidden)[row, :, level], level]
@@ -154,11 +154,11 @@ def test_each_masked_position_is_seen_at_so_many_levels(at_once, group, seed):
     mask_key, deal_key = jax.random.split(jax.random.key(seed))
     options = GROUP | {"layout": "depth", "full": 0.3}
     mask = masking.training_mask(mask_key, 8, **options, group=group)
-    most = masking.most_masked(group, **options)
+    most = masking.max_masked_tokens(group, **options)
     places, hidden = (
         np.asarray(x)
-        for x in masking.masked_places(
-            mask, group=group, most=most, layout="depth", at_once=at_once, rng=deal_key
+        for x in masking.masked_token_indices(
+            mask, group=group, count=most, layout="depth", quantizers_per_step=at_once, rng=deal_key
         )
     )
     assert places.shape[-1] == (3 if at_once < 3 else 1)
@@ -177,10 +177,12 @@ def test_each_masked_position_is_seen_at_so_many_levels(at_once, group, seed):
 
 
 def test_levels_by_turns_are_of_the_depth_layout_and_no_more_than_there_are():
-    places = functools.partial(masking.masked_places, np.ones((2, 7, 3), bool), group=1, most=7)
+    places = functools.partial(
+        masking.masked_token_indices, np.ones((2, 7, 3), bool), group=1, count=7
+    )
     with pytest.raises(ValueError, match="quantizers_per_step=1 is for the depth layout"):
-        places(layout="flat", at_once=1)
+        places(layout="flat", quantizers_per_step=1)
     with pytest.raises(
         ValueError, match="quantizers_per_step=4: there are 3 levels, and 0 takes all"
     ):
-        places(layout="depth", at_once=4)
+        places(layout="depth", quantizers_per_step=4)
