@@ -1,10 +1,9 @@
 """The built-in face: the head's surfaces sewn into one `FaceModel`, fully procedural."""
 
-from __future__ import annotations
-
 import functools
 
 import numpy as np
+from jaxtyping import Float32, Float64, Int32, UInt8
 
 from auface_jax.faces.mesh import head_shape as shape
 from auface_jax.faces.mesh.builtin_fields import crease_directions, identity_fields, pull_fields
@@ -20,7 +19,7 @@ from auface_jax.faces.mesh.face_model import (
     FaceModel,
 )
 from auface_jax.faces.mesh.hair_shape import STYLES, shell, style_offsets
-from auface_jax.faces.render.occlusion import ambient_light
+from auface_jax.faces.render.occlusion import light_at_rest
 
 # The usual 68 points by where they lie on the neutral face: x (subject's right first), y.
 _JAW = [(7.1, 3.6), (7.1, 1.6), (6.8, -0.4), (6.4, -2.3), (5.6, -4.3), (4.5, -5.9), (3.2, -6.9),
@@ -228,12 +227,15 @@ def face_model() -> FaceModel:
     )
 
 
-def _light_reach(regions, points, triangles, materials):
-    """Share [V] of the light from all around: reckoned for the skin, set for what lies inside."""
-    dome = ambient_light(points.astype(np.float32), triangles[materials == SKIN])
-    reach = np.ones(len(points), np.float32)
-    outside = np.concatenate([regions[k] for k in ("head", "left_ear", "right_ear", "neck")])
-    reach[outside] = np.clip(0.16 + 0.92 * dome[outside], 0.25, 1.0)
+def _light_reach(
+    regions: dict[str, Int32[np.ndarray, " N"]],
+    points: Float64[np.ndarray, "V 3"],
+    triangles: Int32[np.ndarray, "F 3"],
+    materials: UInt8[np.ndarray, " F"],
+) -> Float32[np.ndarray, " V"]:
+    """Share of the light from all around: computed for the skin, fixed inside the mouth."""
+    skin = np.concatenate([regions[k] for k in ("head", "left_ear", "right_ear", "neck")])
+    reach = light_at_rest(points, triangles[materials == SKIN], skin)
     reach[regions["teeth"]] = 0.75
     reach[regions["mouth_cavity"]] = 0.3
     return reach

@@ -1,8 +1,9 @@
-"""What of the light reaches each place of a head: from all around at rest, from one lamp moved."""
+"""Share of the light that reaches each vertex of a head: from all around, and from one lamp."""
 
-from __future__ import annotations
+from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float, Float32, Float64, Int, Int32
 
 from auface_jax.faces.render import raster
 
@@ -12,15 +13,21 @@ _BIAS = 0.12  # centimetres by which a vertex may lie behind the map and still b
 _BLUR = ((-0.5, -0.5), (-0.5, 0.5), (0.5, -0.5), (0.5, 0.5))  # pixels looked up for a soft edge
 
 
-def lit_from(direction, vertices: np.ndarray, triangles: np.ndarray, facing: np.ndarray):
-    """Which vertices nothing hides from a far lamp: [V], 0 in the shadow, 1 in the light.
+def lit_from(
+    direction: Sequence[float],
+    vertices: Float32[np.ndarray, "V 3"],
+    triangles: Int32[np.ndarray, "F 3"],
+    facing: Float[np.ndarray, " V"],
+) -> Float64[np.ndarray, " V"]:
+    """Share of a far lamp's light that arrives at each vertex: 0 in the shadow, 1 in the light.
 
     The head is drawn from the lamp as a depth map; a vertex is lit where the map shows it.
 
     Args:
-        direction: [3], unit, towards the lamp, not straight up or down.
-        vertices: float32 [V, 3]; triangles: int32 [F, 3], what casts the shadow.
-        facing: [V], cosine between a vertex's normal and the direction, at least 0.
+        direction: unit vector towards the lamp, not straight up or down.
+        vertices: the head.
+        triangles: surfaces that cast the shadow.
+        facing: cosine between a vertex's normal and the direction, at least 0.
     """
     x, y, z = (float(c) for c in direction)
     right = np.array([z, 0.0, -x]) / np.hypot(x, z)
@@ -50,14 +57,33 @@ def lit_from(direction, vertices: np.ndarray, triangles: np.ndarray, facing: np.
     return lit
 
 
-def ambient_light(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Share of the light of a bright dome in front and above that is not blocked.
+def light_at_rest(
+    vertices: Float[np.ndarray, "V 3"],
+    triangles: Int32[np.ndarray, "F 3"],
+    skin: Int[np.ndarray, " N"],
+) -> Float32[np.ndarray, " V"]:
+    """Share of the light from all around that reaches each vertex; 1 for what is not skin.
 
     Args:
-        vertices: float32 [V, 3]; triangles: int32 [F, 3], what blocks the light.
+        vertices: the head at rest.
+        triangles: surfaces that block the light.
+        skin: indices of the vertices of skin.
+    """
+    dome = ambient_light(vertices.astype(np.float32), triangles)
+    reach = np.ones(len(vertices), np.float32)
+    # Even the deepest hollow keeps a quarter of the light.
+    reach[skin] = np.clip(0.16 + 0.92 * dome[skin], 0.25, 1.0)
+    return reach
 
-    Returns:
-        float32 [V], from 0 to 1.
+
+def ambient_light(
+    vertices: Float32[np.ndarray, "V 3"], triangles: Int32[np.ndarray, "F 3"]
+) -> Float32[np.ndarray, " V"]:
+    """Share of the light of a bright dome, in front and above, that nothing blocks, 0 to 1.
+
+    Args:
+        vertices: the head at rest.
+        triangles: surfaces that block the light.
     """
     normals = raster.vertex_normals(vertices, triangles)
     light, total = np.zeros(len(vertices)), np.full(len(vertices), 1e-6)
@@ -68,8 +94,8 @@ def ambient_light(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     return (light / total).astype(np.float32)
 
 
-def _dome():
-    """Unit directions [N, 3], even over the half of the sphere to the front, and above."""
+def _dome() -> Float64[np.ndarray, "N 3"]:
+    """Unit directions, even over the half of the sphere to the front, and above."""
     k = np.arange(2 * _DIRECTIONS)
     z = 1.0 - (k + 0.5) / _DIRECTIONS
     turn = np.pi * (3.0 - np.sqrt(5.0)) * k
