@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import operator
 import os
 import pkgutil
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import auface_jax
+from auface_jax.__main__ import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -57,6 +59,23 @@ def pinned(name):
     return lines
 
 
+def load_page(path):
+    """The module of a file in configs/."""
+    spec = importlib.util.spec_from_file_location(f"configs_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def has_leaf(config, name):
+    """Whether a config has a leaf or a node of this dotted name."""
+    try:
+        operator.attrgetter(name)(config)
+    except AttributeError:
+        return False
+    return True
+
+
 def test_constraints_pin_every_requirement_and_name_no_address():
     lines = pinned("constraints.txt")
     extras = dict(PYPROJECT["project"]["optional-dependencies"])
@@ -99,10 +118,7 @@ def test_module_imports_and_says_what_it_is(name):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.py")), ids=lambda p: p.name)
 def test_config_imports_and_says_what_it_is(path):
-    spec = importlib.util.spec_from_file_location(f"configs_{path.stem}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert module.__doc__
+    assert load_page(path).__doc__
 
 
 def test_data_beside_the_code_is_packaged():
@@ -144,8 +160,30 @@ def test_commands_of_the_documents_exist():
             assert target in targets, f"{path.name}: make {target}"
         for module in re.findall(r"python3? -m (auface_jax[\w.]*)", text):
             assert module in MODULES, f"{path.name}: python -m {module}"
+        for command in re.findall(r"(?:^    |`)auface ([a-z][\w-]*)", text, re.MULTILINE):
+            assert command in COMMANDS, f"{path.name}: auface {command}"
         for config in re.findall(r"--config[ =](\S+?\.py)", text):
-            assert (ROOT / config).is_file(), f"{path.name}: {config}"
+            found = [folder for folder in (ROOT, ROOT / "configs") if (folder / config).is_file()]
+            assert found, f"{path.name}: {config}"
+
+
+def test_config_flags_of_the_documents_exist():
+    configs = []
+    for path in sorted((ROOT / "configs").glob("*.py")):
+        module = load_page(path)
+        if hasattr(module, "get_config"):
+            configs.append(module.get_config("quickstart"))
+    for path in documents():
+        for flag in re.findall(r"--config\.([a-z][\w.]*\w)", path.read_text()):
+            known = any(has_leaf(config, flag) for config in configs)
+            assert known, f"{path.name}: --config.{flag}"
+
+
+def test_links_between_documents_exist():
+    for path in documents():
+        for target in re.findall(r"\]\(([^)\s#]+)", path.read_text()):
+            if not re.match(r"[a-z]+:", target):
+                assert (path.parent / target).exists(), f"{path.relative_to(ROOT)}: {target}"
 
 
 def test_ci_runs_the_tests():
