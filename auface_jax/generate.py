@@ -13,7 +13,7 @@ import argparse
 import pathlib
 
 from auface_jax import facs
-from auface_jax.generation import region_masks
+from auface_jax.faces.template import EDIT_REGIONS
 from auface_jax.generation.decode_arguments import add_decode_arguments, decode_arguments
 from auface_jax.generation.output_paths import ending, overwrite_faults, write_faults
 from auface_jax.generation.request import LARGEST_SEED
@@ -48,7 +48,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--reference", default="", help=f"{reference} (default: its first test person)")
     aligned = "the image file is framed as the training faces are: take its middle as it is"
     add("--reference-aligned", action="store_true", help=aligned)
-    regions = f"some of {', '.join(region_masks.REGIONS)}, joined by commas"
+    regions = f"some of {', '.join(EDIT_REGIONS)}, joined by commas"
     change = f"draw only {regions}, and keep the rest of the reference; or a mask, white to draw"
     add("--change", metavar="REGIONS", help=change)
     add("--num", type=int, help="number of pictures (default 4); a GIF shows one")

@@ -8,18 +8,8 @@ from jaxtyping import Bool, Float
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-# Corners x0, y0, x1, y1 of boxes in a crop of side 1 without margin: on it the eyes are at 0.275,
-# the tip of the nose at 0.45, its base at 0.555, the mouth at 0.69 and the chin at 0.93.
-REGIONS: dict[str, tuple[tuple[float, float, float, float], ...]] = {
-    "brows": ((0.05, 0.0, 0.95, 0.22),),
-    "eyes": ((0.08, 0.16, 0.92, 0.38),),
-    "nose": ((0.32, 0.3, 0.68, 0.62),),
-    "cheeks": ((0.0, 0.36, 0.36, 0.7), (0.64, 0.36, 1.0, 0.7)),
-    "mouth": ((0.2, 0.56, 0.8, 0.86),),
-    "chin": ((0.2, 0.78, 0.8, 1.0),),
-    "upper": ((0.0, 0.0, 1.0, 0.45),),
-    "lower": ((0.0, 0.45, 1.0, 1.0),),
-}
+from auface_jax.faces.template import EDIT_REGIONS
+
 _MIN_COVERAGE = 0.3  # share of a token's square that a region must cover
 
 
@@ -27,7 +17,7 @@ def region_mask(names: str, size: int, margin: float = 0.0) -> Float[np.ndarray,
     """Computes the share of each pixel that lies in the regions.
 
     Args:
-      names: names in `REGIONS`, joined by commas.
+      names: names in `EDIT_REGIONS`, joined by commas.
       size: image size S.
       margin: margin that the crop was made with, a share of the crop.
 
@@ -35,14 +25,14 @@ def region_mask(names: str, size: int, margin: float = 0.0) -> Float[np.ndarray,
       ValueError: a name is unknown.
     """
     wanted = [name.strip() for name in names.split(",")]
-    if unknown := [name for name in wanted if name not in REGIONS]:
+    if unknown := [name for name in wanted if name not in EDIT_REGIONS]:
         raise ValueError(
-            f"region {unknown[0]!r} is not one of {', '.join(REGIONS)} (nor an image file)"
+            f"region {unknown[0]!r} is not one of {', '.join(EDIT_REGIONS)} (nor an image file)"
         )
     edges = np.arange(size + 1) / size * (1 + 2 * margin) - margin
     mask = np.zeros((size, size))
     for name in wanted:
-        for left, top, right, bottom in REGIONS[name]:
+        for left, top, right, bottom in EDIT_REGIONS[name]:
             columns, rows = (
                 np.clip(np.minimum(edges[1:], high) - np.maximum(edges[:-1], low), 0, None)
                 for low, high in ((left, right), (top, bottom))

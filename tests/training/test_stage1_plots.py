@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
+from auface_jax.faces.template import ERROR_REGIONS
 from auface_jax.training.tasks import vqgan_plots
 
 
 def test_an_error_in_a_region_is_that_region_s():
     rng = np.random.default_rng(0)
     images = rng.integers(50, 200, (5, 64, 64, 3), dtype=np.uint8)
-    left, upper, right, lower = (round(64 * edge) for edge in vqgan_plots.REGIONS["mouth"])
+    left, upper, right, lower = (round(64 * edge) for edge in ERROR_REGIONS["mouth"])
     made = images.copy()
     made[:, upper:lower, left:right] += 30
     error, of_region = vqgan_plots.region_errors(images, made)
@@ -21,7 +22,7 @@ def test_an_error_in_a_region_is_that_region_s():
 
 
 def test_regions_lie_in_the_picture_and_apart():
-    boxes = list(vqgan_plots.REGIONS.values())
+    boxes = list(ERROR_REGIONS.values())
     covered = np.zeros((100, 100), int)
     for left, upper, right, lower in boxes:
         assert 0 <= left < right <= 1 and 0 <= upper < lower <= 1

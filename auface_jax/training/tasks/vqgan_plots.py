@@ -8,16 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
+from auface_jax.faces.template import ERROR_REGIONS
 from auface_jax.images.sheets import of_figure
-
-# Left, upper, right, lower edge in a crop of side 1, around the points that `data.align` places.
-REGIONS = {
-    "brows": (0.12, 0.04, 0.88, 0.20),
-    "eyes": (0.12, 0.20, 0.88, 0.36),
-    "nose": (0.36, 0.36, 0.64, 0.60),
-    "mouth": (0.24, 0.60, 0.76, 0.82),
-    "chin": (0.24, 0.82, 0.76, 1.00),
-}
 
 
 def _axes(width: float, height: float):
@@ -64,10 +56,10 @@ def psnr_by_level(psnr: Float[np.ndarray, "M Q"], bits: Sequence[float]) -> Imag
 def region_errors(
     images: UInt8[np.ndarray, "M S S 3"], made: UInt8[np.ndarray, "M S S 3"]
 ) -> tuple[Float[np.ndarray, "S S"], dict[str, float]]:
-    """Mean absolute error, of 255, of each pixel of aligned faces and of each of `REGIONS`."""
+    """Mean absolute error, of 255, of each pixel of aligned faces and of each error region."""
     error = np.abs(images.astype(np.float32) - made).mean((0, 3))
     size, of_region = len(error), {}
-    for name, edges in REGIONS.items():
+    for name, edges in ERROR_REGIONS.items():
         left, upper, right, lower = (round(edge * size) for edge in edges)
         of_region[name] = float(error[upper:lower, left:right].mean())
     return error, of_region
@@ -80,7 +72,7 @@ def error_map(
     error, of_region = region_errors(images, made)
     figure, axes = _axes(5.6, 4.6)
     shown = axes.imshow(error, cmap="magma", extent=(0, 1, 1, 0), vmin=0)
-    for name, (left, upper, right, lower) in REGIONS.items():
+    for name, (left, upper, right, lower) in ERROR_REGIONS.items():
         box = Rectangle((left, upper), right - left, lower - upper, fill=False, edgecolor="white")
         axes.add_patch(box)
         label = f"{name} {of_region[name]:.1f}"
