@@ -5,12 +5,13 @@ PYTEST_ARGS ?= -n 2 --dist loadfile
 PY := .venv/bin/python
 SETUP := .venv/.set-up
 
-.PHONY: help quickstart reproduce test test-parity parity-table beam-env test-beam docs lint format audit licences clean
+.PHONY: help quickstart reproduce test test-all test-parity parity-table beam-env test-beam docs lint format audit licences clean
 
 help:
 	@echo "make quickstart   train both stages on open faces on this machine and draw a sample sheet"
 	@echo "make reproduce    the paper's tables on open faces, in some hours: docs/results/reproduction.md"
-	@echo "make test         run the tests"
+	@echo "make test         run the tests, some minutes"
+	@echo "make test-all     run all tests, slow ones too, and build the site"
 	@echo "make test-parity  install torch and the originals and run the tests that compare with them"
 	@echo "make parity-table run those again and write what they measure into docs/results/parity.md"
 	@echo "make test-beam    install Apache Beam in .venv-beam and run the tests of builds by many machines"
@@ -33,8 +34,15 @@ quickstart: $(SETUP)
 reproduce: $(SETUP)
 	$(FAST) $(PY) -m auface_jax.reproduce --tables 2,5,6 --preset quickstart --figures $(ARGS)
 
+# What a newcomer runs: every command once from end to end, and every law that does not need a
+# minute of its own.
 test: $(SETUP)
-	$(PY) -m pytest $(PYTEST_ARGS)
+	$(PY) -m pytest -m "not slow" $(PYTEST_ARGS)
+
+# Everything: slow tests, more examples of each property, parity with whatever originals are
+# installed, and the site with warnings as errors.
+test-all: docs
+	HYPOTHESIS_PROFILE=thorough $(PY) -m pytest $(PYTEST_ARGS)
 
 test-parity: .venv/.set-up-parity
 	$(PY) -m pytest -m parity $(PYTEST_ARGS)

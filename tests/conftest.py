@@ -4,7 +4,7 @@ import os
 from importlib.metadata import version
 from pathlib import Path
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -26,6 +26,10 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 # No test may reach for the network.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-# The same examples on every run, and no failure because a shared machine was slow.
-settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
-settings.load_profile("repeatable")
+# The same examples on every run, and no failure because a shared machine was slow. `make test-all`
+# takes the thorough profile.
+repeatable = {"derandomize": True, "database": None, "deadline": None}
+health = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+settings.register_profile("quick", max_examples=20, suppress_health_check=health, **repeatable)
+settings.register_profile("thorough", max_examples=200, suppress_health_check=health, **repeatable)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))

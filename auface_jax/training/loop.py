@@ -27,9 +27,9 @@ from auface_jax.training.guard import Guard
 from auface_jax.training.log import Heartbeat, MetricsLog, Progress, read_lines
 from auface_jax.training.preemption import Interrupted, StopSignal
 from auface_jax.training.profiling import Profile
-from auface_jax.training.run_data import RunData, TaskData, model_inputs
+from auface_jax.training.run_data import RunData, model_inputs
 from auface_jax.training.state import TrainState, parameter_count, update_ratio
-from auface_jax.training.tasks.base import Task
+from auface_jax.training.tasks.base import Task, TaskData
 from auface_jax.training.tasks.registry import make_task
 
 Config = ml_collections.ConfigDict

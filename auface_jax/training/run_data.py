@@ -1,9 +1,7 @@
 """The data of a run: endless training batches, and held-out splits in memory."""
 
-import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -15,24 +13,10 @@ from auface_jax.data.loading.collate import SkippedRecords
 from auface_jax.data.tokenizer import Tokenizer, load_tokenizer
 from auface_jax.facs import load_dictionary
 from auface_jax.runs.console import say
+from auface_jax.training.tasks.base import TaskData
 
 # The fields of a batch that a compiled step takes; the others are for people.
 MODEL_INPUTS = ("image", "reference", "reference_row", "labels", "text_tokens", "text_mask")
-
-
-@dataclasses.dataclass(frozen=True)
-class TaskData:
-    """Data that a task trains on and is evaluated on.
-
-    Attributes:
-      batches: the endless training batches; its state is part of every checkpoint.
-      read: (split, limit) -> a batch of at most `limit` examples of a split, spread evenly.
-      skipped: corrupt records that were left out; None where a corrupt record ends the run.
-    """
-
-    batches: Iterator[dict[str, Any]]
-    read: Callable[..., dict[str, Any]]
-    skipped: SkippedRecords | None = None
 
 
 class RunData:

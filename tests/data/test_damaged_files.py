@@ -36,8 +36,6 @@ from auface_jax.training.tasks.registry import make_task
 from tests.helpers import tiny
 from tests.helpers.small_dataset import write_folder
 
-EXAMPLES = 150
-
 
 @st.composite
 def damaged(draw, whole: bytes) -> bytes:
@@ -62,10 +60,12 @@ def damaged(draw, whole: bytes) -> bytes:
     return bytes(data)
 
 
-def survives(whole: bytes, load, *errors, examples=EXAMPLES):
+def survives(whole: bytes, load, *errors, examples=None):
     """Feeds damaged copies of `whole` to `load`, which may raise `errors` and nothing else."""
 
-    @settings(max_examples=examples, suppress_health_check=list(HealthCheck))
+    limits = {} if examples is None else {"max_examples": examples}
+
+    @settings(suppress_health_check=list(HealthCheck), **limits)
     @given(damaged(whole))
     def feed(data):
         try:
@@ -228,7 +228,7 @@ def test_tokenizers(folder):
 CONFIGS = {name: tiny.load_config(name) for name in ("stage1", "stage2", "au_image", "au_text")}
 
 
-@settings(max_examples=200, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_config_overrides(data):
     """Whatever a flag sets a leaf to: the flag, the check or the task refuses it, or it is fine."""

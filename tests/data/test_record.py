@@ -6,7 +6,7 @@ import msgpack
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
@@ -58,7 +58,6 @@ def assert_same(one: Record, two: Record):
             assert a == b and type(a) is type(b), name
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     labels=arrays.arrays(np.int8, 12, elements=st.sampled_from([-1, 0, 1])),
     intensities=st.none() | arrays.arrays(np.float32, 12, elements=st.floats(0, 1, width=32)),

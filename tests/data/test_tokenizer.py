@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 import tokenizers
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import auface_jax.data
@@ -49,7 +49,6 @@ def test_whole_descriptions_come_back():
         assert TOKENIZER.decode(encode(text)) == text
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.text(st.characters(exclude_categories=()), max_size=200))
 def test_no_text_gives_an_unknown_token(text):
     ids = encode(text)
@@ -57,7 +56,6 @@ def test_no_text_gives_an_unknown_token(text):
     assert ids.count(TOKENIZER.eos_id) == 1 and TOKENIZER.pad_id not in ids
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=100))
 def test_ascii_text_comes_back(text):
     text = text.lstrip(" ")

@@ -7,6 +7,7 @@ import os
 import pkgutil
 import re
 import subprocess
+import sys
 import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import auface_jax
+from auface_jax import __main__ as console
 from auface_jax.__main__ import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -129,12 +131,53 @@ def test_data_beside_the_code_is_packaged():
             assert any(fnmatch(path.name, pattern) for pattern in patterns), path
 
 
-def test_reading_order_names_what_exists():
-    order = auface_jax.__doc__.split("Reading order")[1].split("Letters")[0]
-    heads = re.findall(r"^    (\w+(?:, \w+)*)", order, re.MULTILINE)
-    names = {name for head in heads for name in head.split(", ")}
-    assert {"facs", "presets", "train"} <= names
-    assert {f"auface_jax.{name}" for name in names} <= set(MODULES)
+def test_package_map_names_every_package_and_command():
+    listed, commands = auface_jax.__doc__.split("Commands")[0], auface_jax.__doc__.split("Commands")
+    named = re.findall(r"^    (\w+) {2,}\S", listed, re.MULTILINE)
+    folders = {path.name for path in (ROOT / "auface_jax").iterdir() if path.is_dir()}
+    assert set(named) == folders - {"__pycache__"}
+    loose = {path.stem for path in (ROOT / "auface_jax").glob("[a-z]*.py")}
+    assert loose <= set(re.findall(r"\w+", commands[1]))
+
+
+def test_every_package_is_listed_for_installation():
+    folders = {path.parent for path in (ROOT / "auface_jax").rglob("*.py")}
+    names = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
+    assert names | {"auface_jax.configs"} == set(PYPROJECT["tool"]["setuptools"]["packages"])
+
+
+IMPORT_ALONE = """
+import time
+began = time.perf_counter()
+import auface_jax
+print(time.perf_counter() - began)
+import sys
+assert "jax" not in sys.modules
+assert {"Generator", "Request", "Recognizer", "TextReader", "describe"} <= set(dir(auface_jax))
+from auface_jax import describe
+import numpy as np
+print(describe(np.eye(12, dtype=np.int8)[6], np.random.default_rng(0)))
+"""
+
+
+def test_importing_the_package_loads_no_jax_and_describe_works(tmp_path):
+    command = [sys.executable, "-c", IMPORT_ALONE]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    seconds, text = done.stdout.splitlines()
+    assert float(seconds) < 0.3 and "lip" in text
+
+
+def test_console_script_lists_every_command(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["auface", "--help"])
+    console.main()
+    listed = capsys.readouterr().out
+    for name, (module, _) in console.COMMANDS.items():
+        assert re.search(rf"^  {name} ", listed, re.MULTILINE)
+        assert hasattr(importlib.import_module(f"auface_jax.{module}"), "main")
+    monkeypatch.setattr(sys, "argv", ["auface", "drow"])
+    with pytest.raises(SystemExit, match="'drow' is not a command"):
+        console.main()
 
 
 def test_no_machine_path_or_registry_in_tracked_files():

@@ -17,10 +17,9 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from auface_jax.runs.config_page import count, make_config, natural
-from auface_jax.training.run_data import RunData, TaskData
 from auface_jax.training.state import TrainState, apply_gradients
 from auface_jax.training.tasks import registry
-from auface_jax.training.tasks.base import Evaluation, Task
+from auface_jax.training.tasks.base import DataOfRun, Evaluation, Task, TaskData
 
 NAME = "fake"
 PAGE = {
@@ -55,20 +54,25 @@ def registered():
         del registry.TASKS[NAME]
 
 
-class Points(grain.DatasetIterator):
-    """Batches of random points, each known by its number; this process's share of the examples."""
+def points(count: int, *key: int) -> np.ndarray:
+    """Noisy points (x, y) of the curve, float32 [count, 2]."""
+    rng = np.random.default_rng(key)
+    x = rng.uniform(-1, 1, count)
+    y = 2 * x**2 - x + 0.5 + rng.normal(0, 0.1, count)
+    return np.stack([x, y], axis=1).astype(np.float32)
+
+
+class Batches(grain.DatasetIterator):
+    """This process's share of an endless stream of batches, each known by its number."""
 
     def __init__(self, seed: int, batch_size: int):
         super().__init__()
         self._seed, self._batch_size, self._number = seed, batch_size, 0
 
     def __next__(self) -> dict[str, np.ndarray]:
-        rng = np.random.default_rng((self._seed, self._number))
+        batch = points(self._batch_size, self._seed, self._number)
         self._number += 1
-        x = rng.uniform(-1, 1, self._batch_size)
-        y = 2 * x**2 - x + 0.5 + rng.normal(0, 0.1, self._batch_size)
-        points = np.stack([x, y], axis=1).astype(np.float32)
-        return {"image": np.split(points, jax.process_count())[jax.process_index()]}
+        return {"image": np.split(batch, jax.process_count())[jax.process_index()]}
 
     def get_state(self) -> dict:
         return {"number": self._number}
@@ -84,13 +88,11 @@ class Points(grain.DatasetIterator):
 class FakeTask(Task):
     """See the module's docstring."""
 
-    def data(self, run_data: RunData) -> TaskData:
-        points = Points(self.config.seed, self.config.batch_size)
-
+    def data(self, run_data: DataOfRun) -> TaskData:
         def read(split: str, limit: int) -> dict[str, np.ndarray]:
-            return next(Points({"train": 1, "test": 2}[split], max(limit, 2) * jax.process_count()))
+            return {"image": points(limit, 100, {"train": 1, "test": 2}[split])}
 
-        return TaskData(points, read)
+        return TaskData(Batches(self.config.seed, self.config.batch_size), read)
 
     def init(self, rng: jax.Array, batch: dict) -> TrainState:
         return self.initial_state({"curve": jax.random.normal(rng, (3,))})

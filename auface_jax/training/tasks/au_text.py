@@ -29,9 +29,8 @@ from auface_jax.recognition.text_reader import (
     load_published_encoder,
 )
 from auface_jax.training.losses import units
-from auface_jax.training.run_data import RunData, TaskData
 from auface_jax.training.state import TrainState, apply_gradients
-from auface_jax.training.tasks.base import Batch, Evaluation, PyTree, Task
+from auface_jax.training.tasks.base import Batch, DataOfRun, Evaluation, PyTree, Task, TaskData
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,7 +50,7 @@ class AUTextTask(Task):
         vocab_size = encoder.get("vocab_size") or self.text_tokenizer.vocab_size
         return build_text_recognizer(self.config.model, vocab_size)
 
-    def data(self, run_data: RunData) -> TaskData:
+    def data(self, run_data: DataOfRun) -> TaskData:
         """Descriptions and label vectors without pictures."""
         return run_data.texts()
 

@@ -2,8 +2,8 @@
 
 import abc
 import dataclasses
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from collections.abc import Callable, Iterator, Sized
+from typing import Any, ClassVar, Protocol, Self
 
 import jax
 import jax.numpy as jnp
@@ -15,13 +15,35 @@ from PIL import Image
 from auface_jax.training.optimizers import optimizer
 from auface_jax.training.state import TrainState
 
-if TYPE_CHECKING:
-    from auface_jax.training.run_data import RunData, TaskData
-
 Batch = dict[str, Array]
 PyTree = Any
 Metrics = dict[str, Array]
 StepFn = Callable[[TrainState, PyTree, Batch, jax.Array], tuple[TrainState, Metrics]]
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskData:
+    """Data that a task trains on and is evaluated on.
+
+    Attributes:
+      batches: the endless training batches; their state is part of every checkpoint.
+      read: (split, limit) -> a batch of at most `limit` examples of a split, spread evenly.
+      skipped: corrupt records that were left out; None where a corrupt record ends the run.
+    """
+
+    batches: Iterator[dict[str, Any]]
+    read: Callable[..., dict[str, Any]]
+    skipped: Sized | None = None
+
+
+class DataOfRun(Protocol):
+    """The data set that a run's config names, as `training.run_data.RunData` opens it."""
+
+    def faces(self) -> TaskData:
+        """Records with a picture, a reference face and a description."""
+
+    def texts(self) -> TaskData:
+        """Descriptions and label vectors without pictures."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +86,7 @@ class Task(abc.ABC):
         """Builds the task of a config, with the networks that the config names."""
         return cls(config, num_steps)
 
-    def data(self, run_data: "RunData") -> "TaskData":
+    def data(self, run_data: DataOfRun) -> TaskData:
         """Training batches and held-out splits; by default records with faces."""
         return run_data.faces()
 
