@@ -1,13 +1,13 @@
-"""Whom a run trains on and whom it is judged on, where that is not the data set's own split.
+"""The people that a run trains on and is evaluated on, in place of the data set's own splits.
 
 A config may have a part `people`:
 
-    train, test   people by name: "" for the split of the set, else a text file of names, or the
-                  names themselves, separated by blanks, commas or lines
-    half          "", "first" or "second": every other one of the training people, so that two runs
-                  on one set have nobody in common
+    train, test   people by name: "" takes the split of the data set; else a text file of names, or
+                  the names themselves, separated by blanks, commas or lines
+    half          "first" or "second" takes every other one of the training people, so that two runs
+                  on one data set have nobody in common; "" takes all
 
-Their records are taken from all splits of the set.
+The records of these people are taken from all splits of the data set.
 """
 
 import bisect
@@ -29,13 +29,20 @@ HALVES = ("", "first", "second")
 
 
 class PeopleReader(Sequence[Record]):
-    """The records of some people, of all splits, at random; reads as `ShardReader` does.
+    """Random access to the records of some people, from all splits, in the form of `ShardReader`.
+
+    Args:
+      directory: folder of a data set.
+      people: names of the people.
+      skip_damaged: open the data set in spite of damaged shards, as `ShardReader` does.
 
     Attributes:
-      counts: records of each of `people`, in their order.
+      info: content of `dataset.json`.
+      directory: folder of the data set.
+      counts: number of records of each of `people`, in the same order.
 
     Raises:
-      DatasetError: somebody is not in the set; all of them are listed.
+      DatasetError: people are not in the data set; the message lists all of them.
     """
 
     def __init__(self, directory: str | Path, people: Sequence[str], *, skip_damaged: bool = False):
@@ -52,14 +59,13 @@ class PeopleReader(Sequence[Record]):
             for split in SPLITS
             if self.info["counts"][split]
         }
-        places = {}  # of each person: split and number of the first record
+        starts = {}  # subject -> split, and number of the first record there
         for split in SPLITS:
-            starts = itertools.accumulate(self.info["people"][split].values(), initial=0)
-            places |= dict(
-                zip(self.info["people"][split], ((split, n) for n in starts), strict=False)
-            )
-        self._places = [places[person] for person in people]
-        self.counts = [self.info["people"][places[person][0]][person] for person in people]
+            numbers = itertools.accumulate(self.info["people"][split].values(), initial=0)
+            # The last of the numbers is the number of all records, and belongs to nobody.
+            starts |= zip(self.info["people"][split], ((split, n) for n in numbers), strict=False)
+        self._starts = [starts[person] for person in people]
+        self.counts = [self.info["people"][starts[person][0]][person] for person in people]
         self._ends = list(itertools.accumulate(self.counts))
 
     def __len__(self) -> int:
@@ -69,35 +75,36 @@ class PeopleReader(Sequence[Record]):
         return self.decode(index, None)
 
     def decode(self, index: int, data: bytes | None) -> Record:
-        """As `ShardReader.decode`."""
+        """Decodes record `index`, see `ShardReader.decode`."""
         split, number = self._find(index)
         return self._readers[split].decode(number, data)
 
     def read(self, indices: Sequence[int]) -> list[bytes] | None:
-        """As `ShardReader.read`."""
-        wanted: dict[str, list[int]] = {}  # split -> places in `indices`
-        found = [self._find(index) for index in indices]
-        for place, (split, _) in enumerate(found):
-            wanted.setdefault(split, []).append(place)
+        """Reads the undecoded records of `indices`, see `ShardReader.read`."""
+        by_split: dict[str, list[int]] = {}  # split -> positions in `indices`
+        located = [self._find(index) for index in indices]
+        for position, (split, _) in enumerate(located):
+            by_split.setdefault(split, []).append(position)
         data = [b""] * len(indices)
-        for split, places in wanted.items():
-            read = self._readers[split].read([found[place][1] for place in places])
-            if read is None:
+        for split, positions in by_split.items():
+            records = self._readers[split].read([located[position][1] for position in positions])
+            if records is None:
                 return None
-            for place, record in zip(places, read, strict=True):
-                data[place] = record
+            for position, record in zip(positions, records, strict=True):
+                data[position] = record
         return data
 
     def where(self, index: int) -> str:
-        """The file of record `index` and its number there, for messages."""
+        """Names the file of record `index` and its number there, for messages."""
         split, number = self._find(index)
         return self._readers[split].where(number)
 
     def _find(self, index: int) -> tuple[str, int]:
+        """The split of record `index`, and its number there."""
         if not 0 <= index < len(self):
             raise IndexError(f"record {index} of {len(self)}")
         person = bisect.bisect_right(self._ends, index)
-        split, start = self._places[person]
+        split, start = self._starts[person]
         return split, start + index - (self._ends[person] - self.counts[person])
 
 
@@ -108,14 +115,30 @@ def open_records(
     *,
     skip_damaged: bool = False,
 ) -> ShardReader | PeopleReader:
-    """The records of a split, or of `people` whatever their split; errors as theirs."""
+    """Opens the records of a split, or of `people` from all splits.
+
+    Args:
+      directory: folder of a data set.
+      split: name of a split, which `people` replace.
+      people: names of people; None or nobody takes the split.
+      skip_damaged: open the data set in spite of damaged shards.
+
+    Raises:
+      DatasetError: see `ShardReader` and `PeopleReader`.
+    """
     if people:
         return PeopleReader(directory, people, skip_damaged=skip_damaged)
     return ShardReader(directory, split, skip_damaged=skip_damaged)
 
 
 def check_people(directory: str | Path, info: dict, people: Sequence[str]) -> None:
-    """Raises a DatasetError unless there is somebody, nobody twice, and all are in the set."""
+    """Raises DatasetError unless `people` names somebody, nobody twice, and only people of the set.
+
+    Args:
+      directory: folder of the data set, for the message.
+      info: content of `dataset.json`.
+      people: names of people.
+    """
     known = [person for split in SPLITS for person in info["people"][split]]
     faults = [f"{person!r} is not in the set" for person in people if person not in known]
     faults += [f"{person!r} is named twice" for person in set(people) if people.count(person) > 1]
@@ -127,22 +150,26 @@ def check_people(directory: str | Path, info: dict, people: Sequence[str]) -> No
 
 
 def parse_people(text: str) -> list[str]:
-    """Names in a text file, or in the text itself."""
-    with contextlib.suppress(OSError):  # a list of names is too long for the name of a file
+    """Parses names from a text file, or from the text itself."""
+    with contextlib.suppress(OSError):  # A list of names may be too long for a file name.
         if Path(text).is_file():
             text = Path(text).read_text()
     return [name for name in re.split(r"[\s,]+", text) if name]
 
 
 def chosen_people(directory: str | Path, config: Any) -> dict[str, list[str]]:
-    """The people of the splits that a config's `people` part changes: of "train", "test" or both.
+    """Resolves a config's `people` part.
 
     Args:
-      config: `train`, `test`, `half`, see above; None changes nothing.
+      directory: folder of a data set.
+      config: the part with `train`, `test` and `half`; None changes nothing.
+
+    Returns:
+      Names of the people of "train" and "test"; empty where the data set's own splits are used.
 
     Raises:
-      DatasetError: a name that is not in the set, somebody both trained and tested on, or another
-        half; the message says what is legal.
+      DatasetError: a person is not in the data set, or is both trained and tested on, or `half` is
+        illegal.
     """
     if config is None or not (config.train or config.test or config.half):
         return {}
@@ -167,15 +194,20 @@ def chosen_people(directory: str | Path, config: Any) -> dict[str, list[str]]:
 
 
 def training_labels(config: Any, limit: int) -> Int8[np.ndarray, "M A"]:
-    """Labels of the records that a run trains on: at most `limit`, spread evenly."""
+    """Reads labels of the records that a run trains on: at most `limit`, evenly spread.
+
+    Args:
+      config: config of the run.
+      limit: largest number M of records.
+    """
     directory, skip = config.data.dir, config.data.skip_corrupt
     people = chosen_people(directory, config.get("people")).get("train")
     records = open_records(directory, "train", people, skip_damaged=skip)
-    rows = np.linspace(0, len(records) - 1, min(limit, len(records))).round().astype(int)
+    indices = np.linspace(0, len(records) - 1, min(limit, len(records))).round().astype(int)
     labels = []
-    for row in rows.tolist():
+    for index in indices.tolist():
         try:
-            labels.append(records[row].labels)
+            labels.append(records[index].labels)
         except RecordError:
             if not skip:
                 raise

@@ -1,42 +1,56 @@
-"""Held-out records for a look and a comparison: which rows, swapped how, on what sheet."""
+"""Selects examples of a loaded split: evenly spread ones, distinct ones, and partners to swap."""
 
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int, Shaped
 
-Records = dict[str, Any]  # arrays and lists of one length, as `data.pipeline.load_split` gives them
+Records = dict[str, Any]  # arrays and lists of one length, the result of `pipeline.load_split`
 
 
-def different_partners(groups: np.ndarray) -> np.ndarray | None:
-    """For each row the index of a row of another group, a seeded draw; None if there is but one."""
+def different_partners(groups: Shaped[np.ndarray, "n"]) -> Int[np.ndarray, "n"] | None:
+    """Draws for each example the index of an example of another group.
+
+    Args:
+      groups: group of each example.
+
+    Returns:
+      Indices, the same ones each time; None where there is only one group.
+    """
     rng = np.random.default_rng(0)
     partners = np.empty(len(groups), int)
-    for row, group in enumerate(groups):
+    for example, group in enumerate(groups):
         others = np.flatnonzero(groups != group)
         if not len(others):
             return None
-        partners[row] = rng.choice(others)
+        partners[example] = rng.choice(others)
     return partners
 
 
-def take_examples(records: Records, rows: np.ndarray) -> Records:
-    """The same rows of every field."""
+def take_examples(records: Records, indices: Int[np.ndarray, "n"]) -> Records:
+    """Selects the examples `indices` of every field."""
     return {
-        name: value[rows] if isinstance(value, np.ndarray) else [value[row] for row in rows]
+        name: value[indices] if isinstance(value, np.ndarray) else [value[i] for i in indices]
         for name, value in records.items()
     }
 
 
 def spread_examples(records: Records, count: int) -> Records:
-    """`count` rows evenly over the set."""
+    """Selects `count` examples, evenly spread over the set."""
     return take_examples(records, np.linspace(0, len(records["labels"]) - 1, count).astype(int))
 
 
-def distinct_examples(records: Records, count: int) -> np.ndarray:
-    """Rows with different label rows and, as far as they go, different people; some unit active."""
+def distinct_examples(records: Records, count: int) -> Int[np.ndarray, "n"]:
+    """Chooses examples with different label vectors that each have an active unit.
+
+    The people are different too, as long as there are enough.
+
+    Returns:
+      Indices of at most `count` examples; index 0 alone where no example qualifies.
+    """
     chosen, seen_labels, seen_people = [], set(), set()
     for allow_same_person in (False, True):
-        for row, (labels, person) in enumerate(
+        for example, (labels, person) in enumerate(
             zip(records["labels"], records["subjects"], strict=True)
         ):
             fresh = allow_same_person or person not in seen_people
@@ -46,7 +60,7 @@ def distinct_examples(records: Records, count: int) -> np.ndarray:
                 and labels.max() > 0
                 and labels.tobytes() not in seen_labels
             ):
-                chosen.append(row)
+                chosen.append(example)
                 seen_labels.add(labels.tobytes())
                 seen_people.add(person)
     return np.array(chosen or [0])

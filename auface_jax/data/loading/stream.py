@@ -1,27 +1,29 @@
-"""The endless stream of training batches, by number.
+"""The endless stream of training batches, addressed by number.
 
-    records -> shuffle, repeat -> a batch at a time: own rows, decode, flip, describe, tokenise
+    order of records -> a batch at a time: own examples, decode, flip, describe, tokenise
 
-Batch n is a function of n and of what the stream was opened with, and of nothing else.
+Batch n depends on n and on the arguments of `open_stream` alone. Order and random choices are
+defined in `stream_order`.
 """
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import grain
 import numpy as np
 
 from auface_jax import facs
 from auface_jax.data.loading.chosen_people import open_records
 from auface_jax.data.loading.collate import (
+    AllocatePixels,
     BatchMaker,
-    Choose,
-    Empty,
+    ChooseAugmentation,
     References,
     SkippedRecords,
+    TextTokenizer,
     new_pixels,
 )
+from auface_jax.data.loading.stream_order import ExampleOrder, PositionGenerator
 from auface_jax.data.record import Record
 from auface_jax.data.shards import DatasetError
 
@@ -30,7 +32,7 @@ def open_stream(
     directory: str | Path,
     batch_size: int,
     seed: int,
-    tokenizer,
+    tokenizer: TextTokenizer,
     buckets: Sequence[int],
     *,
     size: int,
@@ -42,30 +44,30 @@ def open_stream(
     dictionary: facs.Dictionary | None = None,
     people: Sequence[str] | None = None,
     skipped: SkippedRecords | None = None,
-    empty: Empty = new_pixels,
+    allocate: AllocatePixels = new_pixels,
 ) -> "BatchStream":
-    """The batches of the training split, which is reshuffled every epoch.
+    """Opens the batches of the training split, which is reshuffled every epoch.
 
     Args:
-      directory: A folder made by `build`.
-      batch_size: Examples a batch of this process.
-      seed: Of the order, the flips and the texts.
-      tokenizer: Has `encode_batch(texts, buckets) -> (tokens, mask)`.
-      buckets: Text lengths; a batch is padded to the shortest that fits.
-      size: Side of the images, which the data set must have.
-      redescribe: A new text of the same constructs each time; else a record keeps its one text.
-      degrees: A FACS degree word before each construct, where the record has intensities.
-      flip: Mirror image and reference together, half of the time.
-      process_index: Which of the processes this is; each has its own part of the stream.
-      process_count: How many processes there are.
-      dictionary: The texts, from `facs.load_dictionary`; None takes the project's own.
-      people: Whose records, of all splits; None takes the training split.
-      skipped: Takes the records and shards that cannot be read; each is replaced by the record
-        after it, so that everything else stays in its place. None lets the first of them raise.
-      empty: Gives a batch memory for its pixels.
+      directory: folder of a data set.
+      batch_size: number of examples in a batch of this process.
+      seed: seed of the order, the flips and the texts.
+      tokenizer: tokenizer of the texts.
+      buckets: text lengths in tokens, ascending; a batch is padded to the shortest that fits.
+      size: side of the images in pixels, which the data set must have.
+      redescribe: describe a record in new words each time; False keeps its one text.
+      degrees: put a FACS degree word before each construct, where the record has intensities.
+      flip: mirror image and reference together, half of the time.
+      process_index: number of this process; each process has its own part of the stream.
+      process_count: number of processes.
+      dictionary: texts from `facs.load_dictionary`; None takes the project's own.
+      people: names of the people to read, from all splits; None reads the training split.
+      skipped: collects the records and shards that cannot be read; each is replaced by the next
+        readable record, so that all other examples keep their positions. None raises an error.
+      allocate: allocates the memory for a batch's pixels.
 
     Raises:
-      DatasetError: No data set there, a damaged one, or images of another size.
+      DatasetError: the folder holds no data set, a damaged one, or images of another size.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}, expected 1 or more")
@@ -79,16 +81,16 @@ def open_stream(
         tokenizer,
         buckets,
         skipped=skipped,
-        keep=True,
-        empty=empty,
+        cache=True,
+        allocate=allocate,
     )
-    augment = _Augment(
+    augmentation = _Augmentation(
         seed, flip=flip, redescribe=redescribe, degrees=degrees, dictionary=dictionary
     )
     return BatchStream(
         maker,
-        _Order(len(records), seed),
-        augment,
+        ExampleOrder(len(records), seed),
+        augmentation,
         batch_size=batch_size,
         process_index=process_index,
         process_count=process_count,
@@ -98,39 +100,20 @@ def open_stream(
 def record_text(
     record: Record, dictionary: facs.Dictionary | None = None, *, degrees: bool = False
 ) -> str:
-    """The one text that belongs to a record, with or without degree words."""
+    """Describes a record in its one text, whose words depend on `Record.variant_seed`.
+
+    Args:
+      record: the record.
+      dictionary: texts from `facs.load_dictionary`; None takes the project's own.
+      degrees: put a FACS degree word before each construct, where the record has intensities.
+    """
     rng = np.random.default_rng(record.variant_seed)
     intensities = record.intensities if degrees else None
     return facs.describe_constructs(record.constructs, rng, dictionary, intensities=intensities)
 
 
-class _Order:
-    """Place in the endless stream -> number of the record: each once an epoch, reshuffled.
-
-    It is the order of Grain's `range(length).seed(seed).shuffle().repeat()`, without what Grain
-    counts and traces around each number.
-    """
-
-    def __init__(self, length: int, seed: int):
-        # As Grain derives it for a transformation one step after `seed(seed)`.
-        self._seed = int(np.random.SeedSequence((seed, 1)).generate_state(1)[0])
-        self._length = length
-
-    def __getitem__(self, place: int) -> int:
-        epoch, index = divmod(place, self._length)
-        seed = (self._seed + epoch) % 2**32
-        return grain.experimental.index_shuffle(
-            index, max_index=self._length - 1, seed=seed, rounds=4
-        )
-
-
-class _Augment:
-    """The random choices of an example: mirrored or not, and in which words.
-
-    They are drawn from a generator of its own for each place in the stream, Philox with the place
-    in its counter: the numbers that Grain's `random_map` would draw there, at a quarter of the
-    price.
-    """
+class _Augmentation:
+    """Draws the random choices of an example: mirrored or not, and the words of its text."""
 
     def __init__(
         self,
@@ -141,19 +124,19 @@ class _Augment:
         degrees: bool,
         dictionary: facs.Dictionary | None,
     ):
-        # As Grain derives it for a transformation three steps after `seed(seed)`.
-        self._seed = np.random.SeedSequence((seed, 3)).generate_state(1)[0]
-        self._flip, self._redescribe, self._dictionary = flip, redescribe, dictionary
-        self._degrees = degrees
+        self._seed, self._flip, self._redescribe = seed, flip, redescribe
+        self._degrees, self._dictionary = degrees, dictionary
 
-    def chooser(self, places: Sequence[int]) -> Choose:
-        """The choices for a batch of examples at these places of the stream."""
-        rng = np.random.Generator(np.random.Philox(self._seed))
-        state = rng.bit_generator.state
+    def chooser(self, positions: Sequence[int]) -> ChooseAugmentation:
+        """Returns a function of example and record that draws the choices of a batch.
+
+        Args:
+          positions: position in the stream of each example of the batch.
+        """
+        generator = PositionGenerator(self._seed)
 
         def choose(example: int, record: Record) -> tuple[bool, str]:
-            state["state"]["counter"][3] = places[example]
-            rng.bit_generator.state = state
+            rng = generator.at(positions[example])
             mirrored = self._flip and rng.random() < 0.5
             if not self._redescribe:
                 return mirrored, record_text(record, self._dictionary, degrees=self._degrees)
@@ -166,41 +149,46 @@ class _Augment:
 
 
 class BatchStream:
-    """Batch after batch of one process's part of the endless stream; a Grain data source.
+    """One process's part of the endless stream, batch by batch; a random-access data source.
 
     Attributes:
-      max_bytes: what the arrays of a batch take at most.
+      max_bytes: largest number of bytes that the arrays of a batch take.
     """
 
     def __init__(
         self,
         maker: BatchMaker,
-        order: _Order,
-        augment: _Augment,
+        order: ExampleOrder,
+        augmentation: _Augmentation,
         *,
         batch_size: int,
         process_index: int,
         process_count: int,
     ):
-        self._maker, self._order, self._augment = maker, order, augment
-        self._batch_size, self._own, self._processes = batch_size, process_index, process_count
+        self._maker, self._order, self._augmentation = maker, order, augmentation
+        self._batch_size = batch_size
+        self._process_index, self._process_count = process_index, process_count
         self.max_bytes = batch_size * maker.max_bytes
 
     def __len__(self) -> int:
-        return sys.maxsize // (self._batch_size * self._processes)
+        return sys.maxsize // (self._batch_size * self._process_count)
 
     def __getitem__(self, number: int) -> dict[str, np.ndarray]:
-        # The processes share one stream, in which each example has its random choices: so they
-        # differ, and their number does not matter.
-        size, start = self._batch_size, number * self._batch_size * self._processes
-        everyone = range(start, start + size * self._processes)
-        indices = [self._order[place] for place in everyone]
+        # All processes share one stream, so their examples differ, and the number of processes
+        # does not change the global batch.
+        size = self._batch_size
+        start = number * size * self._process_count
+        positions = range(start, start + size * self._process_count)
+        indices = [self._order[position] for position in positions]
         length = None
-        if self._processes > 1:
-            length = self._maker.text_length(indices, self._augment.chooser(everyone))
-        own = slice(self._own * size, (self._own + 1) * size)
+        if self._process_count > 1:  # All processes pad to the length of the global batch.
+            length = self._maker.text_length(indices, self._augmentation.chooser(positions))
+        own = slice(self._process_index * size, (self._process_index + 1) * size)
         batch, _, _ = self._maker.make(
-            indices[own], self._augment.chooser(everyone[own]), replace=True, text_length=length
+            indices[own],
+            self._augmentation.chooser(positions[own]),
+            replace=True,
+            text_length=length,
         )
         return batch
 

@@ -12,6 +12,7 @@ from auface_jax import facs
 from auface_jax.data.build.builder import build
 from auface_jax.data.loading import collate as batches_module
 from auface_jax.data.loading import pipeline
+from auface_jax.data.loading.stream_order import ExampleOrder, PositionGenerator
 from auface_jax.data.record import decode_image
 from auface_jax.data.shards import DatasetError, ShardReader
 from auface_jax.data.tokenizer import load_tokenizer
@@ -89,21 +90,21 @@ def test_one_seed_gives_one_stream(batches):
     assert [who(b) for b in take(batches(seed=3), 3)] != [who(b) for b in take(batches(), 3)]
 
 
-def test_the_stream_is_that_of_a_plain_grain_pipeline(batches, directory, tokenizer):
-    """The order and the choices, as Grain's own shuffle and random map make them one by one."""
+def test_a_batch_is_what_its_positions_give_one_by_one(batches, directory, tokenizer):
     records = list(ShardReader(directory, "train"))
     references = {s: pipeline.load_reference(directory, s) for s in {r.subject for r in records}}
+    order, generator = ExampleOrder(len(records), 5), PositionGenerator(5)
 
-    def example(record, rng):
+    def example(position):
+        record, rng = records[order[position]], generator.at(position)
         mirrored = rng.random() < 0.5
         text = facs.describe_constructs(record.constructs, rng)
         images = (decode_image(record, SIZE), references[record.subject])
         image, reference = (i[:, ::-1] if mirrored else i for i in images)
         return {"image": image, "reference": reference, "labels": record.labels}, text
 
-    plain = grain.MapDataset.source(records).seed(5).shuffle().repeat().random_map(example)
     for number, batch in enumerate(take(batches(3, seed=5), len(records))):
-        examples = [plain[3 * number + place] for place in range(3)]
+        examples = [example(3 * number + place) for place in range(3)]
         for name in ("image", "reference", "labels"):
             np.testing.assert_array_equal(batch[name], np.stack([e[name] for e, _ in examples]))
         tokens, mask = tokenizer.encode_batch([text for _, text in examples], BUCKETS)

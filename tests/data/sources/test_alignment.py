@@ -17,7 +17,7 @@ from auface_jax.data.sources.alignment import AlignmentError, align, frame
 from auface_jax.faces import sampler
 from auface_jax.faces.mesh.builtin import face_model
 from auface_jax.faces.person import Scene
-from auface_jax.faces.render import render
+from auface_jax.faces.render.render import render
 from auface_jax.faces.template import TEMPLATE, anchor_points
 from auface_jax.generation import reference_images
 from auface_jax.images import files

@@ -8,7 +8,7 @@ import scipy.io
 from ml_collections import ConfigDict
 from PIL import Image
 
-from auface_jax import cross_validate, facs
+from auface_jax import facs
 from auface_jax.data.build.builder import build
 from auface_jax.data.build.from_config import build_data
 from auface_jax.data.options import OptionError
@@ -18,6 +18,7 @@ from auface_jax.data.sources.base import SourceError
 from auface_jax.data.sources.bp4d import NO_PICTURE, NOT_CODED, BP4DFaces
 from auface_jax.data.sources.landmark_files import read_sequence
 from auface_jax.data.sources.photographs import UNKNOWN_CODE
+from auface_jax.evaluation import cross_validation
 from auface_jax.faces.template import TEMPLATE, anchor_points
 from auface_jax.runs.checkpoints import CheckpointError
 from auface_jax.runs.run_config import check_same_config, write_config
@@ -127,21 +128,21 @@ def test_both_corpora_together_keep_people_of_one_id_apart(bp4d, bp4d_plus, tmp_
 
 
 def test_the_published_folds_are_people_of_a_set_built_of_the_corpus(tmp_path):
-    folds = cross_validate.read_folds("")
+    folds = cross_validation.read_folds("")
     for person in (person.removeprefix("BP4D-") for fold in folds for person in fold):
         write_sequence(tmp_path / "BP4D", person, "T1")
     options = {"source": "bp4d", "bp4d": str(tmp_path / "BP4D"), "size": 16, "progress": False}
     build(tmp_path / "set", processes=1, **options)
-    cross_validate.check_data(str(tmp_path / "set"), folds)
+    cross_validation.check_data(str(tmp_path / "set"), folds)
     with pytest.raises(DatasetError, match="'BP4D-F007' is not in the set"):
         write_sequence(tmp_path / "other", "F001", "T1")
         for person in ("F002", "F003"):
             write_sequence(tmp_path / "other", person, "T1")
         build(tmp_path / "few", processes=1, **options | {"bp4d": str(tmp_path / "other")})
-        cross_validate.check_data(str(tmp_path / "few"), folds)
+        cross_validation.check_data(str(tmp_path / "few"), folds)
     build(tmp_path / "held", processes=1, held_out_rows=0.3, **options)
     with pytest.raises(DatasetError, match="--held-out-rows 0.3: .* build a set without"):
-        cross_validate.check_data(str(tmp_path / "held"), folds)
+        cross_validation.check_data(str(tmp_path / "held"), folds)
 
 
 def test_how_a_set_was_built_is_written_into_the_config_that_reads_it(bp4d, tmp_path, capsys):
