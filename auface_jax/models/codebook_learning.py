@@ -49,23 +49,12 @@ def update(
     ids = ids.reshape(-1, num_quantizers)
     thresholds = {"decay": decay, "dead_code_threshold": dead_code_threshold}
 
-    def level_statistics(residual, codes, level, side=None):
-        """Returns the next residual, and each code's share of the vectors, their sum, a restart."""
-        cells, level_ids = residual, ids[:, level]
-        if side is not None:
-            cells = to_cells(residual, z.shape, side)
-            level_ids = level_ids.reshape(z.shape[:-1])
-            level_ids = level_ids[:, :: z.shape[1] // side, :: z.shape[2] // side].reshape(-1)
-        count = len(cells)
-        batch_counts = jnp.zeros((num_codes,)).at[level_ids].add(1.0) / count
-        batch_sums = jnp.zeros((num_codes, width)).at[level_ids].add(cells) / count
-        restarts = cells[jax.random.randint(keys[level], (num_codes,), 0, count)]  # [K, C]
-        return residual - codes[ids[:, level]], (batch_counts, batch_sums, restarts)
-
     def update_book(level, carry, side=None):
         """Updates the codebook of a level in place."""
         residual, counts, sums = carry
-        residual, statistics = level_statistics(residual, codebooks.codes[level], level, side)
+        residual, statistics = _level_statistics(
+            residual, codebooks.codes[level], ids[:, level], keys[level], z.shape, side
+        )
         new_counts, new_sums = _moving_averages(
             counts[level], sums[level], *statistics, **thresholds
         )
@@ -86,8 +75,8 @@ def update(
             jax.random.fold_in(rng, num_quantizers), (num_codes, 1), 0, num_quantizers
         )
         for level, side in enumerate(sides):
-            residual, (*statistics, level_restarts) = level_statistics(
-                residual, codebooks.codes[0], level, side
+            residual, (*statistics, level_restarts) = _level_statistics(
+                residual, codebooks.codes[0], ids[:, level], keys[level], z.shape, side
             )
             means = tuple(
                 m + one / num_quantizers for m, one in zip(means, statistics, strict=True)
@@ -101,6 +90,41 @@ def update(
     is_mean = counts[..., None] > MIN_COUNT
     codes = jnp.where(is_mean, sums / counts[..., None], codebooks.codes)
     return Codebooks(codes=codes, counts=counts, sums=sums)
+
+
+def _level_statistics(
+    residual: Float[Array, "M C"],
+    codes: Float[Array, "K C"],
+    ids: Int[Array, " M"],
+    key: jax.Array,
+    shape: tuple[int, ...],
+    side: int | None,
+) -> tuple[Float[Array, "M C"], tuple[Array, Array, Array]]:
+    """Computes the statistics of one level.
+
+    Args:
+      residual: residual of the coarser levels.
+      codes: codes of the level.
+      ids: tokens of the level.
+      key: key for the restarts.
+      shape: shape of the vectors, [B, h, w, C] for `side`.
+      side: side of the map that the level quantises; None for one token a position.
+
+    Returns:
+      The next residual, and for each code its share of the vectors, the sum of these divided by the
+      number of all vectors, and a vector to restart at.
+    """
+    num_codes, width = codes.shape
+    cells, cell_ids = residual, ids
+    if side is not None:
+        cells = to_cells(residual, shape, side)
+        cell_ids = ids.reshape(shape[:-1])
+        cell_ids = cell_ids[:, :: shape[1] // side, :: shape[2] // side].reshape(-1)
+    count = len(cells)
+    batch_counts = jnp.zeros((num_codes,)).at[cell_ids].add(1.0) / count
+    batch_sums = jnp.zeros((num_codes, width)).at[cell_ids].add(cells) / count
+    restarts = cells[jax.random.randint(key, (num_codes,), 0, count)]  # [K, C]
+    return residual - codes[ids], (batch_counts, batch_sums, restarts)
 
 
 def _moving_averages(

@@ -1,5 +1,6 @@
-"""Networks with public weights, one file each, written so that those weights fit.
+"""Published weights -> variables of Flax networks.
 
-`convert` reads published weights through each network's table of keys; `weight_files` reads the
-files that they come in.
+Each network has a table of keys (`tables`), in one file with the network where only published
+weights are used; networks that are trained as well are in `models/`. `convert` converts weights
+through the tables, `weight_files` reads their files, and `hub` finds them.
 """

@@ -1,7 +1,6 @@
-"""The convolutions of AlexNet in its one-column form (Krizhevsky 2014) with torchvision's ImageNet
-weights: the faster of LPIPS' two backbones.
+"""Convolutions of AlexNet (one column, Krizhevsky 2014) with torchvision's ImageNet weights.
 
-Its input is what `vgg.normalize` returns (LPIPS brings a normalisation of its own).
+It is the faster of LPIPS' two backbones. Its inputs are normalised by `vgg.normalize`, or by LPIPS.
 """
 
 import flax.linen as nn
@@ -23,7 +22,7 @@ TAPS = tuple(f"relu{number}" for number in range(1, 6))
 
 
 class AlexNet(nn.Module, kw_only=True):
-    """Normalised images -> the features named in `TAPS`.
+    """AlexNet: normalised images -> the features named in `TAPS`.
 
     Attributes:
       dtype: of the computation; parameters and outputs are float32.
@@ -33,10 +32,10 @@ class AlexNet(nn.Module, kw_only=True):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W 3"]) -> dict[str, Float[Array, "B h w C"]]:
-        """The five activations, after ReLU.
+        """Computes the five activations, after ReLU.
 
         Args:
-          x: float32, normalised; at least 35 pixels a side.
+          x: normalised images; at least 35 pixels a side.
 
         Returns:
           `TAPS`: float32 maps, C of 64, 192, 384, 256, 256.
@@ -58,8 +57,8 @@ class AlexNet(nn.Module, kw_only=True):
         return features
 
 
-# Keys of torchvision's alexnet, where the five convolutions bear these numbers. The fully connected
-# layers have no use here.
+# Keys of torchvision's alexnet, in which the five convolutions have these numbers. The fully
+# connected layers are not used.
 NETWORK = Network(
     module=AlexNet,
     inputs=(jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32),),

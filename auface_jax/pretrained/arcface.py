@@ -1,12 +1,13 @@
-"""insightface's IR-ResNet, trained with ArcFace (Deng et al. 2019): a face -> 512 numbers that tell
-whose it is. The cosine of two people's is their likeness.
+"""IR-ResNet of insightface, trained with ArcFace (Deng et al. 2019): face -> identity embedding.
+
+The cosine of the embeddings of two faces is the similarity of their identities.
 
     python -m auface_jax.pretrained.convert arcface backbone.pth weights/arcface
 
 Its residual block normalises before the first convolution and after the last, has a PReLU between
-them and nothing after the sum. It reads faces of 112 px brought to a template by five points: the
-centres of the eyes, the tip of the nose, the corners of the mouth. `prepare_images` does that to
-this package's crops.
+them and nothing after the sum. It reads faces of 112 px that are aligned to a template by five
+points: the centres of the eyes, the tip of the nose, the corners of the mouth. `prepare_images`
+aligns this package's crops.
 """
 
 import functools
@@ -34,20 +35,20 @@ WIDTHS = (64, 128, 256, 512)
 EMBEDDING = 512
 _LAST = IMAGE_SIZE // 16  # height and width of the map that the last layer reads
 
-# The five points in the network's image, pixel centres at whole numbers: eye at the left of the
-# picture, eye at its right, tip of the nose, corner of the mouth at the left, at the right.
+# The five points in the network's image, with pixel centres at whole numbers: left and right eye as
+# seen in the image, tip of the nose, left and right corner of the mouth.
 FIVE_POINTS = np.array(
     [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655),
      (70.7299, 92.2041)]
 )  # fmt: skip
 FIVE_POINTS.setflags(write=False)
 
-# The same points in an aligned crop of side 1, whose upper left corner is (0, 0): of ICT-FaceKit's
-# mean head, seen from the front, on `data.align.TEMPLATE`.
+# The same points in an aligned crop of side 1, whose upper left corner is (0, 0), from the mean
+# head of ICT-FaceKit, seen from the front.
 IN_CROP = np.array([(0.305, 0.271), (0.695, 0.271), (0.5, 0.452), (0.347, 0.69), (0.653, 0.69)])
 IN_CROP.setflags(write=False)
 
-# Which landmarks of a set the five points are: those of an eye are averaged.
+# Number of landmarks -> indices of the five points; those of an eye are averaged.
 _POINTS_OF = {
     68: (range(36, 42), range(42, 48), (30,), (48,), (54,)),
     66: (range(36, 42), range(42, 48), (30,), (48,), (54,)),
@@ -57,10 +58,10 @@ _POINTS_OF = {
 
 
 def five_points(landmarks: Float[np.ndarray, "... M 2"]) -> Float[np.ndarray, "... 5 2"]:
-    """The points that `FIVE_POINTS` places, in the units of `landmarks`.
+    """Returns the five points of `FIVE_POINTS`, in the units of `landmarks`.
 
     Raises:
-      ValueError: another number of landmarks than 68, 66, 51 or 49.
+      ValueError: the number of landmarks is none of 68, 66, 51 and 49.
     """
     landmarks = np.asarray(landmarks)
     if landmarks.ndim < 2 or landmarks.shape[-1] != 2 or landmarks.shape[-2] not in _POINTS_OF:
@@ -75,17 +76,16 @@ def five_points(landmarks: Float[np.ndarray, "... M 2"]) -> Float[np.ndarray, ".
 def prepare_images(
     images: Float[Array, "B H W 3"], points: Float[Array, "B 5 2"] | None = None
 ) -> Float[Array, "B 112 112 3"]:
-    """Crops -> the network's images, as the original's `norm_crop` makes them.
+    """Aligns crops to the network's template, as the original's `norm_crop` does.
 
-    The similarity that fits `FIVE_POINTS` best in the mean square, pixels interpolated linearly,
-    black where the crop ends. (An aligned crop is tighter than the network's image, above all at
-    the forehead, unless it was made with a margin.)
+    The crops are warped by the similarity that fits `FIVE_POINTS` in the least squares, with linear
+    interpolation, black beyond the crop. (An aligned crop is tighter than the network's image,
+    above all at the forehead, unless it has a margin.)
 
     Args:
       images: float32 in [-1, 1].
-      points: x and y in pixels of `images`, whose upper left corner is (0, 0), as `five_points`
-        gives them. None: the crops are aligned (`data.align`, no margin), and the points lie where
-        they do on average.
+      points: x and y of the five points in pixels of `images`, whose upper left corner is (0, 0).
+        None takes their average positions in aligned crops without margin.
 
     Returns:
       float32 in [-1, 1].
@@ -100,18 +100,18 @@ def prepare_images(
     scale = (centred.conj() * (wanted - wanted.mean())).sum(-1) / (jnp.abs(centred) ** 2).sum(-1)
     side = jnp.arange(IMAGE_SIZE)
     pixels = (side[None, :] + 1j * side[:, None]).astype(jnp.complex64)
-    # wanted = scale * found + shift, the other way round.
-    places = (pixels - wanted.mean()) / scale[:, None, None] + found.mean(-1)[:, None, None]
+    # The inverse of wanted = scale * found + shift.
+    coordinates = (pixels - wanted.mean()) / scale[:, None, None] + found.mean(-1)[:, None, None]
 
-    def warp(image: Float[Array, "H W"], places) -> Float[Array, "112 112"]:
-        return map_coordinates(image, [places.imag, places.real], order=1, cval=-1.0)
+    def warp(image: Float[Array, "H W"], coordinates) -> Float[Array, "112 112"]:
+        return map_coordinates(image, [coordinates.imag, coordinates.real], order=1, cval=-1.0)
 
-    of_channels = jax.vmap(warp, in_axes=(-1, None), out_axes=-1)
-    return jax.vmap(of_channels)(images.astype(jnp.float32), places)
+    warp_channels = jax.vmap(warp, in_axes=(-1, None), out_axes=-1)
+    return jax.vmap(warp_channels)(images.astype(jnp.float32), coordinates)
 
 
 class PReLU(nn.Module):
-    """max(x, 0) + slope min(x, 0), a slope for each channel."""
+    """PReLU: max(x, 0) + slope min(x, 0), with a slope for each channel."""
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
@@ -119,13 +119,13 @@ class PReLU(nn.Module):
         return jnp.where(x >= 0, x, slope.astype(x.dtype) * x)
 
 
-# The network is frozen: its batch norms use the statistics that they come with.
+# The network is frozen: its batch norms use their stored statistics.
 _BatchNorm = functools.partial(nn.BatchNorm, use_running_average=True, epsilon=1e-5)
 _Conv = functools.partial(nn.Conv, use_bias=False)
 
 
 class Block(nn.Module, kw_only=True):
-    """Norm, convolution, norm, PReLU, convolution, norm, beside a (projected) skip."""
+    """Residual block: norm, convolution, norm, PReLU, convolution, norm, beside a skip."""
 
     width: int
     stride: int
@@ -148,11 +148,11 @@ class Block(nn.Module, kw_only=True):
 
 
 class ArcFace(nn.Module, kw_only=True):
-    """Faces -> embeddings. `SIZES` holds the depths of the published networks.
+    """ArcFace network: faces -> embeddings; `SIZES` holds the depths of the published networks.
 
     Attributes:
-      depths: blocks at each of the four resolutions.
-      dtype: of the convolutions; parameters and the last layer stay float32.
+      depths: number of blocks at each of the four resolutions.
+      dtype: of the convolutions; parameters and the last layer are float32.
     """
 
     depths: tuple[int, int, int, int]
@@ -160,18 +160,18 @@ class ArcFace(nn.Module, kw_only=True):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B 112 112 3"]) -> Float[Array, "B 512"]:
-        """Embeddings, not yet of unit length.
+        """Computes embeddings, which are not normalised.
 
         Args:
-          x: float32 in [-1, 1], RGB, what `prepare_images` returns.
+          x: RGB images from `prepare_images`, float32 in [-1, 1].
 
         Raises:
-          ValueError: images of another size than 112 px.
+          ValueError: the images have another size than 112 px.
         """
         if x.shape[1:3] != (IMAGE_SIZE, IMAGE_SIZE):
             raise ValueError(
                 f"images are {x.shape[1]} x {x.shape[2]} px, expected {IMAGE_SIZE} a side: "
-                "`prepare_images` makes them of aligned crops"
+                "`prepare_images` resizes aligned crops"
             )
         x = _Conv(WIDTHS[0], (3, 3), padding=1, dtype=self.dtype, name="conv1")(x)
         x = PReLU(name="prelu")(_BatchNorm(dtype=self.dtype, name="bn1")(x))
@@ -196,10 +196,10 @@ SIZES: dict[str, dict[str, tuple[int, ...]]] = {
 
 
 def _fields(source: Source) -> dict[str, tuple[int, ...]]:
-    """The depths that a checkpoint has.
+    """Reads the depths off a checkpoint.
 
     Raises:
-      WeightFileError: it has no such layers.
+      WeightFileError: the checkpoint has other layers.
     """
     source.shape("layer1.0.prelu.weight")
     blocks = {m[0] for key in source.shapes if (m := re.match(r"layer\d\.\d+\.", key))}

@@ -1,15 +1,13 @@
-"""Published weights -> Flax variables: once, through a table of keys, strict in both directions.
+"""Conversion of published weights to Flax variables, through a table of keys.
 
 python -m auface_jax.pretrained.convert t5 t5-large/ weights/t5-large
 
-reads a torch checkpoint or safetensors (`weight_files` says which forms) and writes a folder with
-`weights.safetensors` and `network.json`. `load(folder)` then gives module and variables and needs
-neither torch nor the table.
+reads a torch checkpoint or safetensors (see `weight_files`) and writes a folder with
+`weights.safetensors` and `network.json`. `load(folder)` then returns module and variables without
+torch and without the table. `tables` explains the tables.
 
-How such a table is written: `tables`.
-
-The file keeps the source's precision (float64 becomes float32); `load` casts to what the module
-declares, float32 for parameters.
+The converted file keeps the source's precision (float64 becomes float32); `load` casts to the types
+that the module declares, float32 for parameters.
 """
 
 import argparse
@@ -37,7 +35,7 @@ PyTree = Any
 FORMAT_VERSION = 1
 WEIGHTS, DESCRIPTION = "weights.safetensors", "network.json"
 
-# Every network that the command converts: where its `Network` stands.
+# Network that the command converts -> location of its `Network`.
 NETWORKS: dict[str, str] = {
     "alexnet": "auface_jax.pretrained.alexnet:NETWORK",
     "arcface": "auface_jax.pretrained.arcface:NETWORK",
@@ -51,18 +49,18 @@ NETWORKS: dict[str, str] = {
 
 
 class ConversionError(ValueError):
-    """A source and a network's table do not fit, or a converted folder and a network do not."""
+    """Raised for weights that do not fit a network or its table."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Pretrained:
-    """A converted network.
+    """Network with published weights.
 
     Attributes:
       network: its name in `NETWORKS`.
-      module: the Linen module with the fields that it was converted for.
-      variables: what `module.apply` takes first, as numpy arrays.
-      fingerprint: hex sha256 of the files that it was converted from.
+      module: Linen module with the fields of the weights.
+      variables: variables of the module, as numpy arrays.
+      fingerprint: hex sha256 of the files that the weights were converted from.
     """
 
     network: str
@@ -72,10 +70,10 @@ class Pretrained:
 
 
 def find_network(name: str) -> Network:
-    """The network of that name.
+    """Returns the network of a name.
 
     Raises:
-      ValueError: there is none.
+      ValueError: the name is unknown.
     """
     if name not in NETWORKS:
         raise ValueError(f"network {name!r} is unknown; known are {', '.join(sorted(NETWORKS))}")
@@ -83,7 +81,15 @@ def find_network(name: str) -> Network:
 
 
 def to_leaves(network: Network, source: Source, module: nn.Module) -> dict[str, np.ndarray]:
-    """Every leaf of the module's variables by its path, in the precision of the source.
+    """Converts a source to the leaves of the module's variables, in the source's precision.
+
+    Args:
+      network: network with the table.
+      source: published weights.
+      module: module to fill.
+
+    Returns:
+      Path -> array.
 
     Raises:
       ConversionError: source, table and module do not fit; all faults are listed.
@@ -129,6 +135,7 @@ def to_leaves(network: Network, source: Source, module: nn.Module) -> dict[str, 
 
 
 def _checked(array: np.ndarray, wanted: jax.ShapeDtypeStruct) -> np.ndarray:
+    """Returns the array, or raises a ValueError if it does not fit the leaf."""
     if array.shape != wanted.shape:
         raise ValueError(f"it becomes {list(array.shape)}, the module has {list(wanted.shape)}")
     floating = jnp.issubdtype(array.dtype, jnp.floating)
@@ -142,10 +149,12 @@ def _checked(array: np.ndarray, wanted: jax.ShapeDtypeStruct) -> np.ndarray:
 
 
 def to_variables(network: Network, source: Source, **fields: Any) -> tuple[nn.Module, PyTree]:
-    """The module that a source holds the weights of, and its variables.
+    """Converts a source to a module and its variables.
 
     Args:
-      fields: fields of the module that replace those read off the source.
+      network: network with the table.
+      source: published weights.
+      **fields: fields of the module that replace those read off the source.
 
     Raises:
       ConversionError: see `to_leaves`.
@@ -156,6 +165,7 @@ def to_variables(network: Network, source: Source, **fields: Any) -> tuple[nn.Mo
 
 
 def _as_declared(leaves: dict[str, np.ndarray], wanted: dict) -> PyTree:
+    """Nests leaves and casts them to the types that the module declares."""
     cast = {path: leaf.astype(wanted[path].dtype, copy=False) for path, leaf in leaves.items()}
     return unflatten_dict(cast, sep="/")
 
@@ -163,13 +173,13 @@ def _as_declared(leaves: dict[str, np.ndarray], wanted: dict) -> PyTree:
 def convert(
     name: str, source: str | Path, destination: str | Path, fields: Mapping[str, Any] | None = None
 ) -> Path:
-    """Converts published weights once; the folder appears when it is complete.
+    """Converts published weights and writes them to a folder.
 
     Args:
-      name: one of `NETWORKS`.
+      name: name of a network in `NETWORKS`.
       source: a file or folder that `weight_files.open_source` reads.
-      destination: the folder to write; its files, if any, are replaced.
-      fields: fields of the module that replace those read off the source; JSON can hold them.
+      destination: folder to write; existing files of a conversion are replaced.
+      fields: fields of the module, in types of JSON, that replace those read off the source.
 
     Returns:
       The folder.
@@ -191,7 +201,7 @@ def convert(
     }
     folder = Path(destination)
     folder.mkdir(parents=True, exist_ok=True)
-    # Without its description, which comes last, a folder counts as empty.
+    # The description is written last: without it a folder counts as empty.
     (folder / DESCRIPTION).unlink(missing_ok=True)
     save_file(leaves, folder / f"{WEIGHTS}.partial")
     os.replace(folder / f"{WEIGHTS}.partial", folder / WEIGHTS)
@@ -201,16 +211,16 @@ def convert(
 
 
 def load(folder: str | Path, name: str | None = None, **fields: Any) -> Pretrained:
-    """A converted network.
+    """Loads a converted network.
 
     Args:
-      folder: what `convert` wrote.
-      name: the network that is expected there; None for any.
-      fields: fields of the module to replace, such as `dtype` of the computation.
+      folder: folder that `convert` wrote.
+      name: name of the expected network; None for any.
+      **fields: fields of the module to replace, such as `dtype` of the computation.
 
     Raises:
-      ConversionError: the folder was not converted, holds another network, was written by another
-        format, or its leaves are not those of the module; all faults are listed.
+      ConversionError: `convert` did not write the folder, it has another network or another format,
+        or its leaves do not fit the module; all faults are listed.
     """
     folder = Path(folder)
     if not (folder / DESCRIPTION).is_file():
@@ -228,7 +238,7 @@ def load(folder: str | Path, name: str | None = None, **fields: Any) -> Pretrain
     if name is not None and found != name:
         raise ConversionError(f"{folder} holds the network {found!r}, not {name!r}")
     network = find_network(found)
-    # JSON has lists where a module, which can be hashed, has tuples.
+    # Fields of modules are hashed, so JSON's lists become tuples.
     described_fields = {
         field: tuple(value) if isinstance(value, list) else value
         for field, value in described["fields"].items()
@@ -250,7 +260,7 @@ def load(folder: str | Path, name: str | None = None, **fields: Any) -> Pretrain
 
 
 def _parse_field(text: str) -> tuple[str, Any]:
-    """NAME=VALUE; the value is JSON, or else text."""
+    """Parses NAME=VALUE, where the value is JSON, or otherwise text."""
     name, equals, value = text.partition("=")
     if not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
@@ -261,6 +271,7 @@ def _parse_field(text: str) -> tuple[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Runs the command."""
     parser = argparse.ArgumentParser(
         prog="python -m auface_jax.pretrained.convert",
         description="Converts published weights into a folder that this package loads.",
@@ -276,7 +287,7 @@ def main(arguments: list[str] | None = None) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a field of the module that the weights do not tell; may be repeated",
+        help="a field of the module that the weights do not determine; may be repeated",
     )
     options = parser.parse_args(arguments)
     try:

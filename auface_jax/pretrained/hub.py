@@ -1,10 +1,10 @@
-"""Published weights wherever they are: converted, as they were downloaded, or on Hugging Face.
+"""Loading of published weights: converted, as they were downloaded, or from Hugging Face.
 
     load_pretrained("weights/t5-large", "t5")             converted before; the quickest
     load_pretrained("downloads/t5-large", "t5")           a folder or file as it was published
     load_pretrained("hf:google/flan-t5-large", "t5")      by name, through the hub's own cache
 
-The last two go through the network's table of keys each time that they are loaded.
+The last two are converted through the network's table of keys each time that they are loaded.
 """
 
 from pathlib import Path
@@ -22,22 +22,22 @@ from auface_jax.pretrained.weight_files import (
 )
 
 HUB = "hf:"
-# What describes the network and its input, where a repository has it.
+# Descriptions of the network and its input that a repository may have.
 _DESCRIPTIONS = ("config.json", "preprocessor_config.json", "open_clip_config.json")
 
 
 def load_pretrained(where: str, network: str, **fields: Any) -> convert.Pretrained:
-    """A network with published weights.
+    """Loads a network with published weights.
 
     Args:
       where: a folder that `convert` wrote; a file or folder that `weight_files.open_source` reads;
         or `hf:` and the name of a repository on the hub.
-      network: its name in `convert.NETWORKS`.
-      fields: fields of the module to replace, such as `dtype` of the computation.
+      network: name of the network in `convert.NETWORKS`.
+      **fields: fields of the module to replace, such as `dtype` of the computation.
 
     Raises:
-      WeightFileError: nothing is there, or the hub cannot be asked and its cache has no copy.
-      convert.ConversionError: what is there is another network's, or damaged.
+      WeightFileError: the path does not exist, or the hub is unreachable and its cache has no copy.
+      convert.ConversionError: the weights belong to another network, or are damaged.
     """
     if where.startswith(HUB):
         path = download(where.removeprefix(HUB))
@@ -47,7 +47,7 @@ def load_pretrained(where: str, network: str, **fields: Any) -> convert.Pretrain
             return convert.load(path, network, **fields)
         if not path.exists():
             raise WeightFileError(
-                f"{where} is not there: convert the published weights first (python -m "
+                f"{where} does not exist: convert the published weights first (python -m "
                 f"auface_jax.pretrained.convert {network} SOURCE {where}), or name a repository on "
                 f"the Hugging Face hub, {HUB}OWNER/NAME"
             )
@@ -57,23 +57,27 @@ def load_pretrained(where: str, network: str, **fields: Any) -> convert.Pretrain
 
 
 def download(name: str, cache: str | Path | None = None) -> Path:
-    """The hub's files of a network's weights, in its cache; those that are there are not fetched.
+    """Downloads the weights of a network from the hub, unless its cache holds them already.
 
     Args:
-      name: of a repository, such as google/flan-t5-large.
-      cache: folder; None is the hub's own.
+      name: name of a repository, such as google/flan-t5-large.
+      cache: folder of the cache; None is the hub's default.
+
+    Returns:
+      The folder of the files in the cache.
 
     Raises:
-      WeightFileError: no such repository, none of `FOLDER_FILES` in it, or no network and no copy.
+      WeightFileError: the repository does not exist or has none of `FOLDER_FILES`, or the hub is
+        unreachable and the cache has no copy.
     """
 
     def fetch(file: str) -> Path | None:
         try:
             return Path(huggingface_hub.hf_hub_download(name, file, cache_dir=cache))
         except errors.LocalEntryNotFoundError:
-            unreachable.append(file)  # perhaps it does not exist: the hub was not there to ask
+            unreachable.append(file)  # whether the file exists is unknown without the hub
         except errors.EntryNotFoundError:
-            pass  # a repository has one or a few of these names
+            pass  # a repository has some of these files
         return None
 
     unreachable: list[str] = []
@@ -91,13 +95,13 @@ def download(name: str, cache: str | Path | None = None) -> Path:
             )
         if weights.name.endswith(".index.json"):
             for shard in shard_names(weights):
-                fetch(shard)  # `open_source` says which are missing
+                fetch(shard)  # `open_source` reports missing ones
         for description in _DESCRIPTIONS:
             fetch(description)
     except (errors.HfHubHTTPError, errors.HFValidationError) as error:
         reason = str(error).strip().splitlines()[0]
         raise WeightFileError(
-            f"{HUB}{name} cannot be had from the Hugging Face hub ({reason}). Is the name right, "
-            "and if its owner asks for consent, are you logged in (hf auth login)?"
+            f"{HUB}{name} cannot be downloaded from the Hugging Face hub ({reason}). Check the "
+            "name, and log in (hf auth login) if its owner asks for consent"
         ) from error
     return weights.parent

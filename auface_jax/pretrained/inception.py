@@ -1,9 +1,9 @@
-"""The InceptionV3 (Szegedy et al. 2016) that FID, KID and IS are defined on: Google's 2015 graph,
-with the weights that pytorch-fid and torch-fidelity load.
+"""InceptionV3 (Szegedy et al. 2016) as FID, KID and IS use it: Google's graph of 2015.
 
-It differs from today's InceptionV3 in its weights, in 1,008 classes, in average poolings that leave
-padding out of the mean, and in a maximum instead of a mean in its last block. Figures from any
-other network are not FID. Modules and blocks bear the names of torchvision's.
+Its weights are those of pytorch-fid and torch-fidelity. It differs from today's InceptionV3 in its
+weights, in 1,008 classes, in average poolings that leave padding out of the mean, and in a maximum
+instead of a mean in its last block. Figures of any other network are not FID. Modules and blocks
+have the names of torchvision's.
 """
 
 from collections.abc import Sequence
@@ -26,24 +26,27 @@ from auface_jax.pretrained.tables import (
 
 IMAGE_SIZE = 299
 CLASSES = 1008
-# How images become 299 x 299:
+# Ways to resize images to 299 x 299:
 #   clean        bicubic with antialiasing, as Parmar et al. (2022) argue and Pillow does it, and
 #                clipped, as their package clean-fid does since February 2022
 #   pytorch-fid  bilinear without antialiasing, half-pixel centres
 #   tensorflow1  bilinear without antialiasing, corners of pixels: the first FID, and torch-fidelity
-# Figures of one way compare only with figures of the same.
+# Figures are comparable only if the images were resized in the same way.
 RESIZINGS = ("clean", "pytorch-fid", "tensorflow1")
 
 
 def resize(image: Num[Array, "B H W C"], how: str = "clean") -> Float[Array, "B 299 299 C"]:
-    """Images to the size that the network takes, float32 in [0, 255]; nothing is rounded.
+    """Resizes images to the network's input size, without rounding.
 
     Args:
       image: uint8, or float in [0, 255].
       how: one of `RESIZINGS`.
 
+    Returns:
+      float32 in [0, 255].
+
     Raises:
-      ValueError: `how` is not one of them.
+      ValueError: `how` is unknown.
     """
     _check_resizing(how)
     rows, columns = (_weights(length, how) for length in image.shape[1:3])
@@ -54,39 +57,40 @@ def resize(image: Num[Array, "B H W C"], how: str = "clean") -> Float[Array, "B 
         columns,
         precision=jax.lax.Precision.HIGHEST,
     )
-    # A cubic overshoots at edges. The linear ways cannot leave the range.
+    # Cubic interpolation overshoots at edges; linear interpolation stays in the range.
     return jnp.clip(resized, 0.0, 255.0) if how == "clean" else resized
 
 
 def normalize(image: Float[Array, "B H W 3"], how: str = "clean") -> Float[Array, "B H W 3"]:
-    """Pixels in [0, 255] -> about [-1, 1]: x / 127.5 - 1 in pytorch-fid, (x - 128) / 128 else."""
+    """Normalises pixels to about [-1, 1]: x / 127.5 - 1 in pytorch-fid, else (x - 128) / 128."""
     _check_resizing(how)
     return image / 127.5 - 1.0 if how == "pytorch-fid" else (image - 128.0) / 128.0
 
 
 def _check_resizing(how: str) -> None:
+    """Raises a ValueError unless `how` is one of `RESIZINGS`."""
     if how not in RESIZINGS:
         raise ValueError(f"resizing {how!r} is unknown; known are {', '.join(RESIZINGS)}")
 
 
 def _weights(length: int, how: str) -> Float[np.ndarray, "299 length"]:
-    """What each of 299 pixels of a row takes from each of the `length` that it is resized from."""
-    scale, places, pixels = length / IMAGE_SIZE, np.arange(IMAGE_SIZE), np.arange(length)
-    places = places * scale if how == "tensorflow1" else (places + 0.5) * scale - 0.5
+    """Returns the weights of `length` input pixels in each of 299 output pixels of a line."""
+    scale, centres, pixels = length / IMAGE_SIZE, np.arange(IMAGE_SIZE), np.arange(length)
+    centres = centres * scale if how == "tensorflow1" else (centres + 0.5) * scale - 0.5
     if how == "clean":
         # Keys' cubic with a = -1/2, as wide as an output pixel where that is wider than an input
         # pixel, and cut off at the border.
-        d = np.abs(pixels - places[:, None]) / max(scale, 1.0)
+        d = np.abs(pixels - centres[:, None]) / max(scale, 1.0)
         near, far = 1.5 * d**3 - 2.5 * d**2 + 1.0, -0.5 * d**3 + 2.5 * d**2 - 4.0 * d + 2.0
         weights = np.where(d < 1.0, near, np.where(d < 2.0, far, 0.0))
     else:
-        places = np.clip(places, 0, length - 1)
-        weights = np.maximum(1.0 - np.abs(pixels - places[:, None]), 0.0)
+        centres = np.clip(centres, 0, length - 1)
+        weights = np.maximum(1.0 - np.abs(pixels - centres[:, None]), 0.0)
     return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
 
 
 class ConvUnit(nn.Module):
-    """Convolution without bias, batch norm by its stored statistics, ReLU."""
+    """Convolution without bias, batch normalisation by stored statistics, ReLU."""
 
     width: int
     size: tuple[int, int] = (1, 1)
@@ -111,13 +115,14 @@ class ConvUnit(nn.Module):
 
 
 class Mixed(nn.Module):
-    """A block: chains of `ConvUnit` side by side, their outputs concatenated.
+    """Inception block: parallel branches of `ConvUnit`, whose outputs are concatenated.
 
     Attributes:
-      branches: for each, its units in order: (name, width, kernel). A list in a unit's place is a
-        fork, whose units all read what comes before it. "avg" and "max" are poolings of 3 x 3.
-      reduces: whether the map is halved: the last unit of each branch, and the pooling, have
-        stride 2 and no padding.
+      branches: units of each branch in order, (name, width, kernel). A list in place of a unit is a
+        fork, whose units all read the output before it. "avg" and "max" are 3 x 3 poolings.
+      reduces: whether the resolution is halved: the last unit of each branch, and the pooling, then
+        have stride 2 and no padding.
+      dtype: of the computation.
     """
 
     branches: Sequence
@@ -220,7 +225,7 @@ def _block_e(pool: str):
     )
 
 
-# (name, branches, whether the map is halved), in order.
+# (name, branches, whether the resolution is halved), in order.
 BLOCKS = (
     ("Mixed_5b", _block_a(32), False),
     ("Mixed_5c", _block_a(64), False),
@@ -237,7 +242,7 @@ BLOCKS = (
 
 
 class FIDInceptionV3(nn.Module, kw_only=True):
-    """Normalised images -> features by name.
+    """InceptionV3: normalised images -> features by name.
 
     Attributes:
       dtype: of the computation; parameters and outputs are float32.
@@ -247,15 +252,15 @@ class FIDInceptionV3(nn.Module, kw_only=True):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W 3"]) -> dict[str, Float[Array, "B ..."]]:
-        """Features, in the order of the network.
+        """Computes features, in the order of the network.
 
         Args:
-          x: float32, what `normalize` returns; 299 x 299 for the metrics, at least 75 a side.
+          x: images from `normalize`; 299 x 299 for the metrics, at least 75 pixels a side.
 
         Returns:
           "pool1" [B, h, w, 64], "pool2" [B, h, w, 192], "mixed_6e" [B, h, w, 768]: maps.
-          "pool3" [B, 2048]: the means over the last map, which FID and KID are about.
-          "logits" [B, 1008]: without bias, as the Inception score has always been computed.
+          "pool3" [B, 2048]: means over the last map, the features of FID and KID.
+          "logits" [B, 1008]: without bias, as the Inception score is defined.
         """
         unit = partial(ConvUnit, dtype=self.dtype)
         features = {}
@@ -276,7 +281,7 @@ class FIDInceptionV3(nn.Module, kw_only=True):
 
 
 # Keys of pt_inception-2015-12-05, the file that both torch packages load. The bias of the classes
-# is left out on purpose: see `FIDInceptionV3.__call__`.
+# is left out on purpose, see `FIDInceptionV3.__call__`.
 NETWORK = Network(
     module=FIDInceptionV3,
     inputs=(jax.ShapeDtypeStruct((1, 75, 75, 3), jnp.float32),),

@@ -1,8 +1,8 @@
-"""The table of ME-GraphAU's released checkpoints, of both stages and every backbone.
+"""Table of ME-GraphAU's released checkpoints, of both stages and every backbone.
 
     python -m auface_jax.pretrained.convert me_graphau CHECKPOINT.pth weights/me-graphau
 
-The network itself is `models/au_recognizer.py`.
+The network itself is `models/me_graphau.py`.
 """
 
 import dataclasses
@@ -25,15 +25,15 @@ from auface_jax.pretrained.tables import (
 )
 from auface_jax.pretrained.weight_files import Source, WeightFileError
 
-# What the released networks read: the middle of faces aligned and resized to 256 px.
+# The released networks read the centre of faces that are aligned and resized to 256 px.
 IMAGE_SIZE, CROP = 256, 224
 
 
 def fields(source: Source) -> dict[str, str | int]:
-    """Backbone and stage, told by a checkpoint's keys.
+    """Reads backbone and stage off the keys of a checkpoint.
 
     Raises:
-      WeightFileError: they are those of no backbone, or of neither stage.
+      WeightFileError: the keys belong to no known backbone, or to neither stage.
     """
     keys = source.shapes
     if "backbone.patch_embed.proj.weight" in keys:
@@ -54,24 +54,24 @@ def fields(source: Source) -> dict[str, str | int]:
     ]
     if len(backbones) != 1 or len(stages) != 1:
         raise WeightFileError(
-            f"{source.name} is no checkpoint of ME-GraphAU: blocks by resolution are {blocks}, a "
-            f"backbone of {', '.join((*resnet.SIZES, *swin.SIZES))} is expected; of the keys "
+            f"{source.name} is not a checkpoint of ME-GraphAU: its blocks by resolution are "
+            f"{blocks}, expected those of {', '.join((*resnet.SIZES, *swin.SIZES))}; of the keys "
             f"head.gnn.U.weight (stage 1) and head.edge_fc.weight (stage 2) it has {len(stages)}, "
-            "one is expected"
+            "expected one"
         )
     return {"backbone": backbones[0], "stage": stages[0]}
 
 
 def _count(keys, prefix: str) -> int:
-    """How many numbered modules there are under a prefix."""
+    """Returns the number of numbered modules under a prefix."""
     return len({match[1] for key in keys if (match := re.match(rf"{prefix}\.(\d+)\.", key))})
 
 
 def stack_units(source: Source) -> Source:
-    """The source with the units' linear blocks, a tensor each, as one tensor [A, ...] in order.
+    """Stacks the tensors of the units' linear blocks to one tensor [A, ...] in order.
 
-    `head.class_linears.3.fc.weight` and its like become `head.class_linears.fc.weight`; what does
-    not make a whole is left as it is, for the table to refuse.
+    Keys such as `head.class_linears.3.fc.weight` become `head.class_linears.fc.weight`. Incomplete
+    sets stay as they are, and the table reports them.
     """
     by_name: dict[str, dict[int, str]] = {}
     for key in source.shapes:
@@ -96,11 +96,12 @@ def stack_units(source: Source) -> Source:
 
 
 def linear_each(array: np.ndarray) -> np.ndarray:
-    """Stacked torch linear layers [A, out, in] -> kernels [A, in, out]."""
+    """Transposes stacked torch linear layers [A, out, in] to kernels [A, in, out]."""
     return array.swapaxes(-1, -2)
 
 
 def _projections(source: str, target: str) -> tuple[Rule, ...]:
+    """Returns the rules of queries, keys and values of an attention."""
     return linear_rules(rf"head\.edge_extractor\.{source}\.linear_([qkv])", rf"{target}/\1")
 
 
@@ -115,7 +116,7 @@ RESNET_RULES = (
 
 
 def _block(level: int, source: str, target: str, rules) -> tuple[Rule, ...]:
-    """Rules of a module of every block at one resolution; the original counts from 0."""
+    """Returns the rules of a module of all blocks at one resolution; the original counts from 0."""
     return rules(
         rf"backbone\.layers\.{level}\.blocks\.(\d+)\.{source}",
         rf"backbone/layer{level + 1}_\1/{target}",

@@ -1,4 +1,4 @@
-"""The table of published T5 encoders: T5, T5 v1.1 and Flan-T5 of any size."""
+"""Table of the published T5 encoders: T5, T5 v1.1 and Flan-T5 of any size."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""How the table of a network with published weights is written.
+"""Tables of keys that map published weights to the variables of a network.
 
 A network's file in this folder ends with a `Network`:
 
@@ -17,7 +17,7 @@ A network's file in this folder ends with a `Network`:
 and is entered in `convert.NETWORKS` under the name that the command takes.
 
 - `fields` reads the module's fields off the source: its shapes, its keys, the folder's config.
-  What cannot be read off is given by `--field NAME=VALUE`.
+  Other fields are given by `--field NAME=VALUE`.
 - A `Rule` maps source keys that its regular expression matches *in full* to the target path that
   the template expands to: collection, modules, leaf, joined by "/". Its transform is a function of
   the source array: `copy`, `linear`, `conv`, `pointwise`, `linear_over(h, w)`, `squeeze`, or one
@@ -27,7 +27,7 @@ and is entered in `convert.NETWORKS` under the name that the command takes.
 
 A conversion fails, with every fault in one message, unless each source key is taken by exactly one
 rule or ignored, each leaf of the module's variables is filled exactly once, and all shapes agree.
-Rules that match nothing are no fault, so one table serves variants of a network.
+Rules that match nothing are legal, so one table serves variants of a network.
 """
 
 import dataclasses
@@ -44,39 +44,42 @@ from auface_jax.pretrained.weight_files import Source
 PyTree = Any
 Transform = Callable[[np.ndarray], np.ndarray]
 
-# Counts of the batches that torch's batch norms have seen: nothing depends on them.
+# Counts of the batches that torch's batch norms have seen, which no output depends on.
 BATCH_COUNTERS = r"(.*\.)?num_batches_tracked"
 
 
 def copy(array: np.ndarray) -> np.ndarray:
-    """As it is."""
+    """Returns the array unchanged."""
     return array
 
 
 def linear(array: np.ndarray) -> np.ndarray:
-    """A torch linear layer [out, in] -> a Flax kernel [in, out]."""
+    """Transposes a torch linear layer [out, in] to a Flax kernel [in, out]."""
     return _of_rank(array, "linear", 2).T
 
 
 def conv(array: np.ndarray) -> np.ndarray:
-    """A torch convolution [out, in, H, W], or of one or three dimensions -> [H, W, in, out]."""
+    """Transposes a torch convolution [out, in, H, W], in 1D to 3D, to [H, W, in, out]."""
     return np.moveaxis(_of_rank(array, "conv", 3, 4, 5), (0, 1), (-1, -2))
 
 
 def pointwise(array: np.ndarray) -> np.ndarray:
-    """A torch convolution of size one [out, in, 1...] -> the kernel [in, out] of a dense layer."""
+    """Turns a torch convolution of size one [out, in, 1...] into the kernel of a dense layer."""
     if array.ndim < 3 or any(size != 1 for size in array.shape[2:]):
         raise ValueError(f"pointwise needs [out, in, 1...], got {list(array.shape)}")
     return array.reshape(array.shape[:2]).T
 
 
 def squeeze(array: np.ndarray) -> np.ndarray:
-    """Without the axes of length one."""
+    """Removes the axes of length one."""
     return array.squeeze()
 
 
 def linear_over(height: int, width: int) -> Transform:
-    """A linear layer on flattened features: torch flattens [C, H, W], we flatten [H, W, C]."""
+    """Makes the transform of a linear layer on features that torch flattens as [C, H, W].
+
+    Flax flattens them as [H, W, C].
+    """
 
     def linear_over_features(array: np.ndarray) -> np.ndarray:
         _of_rank(array, "linear_over", 2)
@@ -89,6 +92,7 @@ def linear_over(height: int, width: int) -> Transform:
 
 
 def _of_rank(array: np.ndarray, name: str, *ranks: int) -> np.ndarray:
+    """Returns the array, or raises a ValueError if it has another number of axes."""
     if array.ndim not in ranks:
         raise ValueError(
             f"{name} needs {' or '.join(map(str, ranks))} axes, got {list(array.shape)}"
@@ -98,7 +102,13 @@ def _of_rank(array: np.ndarray, name: str, *ranks: int) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """Source keys that match `source` in full go to the target path that `target` expands to."""
+    """Rule of a table: source keys -> target path.
+
+    Attributes:
+      source: regular expression that matches the keys in full.
+      target: template that a match expands to the target path.
+      transform: function of the source array.
+    """
 
     source: str
     target: str
@@ -106,22 +116,22 @@ class Rule:
 
 
 def conv_rules(source: str, target: str) -> tuple[Rule, ...]:
-    """A convolution, with or without bias: regular expression of its keys' prefix, module path."""
+    """Returns the rules of a convolution, from its keys' prefix (a regular expression) and path."""
     return _layer_rules(source, target, "kernel", conv)
 
 
 def linear_rules(source: str, target: str) -> tuple[Rule, ...]:
-    """A linear layer, with or without bias."""
+    """Returns the rules of a linear layer, with or without bias."""
     return _layer_rules(source, target, "kernel", linear)
 
 
 def norm_rules(source: str, target: str) -> tuple[Rule, ...]:
-    """Scale and offset of a layer, group or RMS norm."""
+    """Returns the rules of a layer, group or RMS norm, with or without bias."""
     return _layer_rules(source, target, "scale", copy)
 
 
 def batch_norm_rules(source: str, target: str) -> tuple[Rule, ...]:
-    """A batch norm; list `BATCH_COUNTERS` among the ignored keys."""
+    """Returns the rules of a batch norm; list `BATCH_COUNTERS` among the ignored keys."""
     return (
         *norm_rules(source, target),
         Rule(rf"{source}\.running_mean", f"batch_stats/{target}/mean"),
@@ -130,6 +140,7 @@ def batch_norm_rules(source: str, target: str) -> tuple[Rule, ...]:
 
 
 def _layer_rules(source: str, target: str, weight: str, transform: Transform) -> tuple[Rule, ...]:
+    """Returns the rules of a layer's weight and bias."""
     return (
         Rule(rf"{source}\.weight", f"params/{target}/{weight}", transform),
         Rule(rf"{source}\.bias", f"params/{target}/bias"),
@@ -138,16 +149,16 @@ def _layer_rules(source: str, target: str, weight: str, transform: Transform) ->
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """A network with published weights and its table; the docstring of this file has an example.
+    """Network with published weights, and its table; the module's docstring has an example.
 
     Attributes:
-      module: the Linen module, called with fields that JSON can hold.
-      inputs: shapes and dtypes of one call of it, or a function that gives them for a module.
-      fields: source -> the module's fields; it raises a ValueError for a source that the module
-        cannot hold.
-      rules: the table.
+      module: Linen module, called with fields that JSON can hold.
+      inputs: shapes and dtypes of the inputs of a call, or a function module -> these.
+      fields: function source -> fields of the module, which raises a ValueError for a source that
+        does not fit the module.
+      rules: rules of the table.
       ignored: regular expressions of source keys that have no target.
-      prepare: source -> the source that the table speaks of, where one leaf holds several tensors.
+      prepare: function source -> source with the keys of the table, where one leaf joins tensors.
     """
 
     module: Callable[..., nn.Module]
@@ -158,7 +169,7 @@ class Network:
     prepare: Callable[[Source], Source] = lambda source: source
 
     def abstract_leaves(self, module: nn.Module) -> dict[str, jax.ShapeDtypeStruct]:
-        """Path -> shape and dtype of every leaf of the module's variables."""
+        """Returns path -> shape and dtype of every leaf of the module's variables."""
         inputs = self.inputs(module) if callable(self.inputs) else self.inputs
         variables = jax.eval_shape(module.init, jax.random.key(0), *inputs)
         return flatten_dict(nn.unbox(variables), sep="/")

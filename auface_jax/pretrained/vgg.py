@@ -1,8 +1,7 @@
-"""VGG16 (Simonyan & Zisserman 2015) with torchvision's ImageNet weights, up to the features that
-losses and metrics compare.
+"""VGG16 (Simonyan & Zisserman 2015) with torchvision's ImageNet weights, without classifier.
 
-LPIPS reads the last activation of each of its five groups; Stage I's perceptual loss the second of
-the two 4096-wide layers, which is the network without its last two layers.
+LPIPS compares the last activation of each of its five groups, and Stage I's perceptual loss the
+second of the two 4096-wide layers.
 """
 
 import flax.linen as nn
@@ -15,7 +14,7 @@ from auface_jax.pretrained.tables import Network, Rule, conv_rules, linear_over,
 
 # Widths of the convolutions of each group; a 2 x 2 maximum halves the map between groups.
 GROUPS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
-# The last activation of each group: what LPIPS compares.
+# The last activation of each group, which LPIPS compares.
 TAPS = tuple(f"relu{group}_{len(widths)}" for group, widths in enumerate(GROUPS, start=1))
 POOLED = 7  # height and width of the map that the fully connected layers read
 FULLY_CONNECTED = 4096
@@ -25,12 +24,12 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def normalize(image: Float[Array, "B H W 3"]) -> Float[Array, "B H W 3"]:
-    """Images in [-1, 1] -> what torchvision's ImageNet networks were trained on."""
+    """Normalises images in [-1, 1] for torchvision's ImageNet networks."""
     return ((image + 1.0) / 2.0 - jnp.array(IMAGENET_MEAN)) / jnp.array(IMAGENET_STD)
 
 
 def adaptive_average_pool(x: Float[Array, "B H W C"], size: int) -> Float[Array, "B size size C"]:
-    """Means over size x size nearly equal windows, which overlap where `size` does not divide.
+    """Averages over size x size nearly equal windows, which overlap if `size` does not divide.
 
     Window i of n over a length L is [floor(i L / n), ceil((i + 1) L / n)), as in torch.
     """
@@ -47,7 +46,7 @@ def adaptive_average_pool(x: Float[Array, "B H W C"], size: int) -> Float[Array,
 
 
 class VGG16(nn.Module, kw_only=True):
-    """Normalised images -> the features named in `TAPS`, "fc1" and "fc2".
+    """VGG16: normalised images -> the features named in `TAPS`, "fc1" and "fc2".
 
     Attributes:
       dtype: of the computation; parameters and outputs are float32.
@@ -59,15 +58,15 @@ class VGG16(nn.Module, kw_only=True):
     def __call__(
         self, x: Float[Array, "B H W 3"], *, fully_connected: bool = True
     ) -> dict[str, Float[Array, "B ..."]]:
-        """Features after their ReLU.
+        """Computes features after their ReLU.
 
         Args:
-          x: float32, what `normalize` returns; at least 16 pixels a side (32 for "fc1" and "fc2").
-          fully_connected: whether "fc1" and "fc2" are computed; LPIPS does without.
+          x: images from `normalize`; at least 16 pixels a side (32 for "fc1" and "fc2").
+          fully_connected: whether "fc1" and "fc2" are computed; LPIPS does not need them.
 
         Returns:
           `TAPS`: float32 [B, H / 2^i, W / 2^i, C] for i = 0..4, C of 64, 128, 256, 512, 512.
-          "fc1", "fc2": float32 [B, 4096]. Dropout, which stands between them, is off.
+          "fc1", "fc2": float32 [B, 4096]. The dropout between them is off.
         """
         features = {}
         for group, widths in enumerate(GROUPS, start=1):
@@ -86,7 +85,10 @@ class VGG16(nn.Module, kw_only=True):
 
 
 def _torchvision_conv_rules() -> tuple[Rule, ...]:
-    """torchvision numbers convolutions, activations and poolings in one list."""
+    """Returns the rules of the convolutions.
+
+    torchvision numbers convolutions, activations and poolings in one list.
+    """
     rules, number = [], 0
     for group, widths in enumerate(GROUPS, start=1):
         for index in range(1, len(widths) + 1):
@@ -96,7 +98,7 @@ def _torchvision_conv_rules() -> tuple[Rule, ...]:
     return tuple(rules)
 
 
-# Keys of torchvision's vgg16. Its last layer, the ImageNet classes, has no use here.
+# Keys of torchvision's vgg16. Its last layer, the ImageNet classes, is not used.
 NETWORK = Network(
     module=VGG16,
     inputs=(jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32),),

@@ -1,8 +1,7 @@
-"""Published weights as they come: safetensors files, sharded or in a Hugging Face folder, and torch
-checkpoints.
+"""Files of published weights: safetensors, sharded or in a Hugging Face folder, and torch.
 
-Nothing is unpickled: a torch checkpoint is read with `weights_only=True`, which takes tensors and
-plain containers alone, and only that needs torch (the extra `convert`).
+Nothing is unpickled: torch checkpoints are read with `weights_only=True`, which accepts tensors and
+plain containers alone. Only these need torch (the extra `convert`).
 """
 
 import dataclasses
@@ -17,7 +16,10 @@ from safetensors import SafetensorError, safe_open
 
 from auface_jax.runs.json_files import read_object
 
-# What a folder is searched for, in this order. The last two are OpenCLIP's.
+# Key -> shape, and a function that reads the tensor.
+Tensors = dict[str, tuple[tuple[int, ...], Callable[[], np.ndarray]]]
+
+# Files that a folder is searched for, in this order. The last two are OpenCLIP's.
 FOLDER_FILES = (
     "model.safetensors",
     "model.safetensors.index.json",
@@ -27,12 +29,12 @@ FOLDER_FILES = (
     "open_clip_pytorch_model.bin",
 )
 TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".tar")
-# Where training scripts put a network's tensors among the other things that they save.
+# Names under which training scripts save a network's tensors.
 STATE_NAMES = ("state_dict", "model_state_dict", "model", "params", "network")
 
 
 class WeightFileError(ValueError):
-    """A path does not hold weights that can be read."""
+    """Raised for a path without readable weights."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,12 +42,12 @@ class Source:
     """Named tensors that are read one at a time.
 
     Attributes:
-      name: what messages call it.
-      shapes: the shape of every tensor, by its key.
-      read: key -> array, in the precision of the file.
-      files: what was read from; empty for tensors that came from memory.
-      config: the folder's `config.json`, with its `preprocessor_config.json` under "preprocessing",
-        or OpenCLIP's `open_clip_config.json`; {} where there is none.
+      name: name in messages.
+      shapes: shape of every tensor, by its key.
+      read: function key -> array, in the precision of the file.
+      files: files of the tensors; empty for tensors in memory.
+      config: `config.json` of the folder, with its `preprocessor_config.json` under
+        "preprocessing", or OpenCLIP's `open_clip_config.json`; {} without these.
     """
 
     name: str
@@ -55,10 +57,10 @@ class Source:
     config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def shape(self, key: str) -> tuple[int, ...]:
-        """The shape of one tensor.
+        """Returns the shape of one tensor.
 
         Raises:
-          WeightFileError: there is no such key.
+          WeightFileError: the key does not exist.
         """
         if key not in self.shapes:
             first = ", ".join(sorted(self.shapes)[:5])
@@ -69,7 +71,7 @@ class Source:
         return self.shapes[key]
 
     def fingerprint(self) -> str:
-        """Hex sha256 of the files' names and contents."""
+        """Returns the hex sha256 of the files' names and contents."""
         digest = hashlib.sha256()
         for path in sorted(self.files):
             with path.open("rb") as file:
@@ -79,24 +81,24 @@ class Source:
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray], name: str = "arrays") -> Source:
-    """A source over arrays in memory, such as a torch module's state dict."""
+    """Makes a source of arrays in memory, such as a torch module's state dict."""
     shapes = {key: tuple(array.shape) for key, array in arrays.items()}
     return Source(name, shapes, lambda key: np.asarray(arrays[key]))
 
 
 def open_source(path: str | Path) -> Source:
-    """A source over a file or folder.
+    """Opens a file or folder of weights.
 
     Args:
       path: a `.safetensors` file, its `.index.json`, a torch checkpoint (`.pth` and the like), or
-        a Hugging Face folder with one of `FOLDER_FILES`. In a torch checkpoint the network's
-        tensors may lie under one of `STATE_NAMES`, and the prefix `module.`, which data-parallel
-        training puts before every key, is cut off.
+        a Hugging Face folder with one of `FOLDER_FILES`. The tensors of a torch checkpoint may be
+        under one of `STATE_NAMES`, and the prefix `module.`, which data-parallel training adds to
+        every key, is cut off.
 
     Raises:
-      WeightFileError: there is no such path, nothing in it is known, a file of an index is
-        missing, or a torch checkpoint holds more than tensors and plain containers.
-      ImportError: a torch checkpoint, and torch is not installed.
+      WeightFileError: the path does not exist or has no known file, a file of an index is missing,
+        or a torch checkpoint contains more than tensors and plain containers.
+      ImportError: the path is a torch checkpoint, and torch is not installed.
     """
     path = Path(path)
     config: dict[str, Any] = {}
@@ -109,7 +111,7 @@ def open_source(path: str | Path) -> Source:
     if not path.is_file():
         raise WeightFileError(f"there is no file or folder {path}")
     files = _files_of_index(path) if path.name.endswith(".index.json") else (path,)
-    tensors: dict[str, tuple[tuple[int, ...], Callable[[], np.ndarray]]] = {}
+    tensors: Tensors = {}
     for file in files:
         if file.suffix == ".safetensors":
             tensors |= _safetensors(file)
@@ -124,7 +126,7 @@ def open_source(path: str | Path) -> Source:
 
 
 def _config_beside(weights: Path) -> dict[str, Any]:
-    """What the folder of a weights file says of its network."""
+    """Reads the description of the network in the folder of a weights file."""
 
     def read(name: str) -> dict[str, Any]:
         path = weights.parent / name
@@ -137,10 +139,10 @@ def _config_beside(weights: Path) -> dict[str, Any]:
 
 
 def shard_names(index: Path) -> list[str]:
-    """The files beside it that an index names, sorted.
+    """Returns the sorted names of the files that an index lists.
 
     Raises:
-      WeightFileError: it is damaged, no index, or names files of another folder.
+      WeightFileError: the file is damaged, is not an index, or lists files of another folder.
     """
     table = read_object(index, WeightFileError).get("weight_map")
     if not isinstance(table, dict) or not all(isinstance(name, str) for name in table.values()):
@@ -152,15 +154,16 @@ def shard_names(index: Path) -> list[str]:
 
 
 def _files_of_index(index: Path) -> tuple[Path, ...]:
-    """The shards that an index names, all there."""
+    """Returns the shards that an index lists, all of which exist."""
     names = shard_names(index)
     missing = [name for name in names if not (index.parent / name).is_file()]
     if missing:
-        raise WeightFileError(f"{index} names files that are not there: {', '.join(missing)}")
+        raise WeightFileError(f"{index} names files that do not exist: {', '.join(missing)}")
     return tuple(index.parent / name for name in names)
 
 
-def _safetensors(path: Path):
+def _safetensors(path: Path) -> Tensors:
+    """Returns shape and reader of each tensor of a safetensors file."""
     try:
         file = safe_open(path, framework="numpy")
         return {
@@ -171,7 +174,8 @@ def _safetensors(path: Path):
         raise WeightFileError(f"{path} is not a safetensors file: {error}") from error
 
 
-def _torch_tensors(path: Path):
+def _torch_tensors(path: Path) -> Tensors:
+    """Returns shape and reader of each tensor of a torch checkpoint."""
     try:
         import torch
     except ImportError as error:
@@ -181,7 +185,7 @@ def _torch_tensors(path: Path):
         ) from error
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds; each says what it refused
+    except Exception as error:  # torch raises many kinds of exceptions
         raise WeightFileError(
             f"{path} cannot be read as tensors and plain containers alone: {error}"
         ) from error
@@ -191,13 +195,13 @@ def _torch_tensors(path: Path):
             break
     else:
         raise WeightFileError(
-            f"{path} holds no table of tensors, neither at its top, a {type(saved).__name__} with "
+            f"{path} has no table of tensors, neither at its top, a {type(saved).__name__} with "
             f"the keys {list(map(str, top))}, nor under one of {', '.join(STATE_NAMES)}"
         )
     prefix = "module." if all(key.startswith("module.") for key in state) else ""
 
     def array(tensor):
-        if tensor.dtype == torch.bfloat16:  # numpy has none of its own
+        if tensor.dtype == torch.bfloat16:  # numpy has no such type
             return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
         return tensor.numpy()
 

@@ -126,7 +126,7 @@ def test_weights_that_are_nowhere_are_named_with_the_cure(tmp_path):
         WeightFileError, match=r"hf:a/b: the hub cannot be reached.*hf download a/b"
     ):
         hub.download("a/b", cache=tmp_path)
-    with pytest.raises(WeightFileError, match="hf:a/b/c cannot be had"):
+    with pytest.raises(WeightFileError, match="hf:a/b/c cannot be downloaded"):
         hub.load_pretrained("hf:a/b/c", "t5")
 
 
