@@ -44,7 +44,7 @@ _CAPTION = 88  # pixels of a column of captions
 _LINE = 16  # pixels of a line of captions
 
 
-def synthetic() -> PngInfo:
+def synthetic_info() -> PngInfo:
     """What a PNG of a drawn face says of itself; other formats ignore it."""
     info = PngInfo()
     info.add_itxt("synthetic", "true")
@@ -202,7 +202,7 @@ def main() -> None:
             sheet = ladder_sheet(model, args.size, args.seed)
         else:
             sheet = combination_sheet(model, args.size, args.seed)
-        sheet.save(args.out, pnginfo=synthetic())
+        sheet.save(args.out, pnginfo=synthetic_info())
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     print(f"{args.kind} of {args.source} faces -> {args.out}")

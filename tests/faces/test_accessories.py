@@ -14,7 +14,7 @@ from auface_jax.faces.mesh.head_shape import MOUTH_HALF
 from auface_jax.faces.mesh.lashes import lashes
 from auface_jax.faces.muscles import displaced
 from auface_jax.faces.person import Scene
-from auface_jax.faces.render.render import render, skin
+from auface_jax.faces.render import render, skin
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from auface_jax.faces import sampler
 from auface_jax.faces.mesh.builtin import face_model
 from auface_jax.faces.mesh.face_model import MATERIALS
 from auface_jax.faces.person import Scene
-from auface_jax.faces.render.render import render, skin
+from auface_jax.faces.render import render, skin
 from auface_jax.faces.sheet import unit_sheet
 from benchmarks.visibility import visibility
 from tests.helpers.face_models import units

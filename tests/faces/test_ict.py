@@ -12,7 +12,7 @@ from auface_jax.faces.mesh import ict_files
 from auface_jax.faces.mesh.face_model import HAIR, SKIN
 from auface_jax.faces.mesh.lashes import lashes
 from auface_jax.faces.person import Scene
-from auface_jax.faces.render.render import render
+from auface_jax.faces.render import render
 from benchmarks.visibility import visibility
 from tests.helpers.face_models import FACEKIT, needs_facekit, units
 

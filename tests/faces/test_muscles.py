@@ -13,7 +13,7 @@ from auface_jax import facs
 from auface_jax.faces import muscles, sampler
 from auface_jax.faces.mesh.face_model import PULLS, SKIN
 from auface_jax.faces.muscles import contractions, displaced
-from auface_jax.faces.render.render import render
+from auface_jax.faces.render import render
 from tests.helpers import face_models
 from tests.helpers.face_models import units
 

@@ -1,4 +1,4 @@
-"""Sheets, sequences and the reading test."""
+"""Sheets of faces, sequences of an expression, and the study of human reading."""
 
 import numpy as np
 import pytest
@@ -53,10 +53,10 @@ def test_a_sheet_is_written_and_says_that_it_is_synthetic(tmp_path, monkeypatch,
         assert suffix != ".png" or written.info == {"synthetic": "true"}
 
 
-def test_the_reading_test_hides_and_scores(model, tmp_path, monkeypatch, capsys):
+def test_study_hides_the_units_and_scores_answers(model, tmp_path, monkeypatch, capsys):
     out, table = tmp_path / "pictures", tmp_path / "apart" / "key.csv"
-    human_reading_study.draw(model, out, table, each=1, size=16, seed=0)
-    key = human_reading_study.read_table(table, "unit")
+    human_reading_study.draw_pictures(model, out, table, pictures_per_unit=1, size=16, seed=0)
+    key = human_reading_study.read_units(table, "unit")
     assert sorted(key) == sorted(p.name for p in out.iterdir()), "pictures and nothing else"
     for path in out.iterdir():
         with Image.open(path) as picture:
@@ -64,45 +64,53 @@ def test_the_reading_test_hides_and_scores(model, tmp_path, monkeypatch, capsys)
     assert sorted(key.values()) == sorted(facs.AU_NUMBERS)
     assert list(key.values()) != sorted(key.values()), "shuffled"
     with pytest.raises(ValueError, match="key.csv exists"):
-        human_reading_study.draw(model, tmp_path / "more", table, each=1, size=16, seed=0)
+        human_reading_study.draw_pictures(
+            model, tmp_path / "more", table, pictures_per_unit=1, size=16, seed=0
+        )
     with pytest.raises(ValueError, match="pictures is not empty"):
-        human_reading_study.draw(model, out, tmp_path / "other.csv", each=1, size=16, seed=0)
+        human_reading_study.draw_pictures(
+            model, out, tmp_path / "other.csv", pictures_per_unit=1, size=16, seed=0
+        )
     answers = dict(key)
     (confused,) = (name for name, unit in key.items() if unit == 23)
     answers[confused] = 24
-    matrix = human_reading_study.confusion(key, answers)
+    matrix = human_reading_study.confusion_matrix(key, answers)
     assert matrix.sum() == 12 and np.trace(matrix) == 11
-    assert "11 of 12 pictures right; 11 of 12 units told" in human_reading_study.report(matrix)
+    assert "11 of 12 pictures right; 11 of 12 units recognised" in human_reading_study.report(
+        matrix
+    )
     with pytest.raises(ValueError, match="1 pictures are in one table only"):
-        human_reading_study.confusion(key, {k: v for k, v in answers.items() if k != confused})
+        human_reading_study.confusion_matrix(
+            key, {k: v for k, v in answers.items() if k != confused}
+        )
     for text, message in (
         ("picture,answer\n000.png,13\n", "'13' is none of"),
         ("picture,unit\n000.png,12\n", "expected the columns picture,answer"),
-        ("picture,answer\n000.png,12\n000.png,12\n", "is there twice"),
+        ("picture,answer\n000.png,12\n000.png,12\n", "appears twice"),
     ):
         (tmp_path / "answers.csv").write_text(text)
         with pytest.raises(ValueError, match=message):
-            human_reading_study.read_table(tmp_path / "answers.csv", "answer")
+            human_reading_study.read_units(tmp_path / "answers.csv", "answer")
 
 
-def test_a_recogniser_takes_the_reading_test(tmp_path, monkeypatch, capsys):
+def test_recogniser_takes_part_in_the_study(tmp_path, monkeypatch, capsys):
     key, table = tmp_path / "key.csv", tmp_path / "table.csv"
     key.write_text("picture,unit\n000.png,1\n001.png,24\n")
     units = ",".join(f"AU{n}" for n in facs.AU_NUMBERS)
     of_1, of_17 = "0.9" + ",0.1" * 11, "0.1," * 9 + "0.2,0.1,0.1"
     table.write_text(f"path,frame,{units}\nd/000.png,0,{of_1}\nd/001.png,0,{of_17}\n")
-    assert human_reading_study.read_probabilities(table) == {"000.png": 1, "001.png": 17}
-    command = ["reading_test", "score", "--key", str(key), "--table", str(table)]
+    assert human_reading_study.read_likeliest_units(table) == {"000.png": 1, "001.png": 17}
+    command = ["human_reading_study", "score", "--key", str(key), "--table", str(table)]
     monkeypatch.setattr("sys.argv", command)
     human_reading_study.main()
-    assert "1 of 2 pictures right; 1 of 12 units told" in capsys.readouterr().out
+    assert "1 of 2 pictures right; 1 of 12 units recognised" in capsys.readouterr().out
     for text, message in (
         (f"path,frame,AU1\nd/000.png,0,{of_1}\n", "line 2: expected path and numbers for AU1, AU2"),
-        (f"path,frame,{units}\nd/0.png,0,{of_1}\ne/0.png,0,{of_1}\n", "0.png is there twice"),
+        (f"path,frame,{units}\nd/0.png,0,{of_1}\ne/0.png,0,{of_1}\n", "0.png appears twice"),
     ):
         table.write_text(text)
         with pytest.raises(ValueError, match=message):
-            human_reading_study.read_probabilities(table)
+            human_reading_study.read_likeliest_units(table)
 
 
 def test_the_preset_is_as_large_as_bp4d_autext(monkeypatch):
