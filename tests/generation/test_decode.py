@@ -15,7 +15,7 @@ from tests.helpers.small_decoding import PLAIN, B, K, N, Q, inputs, keys, known,
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_decoded_image_has_codes_everywhere_and_follows_from_its_key(layout):
+def test_decode_fills_every_token_and_depends_on_its_key_alone(layout):
     codes, masked = fully_masked(B, N, Q)
     made = run(layout, PLAIN, given=(codes - 1, masked))  # -1: no place may keep what it came with
     assert made.shape == (B, N, Q) and made.min() >= 0 and made.max() < K
@@ -24,7 +24,7 @@ def test_a_decoded_image_has_codes_everywhere_and_follows_from_its_key(layout):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_given_codes_stay(layout):
+def test_decode_keeps_given_tokens(layout):
     rng = np.random.default_rng(0)
     codes = rng.integers(0, K, (B, N, Q)).astype(np.int32)
     masked = np.broadcast_to(rng.random((B, N, 1)) < 0.5, codes.shape).copy()
@@ -39,7 +39,7 @@ def test_given_codes_stay(layout):
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_row_does_not_depend_on_its_neighbours(layout, guidance):
+def test_decode_treats_examples_independently(layout, guidance):
     options = dataclasses.replace(PLAIN, guidance=guidance)
     made = run(layout, options)
     other = {name: value.copy() for name, value in inputs(seed=9).items()}
@@ -54,14 +54,14 @@ def test_a_row_does_not_depend_on_its_neighbours(layout, guidance):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_guidance_of_one_is_no_guidance(layout):
+def test_guidance_scale_of_one_equals_no_guidance(layout):
     # Just beside 1 the null half runs, and contributes next to nothing.
     both_halves = dataclasses.replace(PLAIN, guidance=1.0 + 1e-7)
     np.testing.assert_array_equal(run(layout, both_halves), run(layout, PLAIN))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_without_guidance_scale_the_text_is_not_read(layout):
+def test_guidance_scale_of_zero_ignores_the_text(layout):
     options = dataclasses.replace(PLAIN, guidance=0.0)
     other = inputs() | {name: inputs(seed=5)[name] for name in ("text_tokens", "text_mask")}
     np.testing.assert_array_equal(run(layout, options), run(layout, options, records=other))
@@ -69,7 +69,7 @@ def test_without_guidance_scale_the_text_is_not_read(layout):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_one_cold_step_takes_the_likeliest_codes(layout):
+def test_one_step_at_temperature_zero_takes_the_most_probable_tokens(layout):
     options = DecodeOptions(steps=1, guidance=1.0, temperature=0.0, choice_temperature=9.0)
     made = run(layout, options)
     np.testing.assert_array_equal(run(layout, options, seed=4), made)  # noise has no say
@@ -83,7 +83,7 @@ def test_one_cold_step_takes_the_likeliest_codes(layout):
     np.testing.assert_array_equal(made, logits.argmax(-1))
 
 
-def test_cold_decoding_does_not_depend_on_the_key():
+def test_decode_at_temperature_zero_does_not_depend_on_the_key():
     options = dataclasses.replace(PLAIN, temperature=0.0, choice_temperature=0.0)
     for layout in LAYOUTS:
         np.testing.assert_array_equal(run(layout, options), run(layout, options, seed=8))
@@ -108,7 +108,7 @@ def test_bad_options_are_refused(field, value, message):
 @pytest.mark.parametrize("noise", [0.0, 5.0])
 @pytest.mark.parametrize("steps", [1, 2, 5, 12, 40])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_the_number_masked_follows_the_cosine(layout, steps, noise):
+def test_number_of_masked_tokens_follows_the_cosine_schedule(layout, steps, noise):
     # Each draw is the number of tokens still masked, so a code tells when it was kept.
     positions, levels = 6, 3
     total = positions if layout == "depth" else positions * levels
@@ -142,7 +142,7 @@ def test_the_number_masked_follows_the_cosine(layout, steps, noise):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_the_surest_are_kept_first(layout):
+def test_most_confident_tokens_are_unmasked_first(layout):
     # Position n is surer than position n - 1; a code tells how many were masked when it was kept.
     positions, steps = 8, 8
 
@@ -175,7 +175,7 @@ def test_guidance_extrapolates_from_the_null_half(guidance, code):
     assert (made == code).all()
 
 
-def test_draws_follow_the_probabilities():
+def test_samples_follow_the_probabilities():
     p = np.array([0.5, 0.3, 0.15, 0.05])
 
     def fixed(masked, dropped, codes, level):

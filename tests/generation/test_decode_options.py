@@ -30,7 +30,7 @@ def history_of(layout, options, given, seed=0, records=None):
 
 @pytest.mark.parametrize("change", [*VARIANTS, {"steps": 5, "level_steps": (3, 2)}], ids=str)
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_position_is_decided_once_and_given_codes_stay(layout, change):
+def test_every_position_is_unmasked_once_and_given_tokens_stay(layout, change):
     if "level_steps" in change and layout == "depth":
         pytest.skip("the depth layout has no levels of their own")
     options = dataclasses.replace(PLAIN, **change)
@@ -51,7 +51,7 @@ def test_every_position_is_decided_once_and_given_codes_stay(layout, change):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_padding_and_keeping_the_history_change_nothing(layout):
+def test_text_padding_and_history_do_not_change_the_result(layout):
     options = dataclasses.replace(PLAIN, top_k=3, guidance=2.0, guidance_schedule="linear")
     given_codes, longer = fully_masked(B, N, Q), inputs()
     for name, filler in (("text_tokens", 7), ("text_mask", False)):
@@ -61,7 +61,7 @@ def test_padding_and_keeping_the_history_change_nothing(layout):
     assert (padded == made).mean() > 0.95  # but for draws so close that rounding decides
 
 
-def test_levels_come_one_after_the_other():
+def test_level_steps_decode_one_level_after_the_other():
     options = dataclasses.replace(PLAIN, steps=5, level_steps=(3, 2))
     _, _, masked = history_of("flat", options, fully_masked(B, N, Q))
     left = masked.sum(2)  # [steps, B, Q]
@@ -89,14 +89,14 @@ def test_level_steps_that_do_not_fit_are_refused():
         (("--top-k", "0", "--temperature", "0"), {"top_k": 0, "temperature": 0.0}),
     ],
 )
-def test_a_command_line_changes_what_it_names(arguments, changes):
+def test_command_line_changes_the_named_options_alone(arguments, changes):
     parser = argparse.ArgumentParser()
     add_decode_arguments(parser)
     assert decode_arguments(parser.parse_args(arguments)) == changes
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_halton_takes_positions_in_its_order_whatever_is_drawn(layout):
+def test_halton_order_does_not_depend_on_the_samples(layout):
     options = dataclasses.replace(PLAIN, order="halton", steps=N)
     _, _, masked = history_of(layout, options, fully_masked(B, N, Q))
     decided_after = masked[..., 0].sum(0)  # [B, N] iterations
@@ -105,7 +105,7 @@ def test_halton_takes_positions_in_its_order_whatever_is_drawn(layout):
 
 
 @pytest.mark.parametrize("steps", [1, 3, 12, 100])
-def test_drawing_only_where_it_is_their_turn_gives_what_drawing_everywhere_gives(steps):
+def test_halton_order_samples_only_unmasked_positions_with_the_same_result(steps):
     options = dataclasses.replace(PLAIN, order="halton", steps=steps, guidance=2.0)
     rng = np.random.default_rng(0)
     codes = rng.integers(0, K, (B, N, Q)).astype(np.int32)
@@ -116,7 +116,7 @@ def test_drawing_only_where_it_is_their_turn_gives_what_drawing_everywhere_gives
 
 
 @pytest.mark.parametrize("grid", [1, 4, 8, 16])
-def test_halton_visits_every_cell_once_and_spreads(grid):
+def test_halton_ranks_visit_every_cell_once_and_spread(grid):
     ranks = halton_ranks(grid)
     assert sorted(ranks) == list(range(grid**2))
     if grid >= 8:
@@ -125,7 +125,7 @@ def test_halton_visits_every_cell_once_and_spreads(grid):
         assert np.bincount(quarters, minlength=4).min() >= 0.6 * len(first) / 4
 
 
-def test_draws_come_from_the_likeliest_alone():
+def test_top_k_and_top_p_restrict_the_samples():
     p = np.array([0.4, 0.3, 0.2, 0.1])
 
     def fixed(masked, dropped, codes, level):
@@ -140,7 +140,7 @@ def test_draws_come_from_the_likeliest_alone():
         np.testing.assert_allclose(share, p[legal] / p[legal].sum(), atol=0.04)
 
 
-def test_guidance_goes_from_the_null_answer_through_the_full_one():
+def test_guidance_extrapolates_from_null_to_full_logits():
     model, params = network("depth")
     cold = DecodeOptions(steps=1, guidance=3.0, temperature=0.0, choice_temperature=0.0)
     made = run("depth", cold)
@@ -161,7 +161,7 @@ def test_guidance_goes_from_the_null_answer_through_the_full_one():
 
 
 @pytest.mark.parametrize("schedule", GUIDANCE_SCHEDULES)
-def test_guidance_schedules_end_at_the_scale(schedule):
+def test_guidance_schedules_end_at_the_guidance_scale(schedule):
     options = dataclasses.replace(PLAIN, steps=5, guidance=4.0, guidance_schedule=schedule)
     scales = [float(options.guidance_at(jnp.array(step))) for step in range(5)]
     assert scales[-1] == pytest.approx(4.0) and np.diff(scales).min() >= 0

@@ -119,7 +119,7 @@ def test_converted_published_and_cached_weights_are_the_same_network(tmp_path, m
         jax.tree.map(np.testing.assert_array_equal, other.variables, found[0].variables)
 
 
-def test_weights_that_are_nowhere_are_named_with_the_cure(tmp_path):
+def test_missing_weights_are_named_with_the_cure(tmp_path):
     with pytest.raises(WeightFileError, match=r"convert t5 SOURCE weights/no.* hf:OWNER/NAME"):
         hub.load_pretrained("weights/no", "t5")
     with pytest.raises(
@@ -130,7 +130,7 @@ def test_weights_that_are_nowhere_are_named_with_the_cure(tmp_path):
         hub.load_pretrained("hf:a/b/c", "t5")
 
 
-def test_a_tokenizer_that_t5_cannot_read_is_refused(weights):
+def test_tokenizer_with_more_tokens_than_t5_is_refused(weights):
     config = tiny.stage2_config()
     config.model.text_weights = weights["text_weights"]
     with pytest.raises(ValueError, match=r"has 99999 tokens, and T5 in .*data.tokenizer="):
@@ -140,7 +140,7 @@ def test_a_tokenizer_that_t5_cannot_read_is_refused(weights):
 # --- What the step makes of them -----------------------------------------------------------------
 
 
-def test_arcface_sees_the_face_where_it_is_whatever_the_margin(monkeypatch):
+def test_arcface_input_accounts_for_the_margin(monkeypatch):
     images = to_float(jnp.asarray(tiny.images(2)).repeat(4, 1).repeat(4, 2))  # 64 px
     wide = jnp.pad(images, ((0, 0), (16, 16), (16, 16), (0, 0)))  # margin: a quarter of the crop
     seen = []
@@ -163,7 +163,7 @@ def frozen_config(weights, data):
     return config
 
 
-def test_cached_references_and_those_of_the_step_give_equal_losses(weights, data):
+def test_cached_references_give_the_same_loss(weights, data):
     config = frozen_config(weights, data)
     batch = next(
         pipeline.training_iterator(
@@ -192,7 +192,7 @@ def test_cached_references_and_those_of_the_step_give_equal_losses(weights, data
     assert float(metrics["grad_norm"]) != pytest.approx(losses[True]["grad_norm"], rel=1e-5)
 
 
-def test_references_that_are_augmented_cannot_be_cached(weights, data):
+def test_augmented_references_cannot_be_cached(weights, data):
     config = frozen_config(weights, data)
     config.cache_references = True
     config.augment.tint = 0.1
@@ -221,7 +221,7 @@ def published():
 
 
 @pytest.mark.parametrize("preset", ["open", "paper"])
-def test_published_encoders_at_full_size(preset, published):
+def test_published_encoders_fit_stage_two_at_full_size(preset, published):
     encoders, variables = published
     config = tiny.load_config("stage2", preset)
     stage1_config = tiny.load_config("stage1", preset)

@@ -19,7 +19,7 @@ POSITIONS, LEVELS = 5, 3
 @settings(max_examples=60)
 @given(st.lists(st.floats(0, 1, width=32), min_size=2, max_size=2), st.integers(0, 2**31 - 1))
 @pytest.mark.parametrize("layout", token_layout.LAYOUTS)
-def test_a_mask_hides_exactly_its_share(layout, ratios, seed):
+def test_random_mask_hides_exactly_its_ratio(layout, ratios, seed):
     ratios = jnp.array(ratios, jnp.float32)
     mask = masking.random_mask(
         jax.random.key(seed), ratios, positions=POSITIONS, num_quantizers=LEVELS, layout=layout
@@ -34,18 +34,18 @@ def test_a_mask_hides_exactly_its_share(layout, ratios, seed):
 
 @settings(max_examples=60)
 @given(st.integers(1, 64), st.integers(0, 64))
-def test_counts_of_whole_shares_are_exact(total, part):
+def test_mask_counts_of_whole_shares_are_exact(total, part):
     part = min(part, total)
     (count,) = masking.mask_counts(jnp.array([part / total]), total)
     assert count == max(part, 1)
 
 
-def test_counts_round_up_and_hide_at_least_one():
+def test_mask_counts_round_up_to_at_least_one():
     counts = masking.mask_counts(jnp.array([0.0, 0.01, 0.26, 0.99, 1.0]), 4)
     assert counts.tolist() == [1, 1, 2, 4, 4]
 
 
-def test_every_token_is_hidden_equally_often():
+def test_random_mask_hides_every_token_equally_often():
     masks = masking.random_mask(
         jax.random.key(0),
         jnp.full(4000, 0.4),
@@ -56,7 +56,7 @@ def test_every_token_is_hidden_equally_often():
     np.testing.assert_allclose(masks.mean(0), 0.4, atol=0.04)
 
 
-def test_rows_have_masks_of_their_own():
+def test_random_mask_differs_between_examples():
     masks = masking.random_mask(
         jax.random.key(0), jnp.full(8, 0.5), positions=16, num_quantizers=1, layout="flat"
     )
@@ -71,7 +71,7 @@ def test_cosine_schedule_goes_from_all_to_none():
     assert share[16] == pytest.approx(math.sqrt(0.5), rel=1e-5)
 
 
-def test_training_masks_follow_the_cosine_of_a_uniform_time():
+def test_training_mask_follows_the_cosine_of_a_uniform_time():
     masks = masking.training_mask(
         jax.random.key(0), 4000, positions=100, num_quantizers=1, layout="flat"
     ).mean((1, 2))
@@ -81,14 +81,14 @@ def test_training_masks_follow_the_cosine_of_a_uniform_time():
         assert (masks <= c).mean() == pytest.approx(1 - 2 * math.acos(c) / math.pi, abs=0.03)
 
 
-def test_an_unknown_layout_is_refused_with_the_legal_ones():
+def test_unknown_layout_is_refused_with_the_legal_ones():
     with pytest.raises(ValueError, match="'deep' is not one of flat, depth"):
         masking.random_mask(
             jax.random.key(0), jnp.ones(1), positions=2, num_quantizers=2, layout="deep"
         )
 
 
-def test_a_share_of_the_rows_is_masked_throughout():
+def test_training_mask_hides_a_share_of_the_examples_fully():
     make = functools.partial(masking.training_mask, positions=16, num_quantizers=2, layout="flat")
     assert make(jax.random.key(0), 64, full=1.0).all()
     some = np.asarray(make(jax.random.key(0), 4096, full=0.3)).all((1, 2)).mean()
@@ -107,7 +107,7 @@ GROUP = {"positions": 7, "num_quantizers": 3}
     st.sampled_from([0.0, 0.3]),
     st.integers(0, 2**31 - 1),
 )
-def test_a_group_of_rows_never_hides_more_than_its_bound(layout, group, full, seed):
+def test_grouped_mask_never_exceeds_its_bound(layout, group, full, seed):
     options = GROUP | {"layout": layout, "full": full}
     mask = masking.training_mask(jax.random.key(seed), 8, **options, group=group)
     assert mask.shape == (8, 7, 3) and mask.any((1, 2)).all()
@@ -124,7 +124,7 @@ def test_a_group_of_rows_never_hides_more_than_its_bound(layout, group, full, se
         assert len(np.unique(np.asarray(places)[row, :, level])) == most  # none twice
 
 
-def test_rows_of_groups_are_masked_as_much_as_rows_by_themselves():
+def test_grouped_mask_has_the_distribution_of_independent_masks():
     options = {"positions": 50, "num_quantizers": 2, "layout": "flat", "full": 0.3}
     make = jax.jit(functools.partial(masking.training_mask, batch=4000, **options, group=8))
     alone = masking.training_mask(jax.random.key(1), 4000, **options)
@@ -136,21 +136,21 @@ def test_rows_of_groups_are_masked_as_much_as_rows_by_themselves():
     assert shares.reshape(-1, 8).mean(1).std() < shares.std() / 8
 
 
-def test_every_token_of_a_group_is_hidden_equally_often():
+def test_grouped_mask_hides_every_token_equally_often():
     options = {"positions": 5, "num_quantizers": 3, "layout": "flat"}
     masks = masking.training_mask(jax.random.key(0), 8000, **options, group=4)
     share = np.asarray(masks).mean(0)
     np.testing.assert_allclose(share, share.mean(), atol=0.03)
 
 
-def test_a_group_that_does_not_divide_the_batch_is_refused():
+def test_mask_group_that_does_not_divide_the_batch_is_refused():
     with pytest.raises(ValueError, match="mask_group=3 does not divide the batch of 8 rows"):
         masking.training_mask(jax.random.key(0), 8, **GROUP, layout="flat", group=3)
 
 
 @settings(max_examples=25)
 @given(st.sampled_from([1, 2, 3]), st.sampled_from([1, 2, 4]), st.integers(0, 2**31 - 1))
-def test_each_masked_position_is_seen_at_so_many_levels(at_once, group, seed):
+def test_quantizers_per_step_predicts_that_many_levels_of_a_position(at_once, group, seed):
     mask_key, deal_key = jax.random.split(jax.random.key(seed))
     options = GROUP | {"layout": "depth", "full": 0.3}
     mask = masking.training_mask(mask_key, 8, **options, group=group)
@@ -176,7 +176,7 @@ def test_each_masked_position_is_seen_at_so_many_levels(at_once, group, seed):
             assert len(np.unique(found)) == len(found)
 
 
-def test_levels_by_turns_are_of_the_depth_layout_and_no_more_than_there_are():
+def test_quantizers_per_step_out_of_range_is_refused():
     places = functools.partial(
         masking.masked_token_indices, np.ones((2, 7, 3), bool), group=1, count=7
     )

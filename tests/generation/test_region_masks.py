@@ -10,7 +10,7 @@ from auface_jax.pretrained.arcface import IN_CROP
 
 @pytest.mark.parametrize("margin", [0.0, 0.25])
 @pytest.mark.parametrize("size", [16, 64, 256])
-def test_regions_lie_where_a_face_has_them(size, margin):
+def test_regions_cover_their_part_of_the_face(size, margin):
     eyes, nose, mouth = IN_CROP[:2], IN_CROP[2:3], IN_CROP[3:]
     for name, points in (("eyes", eyes), ("nose", nose), ("mouth", mouth), ("upper", eyes)):
         mask = region_masks.region_mask(name, size, margin)
@@ -27,17 +27,17 @@ def test_regions_lie_where_a_face_has_them(size, margin):
     )
 
 
-def test_halves_of_a_face_make_all_of_it():
+def test_upper_and_lower_halves_cover_the_face():
     upper, lower = (region_masks.region_mask(name, 64) for name in ("upper", "lower"))
     np.testing.assert_allclose(upper + lower, 1)
 
 
-def test_an_unknown_region_is_named_with_the_known():
+def test_unknown_region_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="region 'ears' is not one of brows, eyes, nose"):
         region_masks.region_mask("mouth,ears", 64)
 
 
-def test_a_token_is_drawn_where_it_is_covered_well():
+def test_token_mask_contains_well_covered_tokens():
     mask = np.zeros((8, 8))
     mask[2:4, 2:4] = 1  # all of one token's square
     mask[2:4, 4] = 1  # half of the next one's
@@ -52,7 +52,7 @@ def test_a_token_is_drawn_where_it_is_covered_well():
         region_masks.token_mask(np.zeros((8, 8)), 4)
 
 
-def test_a_mask_image_is_brought_to_the_references_size(tmp_path):
+def test_read_mask_resizes_to_the_reference(tmp_path):
     image = np.zeros((40, 40), np.uint8)
     image[:20] = 255
     Image.fromarray(image).save(tmp_path / "mask.png")
@@ -64,7 +64,7 @@ def test_a_mask_image_is_brought_to_the_references_size(tmp_path):
 
 
 @pytest.mark.parametrize("size", [16, 64, 256])
-def test_the_blend_is_whole_on_the_tokens_and_ends_a_token_further(size):
+def test_blend_weight_is_one_on_the_tokens_and_zero_a_token_further(size):
     tokens = np.zeros((8, 8), bool)
     tokens[3:5, 2:6] = True
     weight = region_masks.blend_weight(tokens.ravel(), size)[..., 0]

@@ -5,7 +5,7 @@ import pytest
 from auface_jax.generation.request_csv import read_request_csv
 
 
-def test_names_of_jobs_are_compared_as_files(tmp_path):
+def test_output_names_are_compared_as_files(tmp_path):
     path = tmp_path / "jobs.csv"
     path.write_text("text,out\nA smile.,a.png\nA smile.,./a.png\nA smile.,b/../A.png\n")
     with pytest.raises(ValueError, match=r"line 4: out 'b/../A.png' is not the name of a PNG"):
@@ -17,7 +17,7 @@ def test_names_of_jobs_are_compared_as_files(tmp_path):
     assert "line 4: out 'A.png' is that of line 3" in str(fault.value)
 
 
-def test_jobs_do_not_write_over_the_pictures_they_read(tmp_path):
+def test_outputs_that_would_overwrite_inputs_are_refused(tmp_path):
     for name in ("me.png", "default.png"):
         (tmp_path / name).write_bytes(b"a face")
     (tmp_path / "linked").symlink_to(tmp_path)
@@ -32,7 +32,7 @@ def test_jobs_do_not_write_over_the_pictures_they_read(tmp_path):
     assert len(read_request_csv(str(path), out=tmp_path / "elsewhere")) == 2
 
 
-def test_seeds_and_bytes_of_a_csv_that_cannot_be_read_are_named(tmp_path):
+def test_unreadable_seeds_and_bytes_are_named(tmp_path):
     path = tmp_path / "jobs.csv"
     path.write_text("text,seed\nA smile.,4294967295\nA smile.,4294967296\n")
     with pytest.raises(ValueError, match="line 3: seed '4294967296' is not a whole number from 0"):

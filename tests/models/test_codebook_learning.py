@@ -9,7 +9,7 @@ from auface_jax.models.quantizer import Codebooks
 from tests.helpers.small_codebooks import C, K, Q, books, vectors
 
 
-def test_a_shared_codebook_follows_what_all_levels_assign():
+def test_update_of_a_shared_codebook_averages_over_all_levels():
     codebooks, z, decay = books(num_quantizers=1, codes=32), vectors(200), 0.9
     ids, partial = quantizer.quantize(codebooks, z, num_quantizers=Q)
     new = codebook_learning.update(
@@ -33,7 +33,7 @@ def test_a_shared_codebook_follows_what_all_levels_assign():
     assert distance.min(0).max() < 1e-5 and len(set(distance.argmin(0))) > 1
 
 
-def test_a_shared_codebook_starts_with_a_part_of_every_level():
+def test_kmeans_of_a_shared_codebook_takes_codes_from_every_level():
     z = vectors(400) * np.array([3, 2, 1, 0.5], np.float32)
     codebooks = codebook_learning.init_kmeans(
         jax.random.key(0), z, num_quantizers=3, codebook_size=K, shared=True
@@ -45,7 +45,7 @@ def test_a_shared_codebook_starts_with_a_part_of_every_level():
     assert errors[2] < errors[1] < errors[0] < 0.7 * np.square(z).mean()
 
 
-def test_a_code_that_nothing_takes_stays_where_it_is_for_ever():
+def test_update_leaves_unused_codes_where_they_are():
     codebooks, z = books(num_quantizers=1), jnp.ones((4, C))
     ids = jnp.zeros((4, 1), jnp.int32)
 
@@ -60,7 +60,7 @@ def test_a_code_that_nothing_takes_stays_where_it_is_for_ever():
     np.testing.assert_allclose(after.codes[0, 0], 1.0, rtol=1e-5)
 
 
-def test_a_cell_counts_once():
+def test_update_counts_a_cell_as_one_vector():
     codebooks, z = books(codes=32), vectors(2 * 16).reshape(2, 4, 4, C)
     scales, decay = (2, 4, 4), 0.9
     ids, _ = quantizer.quantize(codebooks, z, scales=scales)
@@ -76,7 +76,7 @@ def test_a_cell_counts_once():
     np.testing.assert_allclose(new.counts.sum(-1), 1, rtol=1e-5)
 
 
-def test_kmeans_codebooks_explain_more_with_each_level():
+def test_kmeans_error_falls_with_each_level():
     z = vectors(300) * np.array([3, 2, 1, 0.5], np.float32)
     codebooks = codebook_learning.init_kmeans(
         jax.random.key(0), z, num_quantizers=4, codebook_size=K
@@ -93,7 +93,7 @@ def test_kmeans_codebooks_explain_more_with_each_level():
     )
 
 
-def test_kmeans_with_fewer_vectors_than_codes():
+def test_kmeans_works_with_fewer_vectors_than_codes():
     z = vectors(3)
     codebooks = codebook_learning.init_kmeans(
         jax.random.key(0), z, num_quantizers=2, codebook_size=K
@@ -103,7 +103,7 @@ def test_kmeans_with_fewer_vectors_than_codes():
     assert np.square(z - partial[-1]).mean() < np.square(z).mean()
 
 
-def test_update_is_the_running_mean_of_what_each_code_takes():
+def test_update_is_the_running_mean_of_assigned_residuals():
     codebooks, z, decay = books(), vectors(200), 0.9
     ids, _ = quantizer.quantize(codebooks, z)
     new = codebook_learning.update(
@@ -139,7 +139,7 @@ def test_update_does_not_depend_on_the_batch_size_of_a_repeated_batch():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), once, twice)
 
 
-def test_only_codes_out_of_use_are_restarted_at_residuals_of_the_batch():
+def test_update_restarts_dead_codes_alone_at_residuals_of_the_batch():
     codebooks, z = books(num_quantizers=2), vectors(100)
     # At level 0 codes 2 and 5 are far from every vector, and their running counts are spent.
     far = codebooks.codes.at[0, jnp.array([2, 5])].set(50.0)
@@ -174,7 +174,7 @@ def test_only_codes_out_of_use_are_restarted_at_residuals_of_the_batch():
     assert np.abs(residuals - np.asarray(new.codes[1, 3])).max(-1).min() < 1e-5
 
 
-def test_usage_and_perplexity_of_known_frequencies():
+def test_usage_and_perplexity_match_known_frequencies():
     ids = jnp.stack(
         [jnp.zeros(64, jnp.int32), jnp.arange(64) % K, jnp.where(jnp.arange(64) < 32, 1, 6)], -1
     )

@@ -56,7 +56,7 @@ def test_logits_cover_every_token_and_are_float32(layout):
     assert np.isfinite(logits).all()
 
 
-def test_flat_a_masked_code_is_invisible_and_a_given_one_is_not():
+def test_flat_layout_hides_masked_tokens_and_shows_given_ones():
     apply, inputs = network("flat"), example_inputs()
     codes, masked = example_tokens("flat")
     logits = apply(codes, masked, inputs)
@@ -69,7 +69,7 @@ def test_flat_a_masked_code_is_invisible_and_a_given_one_is_not():
     assert seen[row].all() and not np.delete(seen, row, axis=0).any()
 
 
-def test_depth_a_masked_code_shows_only_to_the_levels_below_it():
+def test_depth_layout_shows_masked_tokens_to_finer_levels_alone():
     apply, inputs = network("depth"), example_inputs()
     codes, masked = example_tokens("depth")
     logits = apply(codes, masked, inputs)
@@ -83,7 +83,7 @@ def test_depth_a_masked_code_shows_only_to_the_levels_below_it():
         np.testing.assert_array_equal(seen, expected)
 
 
-def test_depth_a_given_code_shows_everywhere_in_its_row():
+def test_depth_layout_shows_given_tokens_everywhere_in_their_example():
     apply, inputs = network("depth"), example_inputs()
     codes, masked = example_tokens("depth")
     row, position, _ = np.argwhere(~masked)[0]
@@ -95,7 +95,7 @@ def test_depth_a_given_code_shows_everywhere_in_its_row():
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_text_padding_changes_nothing(layout):
+def test_text_padding_does_not_change_logits(layout):
     apply, inputs = network(layout), example_inputs()
     tokens = example_tokens(layout)
     logits = apply(*tokens, inputs)
@@ -109,7 +109,7 @@ def test_text_padding_changes_nothing(layout):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_text_and_reference_are_seen_until_they_are_dropped(layout):
+def test_text_and_reference_change_logits_unless_dropped(layout):
     apply, inputs = network(layout), example_inputs()
     tokens = example_tokens(layout)
     other_text = {
@@ -132,7 +132,7 @@ def test_text_and_reference_are_seen_until_they_are_dropped(layout):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_decoding_parts_give_the_same_logits(layout):
+def test_decoding_methods_return_the_same_logits(layout):
     # Decoding computes the context's keys and values once and asks for one level at a time.
     model, (codes, masked) = model_of(layout), example_tokens(layout)
     params, inputs = network(layout).args[0], example_inputs()
@@ -161,7 +161,7 @@ def test_an_unknown_layout_is_refused():
         )
 
 
-def test_au_attention_reads_only_the_structure_that_is_there():
+def test_au_attention_ignores_masked_structure():
     rng = np.random.default_rng(0)
     text, structure = rng.normal(size=(2, 5, 16)), rng.normal(size=(2, 7, 16))
     mask = np.arange(7) < np.array([3, 7])[:, None]
@@ -178,7 +178,7 @@ def test_au_attention_reads_only_the_structure_that_is_there():
     np.testing.assert_allclose(addition, addition[:, :1] * np.ones((1, 5, 1)), atol=1e-5)
 
 
-def test_context_dropout_has_the_shares_asked_for():
+def test_context_dropout_has_the_configured_shares():
     shares = ml_collections.ConfigDict({"text": 0.2, "reference": 0.1, "both": 0.05})
     text, reference = (np.asarray(x) for x in context_dropout(jax.random.key(0), 20_000, shares))
     assert (text & ~reference).mean() == pytest.approx(0.2, abs=0.01)
@@ -194,7 +194,7 @@ def test_partners_are_of_another_group():
     assert different_partners(np.zeros(3, int)) is None
 
 
-def test_a_field_carries_the_text_to_its_own_places_and_nowhere_else():
+def test_text_map_acts_at_its_own_positions_alone():
     """Without blocks nothing mixes places, so a field that is zero there leaves them alone."""
     sizes = {"grid": 4, "num_quantizers": Q, "codebook_size": K}
     model = MaskGIT(**tiny.TRANSFORMER_FIELDS | sizes | {"num_layers": 0})
@@ -219,7 +219,7 @@ def test_a_field_carries_the_text_to_its_own_places_and_nowhere_else():
     np.testing.assert_array_equal(differs, mouth)
 
 
-def test_without_fields_the_text_acts_through_the_blocks_alone():
+def test_model_without_text_maps_has_no_parameters_for_them():
     sizes = {"grid": 4, "num_quantizers": Q, "codebook_size": K}
     model = VQAUFace(
         text_encoder=tiny.TEXT_FIELDS | {"vocab_size": VOCABULARY},
@@ -232,7 +232,7 @@ def test_without_fields_the_text_acts_through_the_blocks_alone():
     assert not {"text_fields", "field_weights"} & set(shapes["params"]["maskgit"])
 
 
-def test_the_sheet_of_unit_sets_is_in_the_words_of_the_runs_dictionary(tmp_path):
+def test_unit_set_sheet_uses_the_dictionary_of_the_run(tmp_path):
     words = {
         "schema_version": 1,
         "language": "xx",

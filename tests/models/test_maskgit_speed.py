@@ -66,7 +66,7 @@ def assert_trees_close(found, wanted, tolerance=2e-4):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_loop_over_layers_is_the_layers_one_after_the_other(layout):
+def test_scanned_layers_equal_unrolled_layers(layout):
     params = params_of(layout)
     logits, gradient = value_and_gradient(model_of(layout), params, layout)
     loop = model_of(layout, scan=True)
@@ -91,7 +91,7 @@ def test_a_loop_over_layers_is_the_layers_one_after_the_other(layout):
     np.testing.assert_allclose(level0, logits[:, :, 0], atol=1e-4)
 
 
-def test_layers_of_the_loop_start_from_draws_of_their_own():
+def test_scanned_layers_have_different_initial_values():
     loop = model_of("depth", scan=True)
     init = jax.jit(lambda key: loop.init(key, *example_tokens("depth"), **example_inputs()))
     blocks = init(jax.random.key(0))["params"]["maskgit"]["blocks"]
@@ -100,14 +100,14 @@ def test_layers_of_the_loop_start_from_draws_of_their_own():
 
 
 @pytest.mark.parametrize(("policy", "scan"), [("products", True), ("nothing", False)])
-def test_activations_that_are_computed_again_give_the_same_gradient(policy, scan):
+def test_rematerialisation_does_not_change_the_gradient(policy, scan):
     params = stacked(params_of("flat")) if scan else params_of("flat")
     wanted = value_and_gradient(model_of("flat", scan=scan), params, "flat")
     found = value_and_gradient(model_of("flat", scan=scan, remat=policy), params, "flat")
     assert_trees_close(found, wanted)
 
 
-def test_an_unknown_policy_is_refused():
+def test_unknown_remat_policy_is_refused():
     with pytest.raises(ValueError, match="transformer.remat='all' is not one of '', 'nothing'"):
         jax.eval_shape(
             lambda key: model_of("flat", remat="all").init(
@@ -118,7 +118,7 @@ def test_an_unknown_policy_is_refused():
 
 
 @pytest.mark.parametrize(("layout", "full"), [("flat", 0.0), ("depth", 0.3)])
-def test_logits_of_masked_tokens_alone_give_the_same_loss_and_gradient(layout, full):
+def test_logits_at_masked_tokens_give_the_same_loss_and_gradient(layout, full):
     model, params = model_of(layout), params_of(layout)
     tokens = {"positions": N, "num_quantizers": Q, "layout": layout, "full": full}
     codes, _ = example_tokens(layout)
@@ -150,7 +150,7 @@ def test_logits_of_masked_tokens_alone_give_the_same_loss_and_gradient(layout, f
     assert_trees_close(gradient_alone, gradient, 1e-5)
 
 
-def test_levels_by_turns_have_the_whole_loss_and_gradient_in_the_mean():
+def test_quantizers_per_step_keeps_loss_and_gradient_in_expectation():
     """Over the turns: what each position shows of a level is the mean of what all would."""
     model, params = model_of("depth"), params_of("depth")
     tokens = {"positions": N, "num_quantizers": Q, "layout": "depth", "full": 0.3}
@@ -183,14 +183,14 @@ def test_levels_by_turns_have_the_whole_loss_and_gradient_in_the_mean():
     assert np.linalg.norm(mean - wanted) < 0.15 * np.linalg.norm(wanted)
 
 
-def test_levels_by_turns_need_groups(tmp_path):
+def test_quantizers_per_step_needs_mask_groups(tmp_path):
     config = tiny.stage2_config()
     config.speed.quantizers_per_step = 1
     with pytest.raises(ValueError, match="quantizers_per_step=1 needs mask_group"):
         tiny.stage2_task(config)
 
 
-def test_a_flat_model_of_2048_tokens_in_the_papers_form_takes_a_step(tmp_path):
+def test_flat_model_of_2048_tokens_with_the_papers_switches_takes_a_step(tmp_path):
     """256 positions of 8 levels, with the preset's every switch and tiny widths."""
     stage1, paper = tiny.stage1_config(), tiny.load_config("stage2", "paper")
     stage1.model.update({"image_size": 32, "channels": (8,), "num_quantizers": 8})

@@ -120,7 +120,7 @@ def test_every_key_of_a_released_checkpoint_has_its_leaf(backbone, stage):
     assert sorted(filled) == sorted(wanted)
 
 
-def test_units_that_make_no_whole_stay_apart():
+def test_incomplete_sets_of_units_are_not_stacked():
     zeros = {f"head.class_linears.{unit}.fc.bias": np.full(3, unit) for unit in (0, 1, 3)}
     assert me_graphau.stack_units(from_arrays(zeros)).shapes.keys() == zeros.keys()
     zeros["head.class_linears.2.fc.bias"] = np.full(3, 2)
@@ -130,7 +130,7 @@ def test_units_that_make_no_whole_stay_apart():
     np.testing.assert_array_equal(read, np.arange(4)[:, None] * np.ones(3))
 
 
-def test_a_checkpoint_of_another_network_is_refused():
+def test_checkpoint_of_another_network_is_refused():
     names = ("backbone.conv1.weight", "head.gnn.U.weight")
     zeros = {name: np.zeros((4, 4)) for name in names}
     with pytest.raises(WeightFileError, match=r"\[0, 0, 0, 0\].*resnet18.*swin_base"):
@@ -151,7 +151,7 @@ def tiny(stage=2, backbone="resnet18"):
 
 
 @pytest.mark.parametrize("stage", [1, 2])
-def test_probabilities_are_cosines_of_the_nodes_that_are_returned(stage):
+def test_probabilities_are_cosines_of_the_returned_nodes(stage):
     module, variables, images = tiny(stage)
     found = jax.jit(module.apply)(variables, images)
     nodes = np.asarray(found.nodes)
@@ -167,7 +167,7 @@ def test_probabilities_are_cosines_of_the_nodes_that_are_returned(stage):
         assert found.edges.shape == (2, 12, 12, 4) and np.isfinite(found.edges).all()
 
 
-def test_both_stages_share_names_and_shapes_of_what_they_have_in_common():
+def test_stages_share_names_and_shapes_of_common_layers():
     first, second = (
         {path: leaf.shape for path, leaf in flatten_dict(tiny(stage)[1], sep="/").items()}
         for stage in (1, 2)
@@ -184,7 +184,7 @@ def test_both_stages_share_names_and_shapes_of_what_they_have_in_common():
     }
 
 
-def test_rows_do_not_see_each_other_in_evaluation_and_do_in_training():
+def test_examples_are_independent_in_evaluation_but_not_in_training():
     module, variables, images = tiny()
     together = jax.jit(module.apply)(variables, images).probabilities
     alone = jax.jit(module.apply)(variables, images[:1]).probabilities
@@ -198,13 +198,13 @@ def test_rows_do_not_see_each_other_in_evaluation_and_do_in_training():
     assert before.keys() == after.keys() and not unmoved
 
 
-def test_a_node_of_nothing_has_a_finite_gradient():
+def test_zero_node_has_a_finite_gradient():
     module, variables, _ = tiny()
     gradient = jax.grad(lambda nodes: module.apply(variables, nodes, method="classify").sum())
     assert np.isfinite(gradient(jnp.zeros((1, 12, 8)))).all()
 
 
-def test_nearest_nodes_by_hand_and_without_gradient():
+def test_nearest_nodes_match_a_hand_computed_graph_and_pass_no_gradient():
     nodes = jnp.array([[[2.0, 0.0], [1.0, 0.0], [0.0, 3.0], [0.0, 1.0]]])
     graph = nearest_nodes(nodes, 2)
     np.testing.assert_array_equal(
@@ -216,7 +216,7 @@ def test_nearest_nodes_by_hand_and_without_gradient():
     np.testing.assert_array_equal(tied, 1)
 
 
-def test_windows_that_were_rolled_attend_to_old_neighbours_alone():
+def test_shifted_windows_attend_to_original_neighbours_alone():
     mask = swin.window_mask(8, 8, 4, 2)
     place = np.roll(np.arange(64).reshape(8, 8), (-2, -2), (0, 1))
     windows = place.reshape(2, 4, 2, 4).transpose(0, 2, 1, 3).reshape(4, 16)
@@ -226,7 +226,7 @@ def test_windows_that_were_rolled_attend_to_old_neighbours_alone():
         np.testing.assert_array_equal(mask[window], near[0] & near[1])
 
 
-def test_offsets_of_a_window_number_each_displacement_once():
+def test_window_offsets_number_each_displacement_once():
     offsets = swin.window_offsets(3)
     place = np.stack(np.divmod(np.arange(9), 3), axis=1)
     displacements = (place[:, None] - place[None]).reshape(-1, 2).tolist()
@@ -247,7 +247,7 @@ def test_stochastic_depth_drops_in_training_alone_and_keeps_the_mean():
     assert not any(np.array_equal(a, b) for a, b in zip(x, y, strict=True))
 
 
-def test_sizes_that_windows_do_not_fill_are_refused():
+def test_image_sizes_that_windows_do_not_fill_are_refused():
     module = make_recognizer("swin_tiny")
     with pytest.raises(ValueError, match="96 x 96 px: windows of 7 .* 24, 12, 6, 3; .* 224 px"):
         jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 96, 96, 3)))

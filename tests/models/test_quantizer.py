@@ -54,7 +54,7 @@ def at_once(codebooks, z):
 
 
 @pytest.mark.parametrize("block", [1, 16, 40, 10_000])
-def test_a_batch_in_blocks_is_the_batch_at_once(block, monkeypatch):
+def test_quantize_batch_in_blocks_equals_one_block(block, monkeypatch):
     codebooks, z = books(codes=32), vectors(6 * 8).reshape(6, 4, 2, C)
     pull = vectors(6 * 8, seed=5).reshape(z.shape)
 
@@ -75,7 +75,7 @@ def test_a_batch_in_blocks_is_the_batch_at_once(block, monkeypatch):
 
 
 @pytest.mark.parametrize("block", [10**9, 4], ids=["at once", "in blocks"])
-def test_each_device_searches_for_its_own_rows_alone(block, monkeypatch):
+def test_quantize_batch_searches_each_example_on_one_device(block, monkeypatch):
     monkeypatch.setattr(quantizer, "BLOCK_BYTES", block * Q * C * 256)
     z = vectors(8 * 256).reshape(8, 16, 16, C)
 
@@ -99,7 +99,7 @@ def test_each_device_searches_for_its_own_rows_alone(block, monkeypatch):
     assert all(one.kind == "all-reduce" and one.size <= 8 for one in found), "numbers, no rows"
 
 
-def test_the_paper_s_quantiser_fits_in_64_mebibytes():
+def test_quantiser_of_the_paper_fits_in_64_mebibytes():
     num_quantizers, codes, width, batch = 8, 8192, 256, (30, 16, 16)
     abstract = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.float32)  # noqa: E731
     codebooks = Codebooks(
@@ -131,7 +131,7 @@ def test_the_paper_s_quantiser_fits_in_64_mebibytes():
 # --- One codebook for all levels, and coarser maps -----------------------------------------------
 
 
-def test_a_shared_codebook_is_every_level_s():
+def test_shared_codebook_serves_every_level():
     codebooks, z = books(num_quantizers=1, codes=32), vectors(60)
     ids, partial = quantizer.quantize(codebooks, z, num_quantizers=Q)
     repeated = jax.tree.map(lambda x: x.repeat(Q, 0), codebooks)
@@ -144,7 +144,7 @@ def test_a_shared_codebook_is_every_level_s():
         )
 
 
-def test_levels_of_coarser_maps(monkeypatch):
+def test_quantize_with_scales_quantises_cell_means(monkeypatch):
     codebooks, z, scales = books(codes=32), vectors(3 * 16).reshape(3, 4, 4, C), (1, 2, 4)
     ids, partial = quantizer.quantize(codebooks, z, scales=scales)
     residual = z.astype(np.float64)
@@ -167,7 +167,7 @@ def test_levels_of_coarser_maps(monkeypatch):
     np.testing.assert_allclose(quantized.vectors, partial[-1], atol=1e-6)
 
 
-def test_coarser_maps_at_full_size_are_the_plain_levels():
+def test_quantize_with_full_size_scales_equals_no_scales():
     codebooks, z = books(codes=32), vectors(2 * 9).reshape(2, 3, 3, C)
     options = {"decay": 0.9, "dead_code_threshold": 0.2}
     plain, full = {}, {"scales": (3,) * Q}
@@ -183,12 +183,12 @@ def test_coarser_maps_at_full_size_are_the_plain_levels():
 
 
 @pytest.mark.parametrize("num_quantizers", [0, Q + 1, -1])
-def test_lookup_of_levels_that_are_not_there(num_quantizers):
+def test_lookup_refuses_levels_that_do_not_exist(num_quantizers):
     with pytest.raises(ValueError, match=rf"num_quantizers={num_quantizers} is not in 1\.\.{Q}"):
         quantizer.lookup(books(), jnp.zeros((2, Q), jnp.int32), num_quantizers)
 
 
-def test_bfloat16_vectors_meet_float32_codes():
+def test_quantize_computes_bfloat16_vectors_in_float32():
     codebooks, z = books(codes=64), jnp.asarray(vectors(200), jnp.bfloat16)
     ids, partial = quantizer.quantize(codebooks, z)
     same, _ = quantizer.quantize(codebooks, z.astype(jnp.float32))

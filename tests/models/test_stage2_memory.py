@@ -11,10 +11,10 @@ from tests.helpers import tiny
 @pytest.fixture(scope="module")
 def paper():
     config = tiny.load_config("stage2", "paper")
-    return abstract_tasks.Stage2(config, config.num_steps, stage2_memory.PEOPLE)
+    return abstract_tasks.stage2_task(config, stage2_memory.PEOPLE)
 
 
-def test_the_papers_table_has_a_row_for_each_number_of_devices():
+def test_table_has_a_row_for_each_number_of_devices():
     lines = stage2_memory.table("paper", (1, 8), compiled=False).splitlines()
     assert "2,048 tokens, texts of 2,048" in lines[0]
     one, eight = ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines[-2:])
@@ -23,7 +23,7 @@ def test_the_papers_table_has_a_row_for_each_number_of_devices():
     assert float(one[2]) / 8 <= float(eight[2]) + 0.005 and float(eight[2]) < float(one[2]) / 6
 
 
-def test_a_device_alone_holds_every_byte(paper):
+def test_single_device_holds_every_byte(paper):
     state = jax.eval_shape(
         paper.init, jax.random.key(0), stage2_memory.longest_batch(paper.config, 1)
     )

@@ -52,7 +52,7 @@ def differs(tree, other):
 
 
 @pytest.mark.parametrize("factor", [1, 2, 4])
-def test_space_to_depth_keeps_patches_and_is_undone(factor):
+def test_depth_to_space_inverts_space_to_depth(factor):
     x = np.random.default_rng(0).normal(size=(2, 8, 12, 3))
     folded = space_to_depth(x, factor)
     np.testing.assert_array_equal(depth_to_space(folded, factor), x)
@@ -62,7 +62,7 @@ def test_space_to_depth_keeps_patches_and_is_undone(factor):
 
 @pytest.mark.parametrize("patch_skip", [True, False])
 @pytest.mark.parametrize("attention", [True, False])
-def test_encode_and_decode_fit_together(patch_skip, attention):
+def test_encode_and_decode_have_matching_shapes(patch_skip, attention):
     vqgan = VQGAN(**tiny.VQGAN_FIELDS | {"patch_skip": patch_skip, "attention": attention})
     assert vqgan.grid == 4 and vqgan.bits_per_image == 4 * 4 * 2 * 4
     image = pixels.to_float(tiny.images(3))
@@ -90,7 +90,7 @@ def test_encode_and_decode_fit_together(patch_skip, attention):
         assert differs(coarse, fine)
 
 
-def test_an_image_that_does_not_divide_is_refused():
+def test_encoder_refuses_image_sizes_that_do_not_divide():
     vqgan = VQGAN(**tiny.VQGAN_FIELDS)
     with pytest.raises(ValueError, match=r"18 x 16 is not divisible by the downsampling 4"):
         jax.eval_shape(vqgan.encoder.init, jax.random.key(0), jnp.zeros((1, 18, 16, 3)))
@@ -100,7 +100,7 @@ def test_an_image_that_does_not_divide_is_refused():
     ("fields", "bits"),
     [({"scales": (2, 4)}, (4 + 16) * 4), ({"shared_codebook": True}, 2 * 16 * 4)],
 )
-def test_other_structures_of_codes_train(fields, bits):
+def test_vqgan_trains_with_shared_codebook_and_scales(fields, bits):
     config = tiny.stage1_config()
     config.model.update(fields)
     config.optimizer.muon_lr_multiplier = 0.0
@@ -121,7 +121,7 @@ def test_other_structures_of_codes_train(fields, bits):
 
 
 @pytest.mark.parametrize("scales", [(4,), (3, 4), (0, 4), (8, 4)])
-def test_scales_that_do_not_fit_are_refused(scales):
+def test_scales_that_do_not_divide_the_grid_are_refused(scales):
     with pytest.raises(ValueError, match=r"model.scales=.*2 sides.*grid of 4"):
         VQGAN(**tiny.VQGAN_FIELDS | {"scales": scales})
 
@@ -141,13 +141,13 @@ def test_principal_components_are_orthonormal_and_the_best_of_their_number():
     assert outside == pytest.approx(np.square(singular[8:]).sum(), rel=1e-3)
 
 
-def test_more_components_than_pixels_are_zero_columns():
+def test_principal_components_beyond_the_pixels_are_zero():
     _, basis = principal_components(pixels.to_float(tiny.images(9)), factor=1, components=5)
     np.testing.assert_allclose(basis[:, :3].T @ basis[:, :3], np.eye(3), atol=1e-5)
     assert not np.asarray(basis[:, 3:]).any()
 
 
-def test_the_untrained_network_is_the_linear_projection():
+def test_untrained_network_is_the_linear_projection():
     _, state, _ = started()
     vqgan, weights = VQGAN(**tiny.VQGAN_FIELDS), weights_of(state)
     image = pixels.to_float(tiny.images(20))
@@ -166,7 +166,7 @@ def test_the_untrained_network_is_the_linear_projection():
 # --- The step ------------------------------------------------------------------------------------
 
 
-def test_the_loss_falls_on_a_fixed_batch():
+def test_loss_falls_on_a_fixed_batch():
     task, state, step = started()
     batch = {name: value[:1].repeat(8, axis=0) for name, value in tiny.records(1).items()}
     values = []
@@ -181,7 +181,7 @@ def test_the_loss_falls_on_a_fixed_batch():
     assert differs(state.ema_params, state.params["generator"])
 
 
-def test_the_discriminator_rests_until_its_start_step():
+def test_discriminator_does_not_train_before_its_start_step():
     task, state, resting = started()
     batch, key = tiny.records(8), jax.random.key(0)
     names = [task.step_fn(number).__name__ for number in (1, START_STEP, START_STEP + 1)]
@@ -198,7 +198,7 @@ def test_the_discriminator_rests_until_its_start_step():
     assert metrics["loss/adversarial_weight"] > 0 and metrics["loss/discriminator"] > 0
 
 
-def test_the_generator_descends_on_pixels_plus_the_weighted_adversarial_loss(monkeypatch):
+def test_generator_gradient_is_of_pixel_and_weighted_adversarial_losses(monkeypatch):
     # An optimiser that moves nothing and keeps the gradient.
     keep = lambda *_: optax.chain(optax.trace(0.0), optax.scale(0.0))  # noqa: E731
     monkeypatch.setattr(vqgan_task, "optimizer", keep)
@@ -252,7 +252,7 @@ def test_the_generator_descends_on_pixels_plus_the_weighted_adversarial_loss(mon
     assert share > 0.01
 
 
-def test_the_exported_weights_reconstruct():
+def test_exported_weights_reconstruct_images():
     task, state, _ = started()
     weights = task.export(state)
     assert_same(weights["params"], state.params["generator"])  # averages start at the weights

@@ -129,7 +129,7 @@ def assert_same_figures(workdir, whole):
     )
 
 
-def test_a_lost_process_ends_the_others_with_a_message(halved):
+def test_lost_process_ends_the_others_with_a_message(halved):
     workdir, done = halved
     # Whichever end is noticed first is told: the killed process's, or that of the one it left.
     first, status = (1, 128 + 9) if done.returncode == 128 + 9 else (0, 1)
@@ -167,7 +167,7 @@ def test_two_processes_resume_and_the_first_writes(halved, whole):
     assert pictures == ["step_000004.png", "step_000006.png", "step_000006_other.png"]
 
 
-def test_stage_two_keeps_features_of_references_and_shares_no_rows(data, tmp_path):
+def test_stage_two_caches_reference_features_and_shares_no_examples(data, tmp_path):
     write_runs(tmp_path / "runs", data, ("stage1",))
     done = run_two(data, tmp_path / "runs", tmp_path / "run", program=STAGE2)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -191,7 +191,7 @@ def joined(monkeypatch):
     return calls
 
 
-def test_a_process_by_itself_joins_nobody(joined, monkeypatch):
+def test_single_process_does_not_initialise_distributed_jax(joined, monkeypatch):
     distributed.join()
     monkeypatch.setenv("SLURM_STEP_NODELIST", "node1")
     monkeypatch.setenv("SLURM_NTASKS", "1")
@@ -202,7 +202,7 @@ def test_a_process_by_itself_joins_nobody(joined, monkeypatch):
     assert joined == []
 
 
-def test_flags_come_before_the_environment(joined, monkeypatch):
+def test_flags_take_precedence_over_the_environment(joined, monkeypatch):
     for name, value in {
         "JAX_COORDINATOR_ADDRESS": "there:5",
         "JAX_NUM_PROCESSES": "4",
@@ -223,14 +223,14 @@ def test_flags_come_before_the_environment(joined, monkeypatch):
     ],
     ids=lambda variables: next(iter(variables)),
 )
-def test_what_started_the_processes_is_asked(joined, monkeypatch, variables):
+def test_launcher_is_detected(joined, monkeypatch, variables):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     distributed.join()
     assert joined == [()]  # JAX finds the rest
 
 
-def test_open_mpi_5_needs_an_address_alone(joined, monkeypatch):
+def test_open_mpi_5_needs_only_an_address(joined, monkeypatch):
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
     monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "1")
     with pytest.raises(ValueError, match="--coordinator_address HOST:PORT"):
@@ -239,7 +239,7 @@ def test_open_mpi_5_needs_an_address_alone(joined, monkeypatch):
     assert joined == [("here:6", 2, 1)]
 
 
-def test_half_a_description_of_the_processes_is_refused(joined, monkeypatch):
+def test_incomplete_description_of_the_processes_is_refused(joined, monkeypatch):
     with pytest.raises(ValueError, match="needs --coordinator_address .*, --process_id or JAX_PRO"):
         distributed.join(num_processes=2)
     with pytest.raises(ValueError, match="process 2 of 2: expected 0 to 1"):

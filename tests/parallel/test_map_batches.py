@@ -8,7 +8,7 @@ from auface_jax.parallel.map_batches import fixed_batches, map_batches
 
 
 @pytest.mark.parametrize("rows", [1, 3, 4, 8, 9])
-def test_every_row_counts_once_and_one_program_serves_all(rows):
+def test_map_batches_counts_every_example_once_with_one_program(rows):
     seen = []
 
     @jax.jit

@@ -51,7 +51,7 @@ EVERY_AXIS = ("2x2x2",)
 
 
 @pytest.mark.parametrize(("name", "split"), [("stage2", SPLIT), ("au_text", EVERY_AXIS)])
-def test_twenty_steps_are_the_same(name, split):
+def test_twenty_steps_are_the_same_on_every_mesh(name, split):
     found = trained(name, 20, split)
     losses = [line["loss"] for line in found["1x1x1"]["reports"]]
     assert len(losses) == 20 and losses[-1] < losses[0]
@@ -60,7 +60,7 @@ def test_twenty_steps_are_the_same(name, split):
 
 # Networks of convolutions split rows over all axes: the other meshes only store weights elsewhere,
 # and are left to the script.
-def test_twenty_steps_of_the_image_recogniser_s_two_stages_are_the_same():
+def test_twenty_steps_of_both_image_recogniser_stages_are_the_same():
     found = trained("au_image", 20, EVERY_AXIS)
     losses = [line["loss"] for line in found["1x1x1"]["reports"]]
     assert len(losses) == 20 and losses[9] < losses[0] and losses[19] < losses[10]
@@ -100,7 +100,7 @@ def shapes(mesh, kind):
                 yield tuple(int(n) for n in re.findall(r"\d+", shape.partition("[")[2]))
 
 
-def test_no_device_gathers_the_head_or_other_devices_rows():
+def test_no_device_gathers_the_head_or_examples_of_other_devices():
     model, stage1 = tiny.TRANSFORMER_FIELDS, tiny.VQGAN_FIELDS
     levels, codes, width = stage1["num_quantizers"], stage1["codebook_size"], model["d_model"]
     gathered = set(shapes("2x2x2", "all-gather"))
@@ -113,7 +113,7 @@ def test_no_device_gathers_the_head_or_other_devices_rows():
         assert shape[:3] not in {(8, 4, 4), (16, 4, 4), (8, 16, 16), (16, 16, 16)}, shape
 
 
-def test_devices_that_share_work_exchange_sums_and_those_that_share_rows_gradients():
+def test_tensor_axis_exchanges_sums_and_batch_axes_exchange_gradients():
     found = {mesh: trained("stage2", 20, SPLIT)[mesh]["collectives"] for mesh in ("1x1x1", *SPLIT)}
     assert found["1x1x1"] == []
     assert "all-gather" not in {kind for kind, *_ in found["8x1x1"]}

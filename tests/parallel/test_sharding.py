@@ -34,7 +34,7 @@ def abstract(**shapes):
 # --- The rules -----------------------------------------------------------------------------------
 
 
-def test_the_mesh_takes_all_devices():
+def test_mesh_takes_all_devices():
     assert jax.device_count() == 2, "tests/conftest.py simulates two devices"
     for fsdp, tensor in ((1, 1), (2, 1), (1, 2)):
         mesh = sharding.make_mesh(ml_collections.ConfigDict({"fsdp": fsdp, "tensor": tensor}))
@@ -42,14 +42,14 @@ def test_the_mesh_takes_all_devices():
 
 
 @pytest.mark.parametrize(("fsdp", "tensor"), [(0, 1), (-1, -2), (3, 1), (4, 1), (2, 2)])
-def test_a_mesh_that_devices_do_not_fill_is_refused(fsdp, tensor):
+def test_mesh_that_does_not_divide_the_devices_is_refused(fsdp, tensor):
     config = ml_collections.ConfigDict({"fsdp": fsdp, "tensor": tensor})
     told = f"mesh.fsdp={fsdp} times mesh.tensor={tensor} does not divide the 2 devices"
     with pytest.raises(ValueError, match=told):
         sharding.make_mesh(config)
 
 
-def test_a_batch_that_devices_cannot_share_is_refused():
+def test_batch_size_that_does_not_divide_over_the_devices_is_refused():
     sharding.check_batch_size(6, mesh_of(2))
     with pytest.raises(ValueError, match="batch_size=5 does not divide over 2 devices"):
         sharding.check_batch_size(5, mesh_of(1, 2))
@@ -166,7 +166,7 @@ def assert_close(found, wanted):
         assert error <= 1e-5 * size + 1e-6 * total, f"{jax.tree_util.keystr(path)}: {error} {size}"
 
 
-def test_stage1s_first_step_is_the_same_on_every_mesh(monkeypatch):
+def test_first_step_of_stage_one_is_the_same_on_every_mesh(monkeypatch):
     """The other tasks are in `test_mesh.py`."""
     monkeypatch.setattr(vqgan_task, "optimizer", keep_gradients)
     monkeypatch.setattr(sharding, "MIN_SHARDED_SIZE", 64)

@@ -8,7 +8,7 @@ from auface_jax.pretrained import alexnet, convert, weight_files
 from tests.helpers.parity import assert_parity, import_torch, redraw
 
 
-def test_the_smallest_image_gives_a_position_at_every_depth():
+def test_smallest_image_has_a_position_at_every_layer():
     module = alexnet.AlexNet()
     image = jax.ShapeDtypeStruct((1, 35, 35, 3), np.float32)
     variables = jax.eval_shape(module.init, jax.random.key(0), image)

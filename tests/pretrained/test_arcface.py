@@ -66,7 +66,7 @@ def test_parity_with_the_original(record_property, name):
         assert_parity(record_property, f"ArcFace {name}", stage, ours, theirs)
 
 
-def test_no_wrong_statistic_can_hide():
+def test_every_batch_statistic_changes_the_embedding():
     """Each leaf of a late block, turned round, moves the embedding beyond the bound of parity."""
     module, variables = ported("r18")
     expected = originals()[0]["r18/features"]
@@ -80,7 +80,7 @@ def test_no_wrong_statistic_can_hide():
         assert np.abs(found - expected).max() > 1e-3 * np.abs(expected).max(), path
 
 
-def test_a_checkpoint_converts_and_loads(tmp_path):
+def test_checkpoint_converts_and_loads(tmp_path):
     shapes = originals()[1]["r18"]
     save_file(
         {k: np.full(s, 0.5, np.float32) for k, s in shapes.items()}, tmp_path / "r18.safetensors"
@@ -111,7 +111,7 @@ def test_bfloat16_compute_keeps_float32_weights_and_a_like_embedding():
     assert 0 < np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
 
 
-def test_another_size_and_another_network_are_refused():
+def test_other_image_sizes_and_networks_are_refused():
     module = arcface.ArcFace(**arcface.SIZES["r18"])
     with pytest.raises(ValueError, match="96 x 112 px, expected 112 a side"):
         jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 96, 112, 3)))
@@ -123,7 +123,7 @@ def test_another_size_and_another_network_are_refused():
 
 
 @pytest.mark.parametrize("case", range(len(golden.POINTS)))
-def test_input_is_that_of_the_original(case):
+def test_prepare_images_matches_the_original(case):
     picture = to_float(jnp.asarray(golden.picture()))[None]
     ours = jax.jit(arcface.prepare_images)(picture, golden.POINTS[case][None])
     theirs = originals()[0][f"aligned{case}"].astype(np.float32)
@@ -135,7 +135,7 @@ def test_input_is_that_of_the_original(case):
     assert outside == 0 if case == 0 else 0.2 < outside < 0.3
 
 
-def test_input_is_the_same_turned_and_scaled():
+def test_prepare_images_undoes_rotation_and_scale():
     """A smooth picture given by a formula: where its points are moved, the input stays."""
 
     def drawn(turn, shift):  # the picture whose place p shows the formula at (p - shift) / turn
@@ -154,7 +154,7 @@ def test_input_is_the_same_turned_and_scaled():
     np.testing.assert_allclose(found[0][middle], found[1][middle], atol=0.02)
 
 
-def test_aligned_crops_need_no_points():
+def test_prepare_images_needs_no_points_for_aligned_crops():
     images = jax.random.uniform(jax.random.key(0), (2, 64, 64, 3), minval=-1.0)
     points = np.broadcast_to(arcface.IN_CROP * 64, (2, 5, 2)).astype(np.float32)
     np.testing.assert_allclose(
@@ -165,7 +165,7 @@ def test_aligned_crops_need_no_points():
 
 
 @pytest.mark.parametrize("count", [68, 66, 51, 49])
-def test_five_points_of_every_set_of_landmarks(count):
+def test_five_points_match_for_every_set_of_landmarks(count):
     rng = np.random.default_rng(0)
     face = rng.uniform(0, 256, (2, 68, 2))
     kept = {

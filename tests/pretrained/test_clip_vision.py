@@ -49,7 +49,7 @@ def tiny(**fields):
 # --- Laws ----------------------------------------------------------------------------------------
 
 
-def test_a_token_a_patch_row_by_row():
+def test_tokens_are_patches_in_raster_order():
     module, variables, x = tiny()
     tokens = module.apply(variables, x)
     assert tokens.shape == (2, 16, 128) and tokens.dtype == jnp.float32
@@ -83,7 +83,7 @@ def test_parameter_counts_and_tokens_of_published_sizes(name):
     assert output.shape == (2, tokens, width)
 
 
-def test_images_of_another_size_and_fields_that_weights_do_not_tell_are_refused():
+def test_other_image_sizes_and_unset_fields_are_refused():
     module, variables, x = tiny()
     with pytest.raises(ValueError, match="24 x 32 px, expected 32 a side"):
         module.apply(variables, x[:, :24])
@@ -96,7 +96,7 @@ def test_images_of_another_size_and_fields_that_weights_do_not_tell_are_refused(
 
 
 @pytest.mark.parametrize(("side", "size"), [(256, 224), (128, 224), (256, 336)])
-def test_input_is_that_of_an_image_resized_by_pillow(side, size):
+def test_prepare_images_resizes_as_pillow(side, size):
     from PIL import Image
 
     images = pictures(size=side)
@@ -208,7 +208,7 @@ def test_parity_with_hugging_face(record_property, activation):
 
 @pytest.mark.parity
 @pytest.mark.parametrize("whole", [False, True])
-def test_a_saved_folder_converts_alone_or_with_the_text_encoder(tmp_path, whole):
+def test_saved_folder_converts_with_or_without_the_text_encoder(tmp_path, whole):
     model, state = hugging_face("gelu", whole)
     model.save_pretrained(tmp_path / "saved")
     folder = convert.convert("clip_vision", tmp_path / "saved", tmp_path / "converted")
@@ -311,7 +311,7 @@ def weights(**changed):
 LEAVES = ("weight", "bias")
 
 
-def test_weights_alone_convert_once_what_they_do_not_tell_is_given(tmp_path, capsys):
+def test_weights_without_configuration_convert_with_given_fields(tmp_path, capsys):
     save_file(weights(), tmp_path / "w.safetensors")
     arguments = ["clip-vision", str(tmp_path / "w.safetensors"), str(tmp_path / "out")]
     with pytest.raises(SystemExit):
@@ -339,7 +339,7 @@ def test_missing_and_unknown_keys_are_named():
         ({"model_cfg": {"vision_cfg": {"act_kwargs": {"approximate": "tanh"}}}}, "sets act_kwargs"),
     ],
 )
-def test_a_clip_of_another_kind_is_refused(config, message):
+def test_unknown_variant_of_clip_is_refused(config, message):
     source = dataclasses.replace(from_arrays(weights()), config=config)
     with pytest.raises(ValueError, match=message):
         NETWORK.fields(source)

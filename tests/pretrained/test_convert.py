@@ -78,7 +78,7 @@ def saved(path, **overrides):
     return path
 
 
-def test_leaves_go_where_the_table_says():
+def test_table_maps_keys_to_leaves():
     arrays = tensors()
     module, variables = convert.to_variables(SMALL, weight_files.from_arrays(arrays))
     assert module == Small(width=5)
@@ -95,7 +95,7 @@ def test_leaves_go_where_the_table_says():
         np.testing.assert_array_equal(leaf, arrays[key])
 
 
-def test_linear_over_reads_features_in_our_order():
+def test_linear_over_reads_features_in_flax_order():
     rng = np.random.default_rng(1)
     features, weight = rng.normal(size=(2, 5, 4, 6)), rng.normal(size=(3, 5 * 4 * 6))
     theirs = features.reshape(2, -1) @ weight.T
@@ -113,7 +113,7 @@ def test_linear_and_pointwise_agree():
         )
 
 
-def test_every_fault_is_in_one_message():
+def test_conversion_lists_all_faults_in_one_message():
     arrays = tensors()
     del arrays["fc.bias"]
     arrays["bn.bias"] = np.zeros(6, np.float32)
@@ -139,7 +139,7 @@ def test_every_fault_is_in_one_message():
     assert len(message.split("\n")) == 8
 
 
-def test_a_key_that_two_rules_take_and_a_leaf_that_two_keys_fill_are_faults():
+def test_ambiguous_keys_and_doubly_filled_leaves_are_faults():
     twice = Network(
         **{**SMALL.__dict__, "rules": (*SMALL.rules, *linear_rules("fc", "head"))},
     )
@@ -153,13 +153,13 @@ def test_a_key_that_two_rules_take_and_a_leaf_that_two_keys_fill_are_faults():
         convert.to_variables(doubled, weight_files.from_arrays(arrays))
 
 
-def test_a_source_of_another_network_says_what_it_lacks():
+def test_source_of_another_network_names_the_missing_key():
     arrays = {"encoder.weight": np.zeros(3)}
     with pytest.raises(ValueError, match=r"no key 'stem\.weight'.*encoder\.weight"):
         convert.to_variables(SMALL, weight_files.from_arrays(arrays))
 
 
-def test_a_converted_folder_gives_the_same_network_without_the_source(tmp_path):
+def test_converted_folder_loads_without_the_source(tmp_path):
     source = saved(tmp_path / "source.safetensors")
     folder = convert.convert("small", source, tmp_path / "out")
     module, variables = convert.to_variables(SMALL, weight_files.open_source(source))
@@ -188,7 +188,7 @@ def test_files_keep_half_precision_and_variables_are_float32(tmp_path, dtype):
     )
 
 
-def test_a_sharded_folder_equals_one_file(tmp_path):
+def test_sharded_folder_equals_one_file(tmp_path):
     arrays = tensors()
     keys = sorted(arrays)
     shards = {"a.safetensors": keys[:4], "b.safetensors": keys[4:]}
@@ -205,7 +205,7 @@ def test_a_sharded_folder_equals_one_file(tmp_path):
         weight_files.open_source(tmp_path)
 
 
-def test_the_fingerprint_is_of_the_contents(tmp_path):
+def test_fingerprint_depends_on_the_contents(tmp_path):
     one = saved(tmp_path / "w.safetensors")
     first = weight_files.open_source(one).fingerprint()
     assert weight_files.open_source(saved(one)).fingerprint() == first
@@ -215,7 +215,7 @@ def test_the_fingerprint_is_of_the_contents(tmp_path):
     assert convert.load(convert.convert("small", one, tmp_path / "o")).fingerprint == other
 
 
-def test_loading_refuses_what_does_not_fit(tmp_path):
+def test_load_refuses_folders_that_do_not_fit(tmp_path):
     source = saved(tmp_path / "w.safetensors")
     with pytest.raises(convert.ConversionError, match=r"the published weights first.*small"):
         convert.load(tmp_path, "small")
@@ -240,7 +240,7 @@ def test_loading_refuses_what_does_not_fit(tmp_path):
         ("text.csv", "1,2", "neither .safetensors nor"),
     ],
 )
-def test_paths_that_hold_no_weights(tmp_path, name, content, message):
+def test_paths_without_weights_are_refused(tmp_path, name, content, message):
     if content is not None:
         (tmp_path / name).write_text(content)
     with pytest.raises(weight_files.WeightFileError, match=message):
@@ -249,7 +249,7 @@ def test_paths_that_hold_no_weights(tmp_path, name, content, message):
         weight_files.open_source(tmp_path)
 
 
-def test_the_command_converts_and_reports_errors_in_a_line(tmp_path, capsys):
+def test_command_converts_and_reports_errors_in_one_line(tmp_path, capsys):
     source = saved(tmp_path / "w.safetensors")
     arguments = ["small", str(source), str(tmp_path / "out"), "--field", "classes=2"]
     convert.main(arguments)
@@ -260,7 +260,7 @@ def test_the_command_converts_and_reports_errors_in_a_line(tmp_path, capsys):
     assert "2 faults" in capsys.readouterr().err
 
 
-def test_every_registered_network_can_be_found():
+def test_every_registered_network_exists():
     for name in convert.NETWORKS:
         network = convert.find_network(name)
         assert network.rules and callable(network.fields)
@@ -294,7 +294,7 @@ class Payload:
 
 
 @pytest.mark.parity
-def test_a_torch_checkpoint_runs_no_code(tmp_path):
+def test_torch_checkpoint_runs_no_code(tmp_path):
     torch = import_torch()
     marker = tmp_path / "ran"
     torch.save({"weight": torch.zeros(1), "more": Payload(str(marker))}, tmp_path / "bad.pth")

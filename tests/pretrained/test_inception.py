@@ -35,7 +35,7 @@ def test_clean_resizing_is_pillows_bicubic_in_float_clipped_as_in_clean_fid(size
         assert expected.min() < -20 and expected.max() > 275
 
 
-def test_clean_resizing_removes_what_299_pixels_cannot_show_and_the_others_alias():
+def test_clean_resizing_does_not_alias_and_the_others_do():
     stripes = np.tile(np.array([0, 255], np.uint8), 600)[None, None, :, None]
     stripes = np.broadcast_to(stripes, (1, 64, 1200, 3))
     spread = {how: float(jnp.std(inception.resize(stripes, how))) for how in inception.RESIZINGS}
@@ -43,14 +43,14 @@ def test_clean_resizing_removes_what_299_pixels_cannot_show_and_the_others_alias
 
 
 @pytest.mark.parametrize("how", inception.RESIZINGS)
-def test_resizing_keeps_constants_and_a_picture_of_that_size(how):
+def test_resize_keeps_constants_and_images_of_that_size(how):
     flat = inception.resize(jnp.full((1, 33, 70, 3), 77, jnp.uint8), how)
     np.testing.assert_allclose(flat, 77.0, rtol=1e-5)
     same = picture(299, 299)
     np.testing.assert_allclose(inception.resize(jnp.asarray(same), how), same, atol=1e-3)
 
 
-def test_normalize_and_unknown_resizing():
+def test_normalize_has_its_range_and_unknown_resizing_is_refused():
     assert inception.normalize(jnp.array([0.0, 128.0])).tolist() == [-1.0, 0.0]
     assert inception.normalize(jnp.array([0.0, 255.0]), "pytorch-fid").tolist() == [-1.0, 1.0]
     for function in (inception.normalize, inception.resize):

@@ -45,7 +45,7 @@ def initialised(feed_forward="gated-gelu", **overrides):
     return model, init(model, jax.random.key(0), *random_text(0, 1, 4))
 
 
-def test_buckets_worked_out_by_hand():
+def test_relative_buckets_match_hand_computed_values():
     # Of 32 buckets 16 serve each direction: 8 for the distances 0-7, then 8 that begin at
     # 8 * 16 ** (k / 8) = 8 * sqrt(2) ** k for k = 0..7, rounded up.
     first_distance = [*range(8), 8, 12, 16, 23, 32, 46, 64, 91]
@@ -67,7 +67,7 @@ def test_bias_is_the_table_entry_of_each_offset():
     np.testing.assert_array_equal(bias.apply(variables, length)[0], expected.transpose(2, 0, 1))
 
 
-def test_more_padding_changes_nothing_at_the_tokens():
+def test_padding_does_not_change_the_tokens():
     model, variables = initialised()
     tokens, mask = random_text(2, 3, 16, lengths=[16, 9, 1])
     longer, longer_mask = np.pad(tokens, ((0, 0), (0, 21))), np.pad(mask, ((0, 0), (0, 21)))
@@ -76,7 +76,7 @@ def test_more_padding_changes_nothing_at_the_tokens():
     np.testing.assert_allclose(long[:, :16][mask], short[mask], atol=2e-6)
 
 
-def test_what_stands_at_padding_has_no_influence():
+def test_token_ids_at_padding_have_no_influence():
     model, variables = initialised()
     tokens, mask = random_text(3, 2, 12, lengths=[7, 1])
     others = np.where(mask, tokens, (tokens + 5) % TINY["vocab_size"])
@@ -99,7 +99,7 @@ def test_every_token_influences_every_other_and_order_matters():
     assert np.abs(turned - before).max() > 1e-3
 
 
-def test_a_row_without_tokens_stays_finite():
+def test_text_without_tokens_stays_finite():
     model, variables = initialised()
     tokens, mask = random_text(5, 2, 8, lengths=[8, 0])
     gradients = jax.jit(jax.grad(lambda v: apply(model, v, tokens, mask).sum()))(variables)
@@ -214,7 +214,7 @@ def test_parity_with_torch(record_property, feed_forward, length, lengths):
 
 @pytest.mark.parity
 @pytest.mark.parametrize("feed_forward", t5.FEED_FORWARDS)
-def test_parity_wherever_the_padding_stands(record_property, feed_forward):
+def test_parity_with_padding_on_either_side(record_property, feed_forward):
     tokens, mask = random_text(8, 3, 160, [160, 40, 1])
     mask[1] = mask[1, ::-1]  # before the text
     mask[2] = np.random.default_rng(9).random(160) < 0.5  # anywhere
@@ -227,7 +227,7 @@ def test_parity_wherever_the_padding_stands(record_property, feed_forward):
 
 @pytest.mark.parity
 @pytest.mark.parametrize("feed_forward", t5.FEED_FORWARDS)
-def test_a_saved_folder_converts_with_or_without_the_decoder(tmp_path, feed_forward):
+def test_saved_folder_converts_with_or_without_the_decoder(tmp_path, feed_forward):
     encoder, state = original(feed_forward)
     from transformers import T5ForConditionalGeneration
 
@@ -242,7 +242,7 @@ def test_a_saved_folder_converts_with_or_without_the_decoder(tmp_path, feed_forw
         jax.tree.map(np.testing.assert_array_equal, loaded.variables, expected)
 
 
-def test_a_t5_of_another_kind_is_refused():
+def test_unknown_variant_of_t5_is_refused():
     config = {"feed_forward_proj": "gated-silu", "relative_attention_max_distance": 256}
     source = weight_files.Source("folder", {}, lambda key: None, config=config)
     with pytest.raises(

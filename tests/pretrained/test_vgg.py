@@ -9,7 +9,7 @@ from auface_jax.pretrained import convert, vgg, weight_files
 from tests.helpers.parity import assert_parity, import_torch, redraw
 
 
-def test_pooling_covers_every_pixel_and_is_the_identity_where_it_may():
+def test_adaptive_pooling_covers_every_pixel_and_keeps_equal_sizes():
     x = np.random.default_rng(0).normal(size=(1, 7, 14, 3)).astype(np.float32)
     pooled = vgg.adaptive_average_pool(jnp.asarray(x), 7)
     np.testing.assert_allclose(pooled, x.reshape(1, 7, 7, 2, 3).mean(3), rtol=1e-5, atol=1e-6)
@@ -19,7 +19,7 @@ def test_pooling_covers_every_pixel_and_is_the_identity_where_it_may():
     assert (gradient > 0).all() and gradient.sum() == pytest.approx(49, rel=1e-5)
 
 
-def test_normalize_is_imagenet_of_pixels_in_zero_to_one():
+def test_normalize_applies_imagenet_statistics():
     black, white = (
         vgg.normalize(jnp.full((1, 1, 1, 3), -1.0)),
         vgg.normalize(jnp.ones((1, 1, 1, 3))),
@@ -28,7 +28,7 @@ def test_normalize_is_imagenet_of_pixels_in_zero_to_one():
     np.testing.assert_allclose(white.ravel(), [2.2489, 2.4286, 2.64], atol=1e-4)
 
 
-def test_leaving_out_the_fully_connected_layers_changes_no_tap():
+def test_taps_do_not_depend_on_the_fully_connected_layers():
     module = vgg.VGG16()
     image = jax.ShapeDtypeStruct((2, 40, 48, 3), jnp.float32)
     variables = jax.eval_shape(module.init, jax.random.key(0), image)
