@@ -1,25 +1,35 @@
-"""What one process at a time may make: a lock on a file beside it.
+"""An inter-process lock for a path, held on `PATH.lock` beside it.
 
-Of any machine that sees the folder, NFS included, which has no locks on folders. The system lifts a
-lock when its process ends, however that ends. The file stays: whoever waits must wait for the same
-one as everybody else.
+The lock works between machines that see the folder. The system releases it when its process ends,
+however that ends; the file stays, since everybody must wait for the same one.
 """
 
 import contextlib
-import fcntl
 from collections.abc import Iterator
 from pathlib import Path
+
+import filelock
 
 
 @contextlib.contextmanager
 def claimed(path: Path, *, wait: bool) -> Iterator[bool]:
-    """Whether `path` is this process's alone for the time of the context; sure to be with `wait`,
-    which waits for whoever has it."""
+    """A context in which this process alone may make `path`.
+
+    Args:
+      path: a file or a folder, which need not exist.
+      wait: wait for whoever holds the lock, instead of giving up.
+
+    Yields:
+      True while the lock is held; False where another process holds it and `wait` is False.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_name(path.name + ".lock"), "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+    lock = filelock.FileLock(path.with_name(f"{path.name}.lock"))
+    try:
+        lock.acquire(blocking=wait)
+    except filelock.Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
