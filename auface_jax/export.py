@@ -11,7 +11,7 @@ writes
 
 and, until all of them are complete, the empty file `unfinished`.
 
-`generate.jax` needs jax alone, neither Flax nor this package: docs/guide/generate.md has an example.
+`generate.jax` needs jax alone, neither Flax nor this package; docs/guide/generate.md shows how.
 """
 
 import argparse

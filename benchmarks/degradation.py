@@ -1,4 +1,4 @@
-"""Plots the fall of AAAD as pictures show less and less of what their texts ask for.
+"""Plots the fall of AAAD as images show less and less of the units in their texts.
 
     python -m benchmarks.degradation --out docs/pictures/aaad_degradation.png
 
@@ -59,7 +59,7 @@ def degrade(labels: Int8[np.ndarray, "M A"], share: float, seed: int) -> Int8[np
 def unsure(
     labels: Int8[np.ndarray, "M A"], seed: int, *, separation: float = 1.5, spread: float = 1.0
 ) -> Float[np.ndarray, "M A"]:
-    """Samples probabilities that an unsure reader of these labels might give.
+    """Samples probabilities as an uncertain reader of these labels might give them.
 
     Logits are normal around plus or minus `separation`. With the defaults one probability in 15
     lies on the wrong side of 0.5.
@@ -71,10 +71,10 @@ def unsure(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Fall:
-    """AAAD of pictures that show less and less, for one kind of reader.
+    """Fall of AAAD for one kind of reader, as images show fewer of the units.
 
     Attributes:
-      calibration: calibration on the pairs as they are.
+      calibration: calibration on the undegraded pairs.
       agreements: agreement at each of `SHARES`.
       floors: agreements of answers that ignore the text.
     """
@@ -85,7 +85,7 @@ class Fall:
 
     @property
     def table(self) -> str:
-        """Calibration and agreements as Markdown."""
+        """Formats calibration and agreements as Markdown."""
         c = self.calibration
         rows = {
             f"{share:.0%} of the units": agreement
@@ -121,7 +121,7 @@ def fall_of_readings(
     *,
     seed: int = 0,
 ) -> Fall:
-    """Computes the agreement of real pictures with texts of degraded labels, at each of `SHARES`.
+    """Computes the agreement of real images with texts of degraded labels, at each of `SHARES`.
 
     Args:
       images: real faces.

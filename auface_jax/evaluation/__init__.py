@@ -11,9 +11,10 @@ scores       every figure, from the readings
 results      all figures of one evaluation, and their JSON
 run_metrics  choice and computation of the metrics
 report       report.json, report.md, records.csv
+report_page  the page report.md
 plots        plots of the figures
 run          one whole evaluation, from its options to the report
 
-Apart from these, `recognizers` scores recognisers on labelled pictures, and `reconstruction`
-measures Stage I's reconstructions.
+Apart from these, `recognizers` scores recognisers on labelled pictures, `cross_validation` trains
+and scores a recogniser fold by fold, and `reconstruction` measures Stage I's reconstructions.
 """

@@ -34,7 +34,7 @@ class Results:
       name: name of the system in tables.
       about: description of the system: its run or its folder of pictures.
       population: records that the system drew pictures of.
-      truth: the seen test set, of which C_min and C_max are.
+      truth: records of the seen test set, which C_min and C_max are computed on.
       evaluator: name, kind and fingerprint of the recogniser that scored the pictures.
       text_reader: name and fingerprint of the run that read the texts, or None.
       seed: seed of pictures, shuffled texts and intervals.

@@ -1,5 +1,10 @@
-"""Figures by which generated faces are judged, each a pure function of arrays.
+"""Metrics of generated faces, each a pure function of arrays.
 
-Features of every image are computed once (`features`) and serve all figures that are read off them:
-FID, KID and the Inception score (`distances`). LPIPS compares pictures in pairs (`lpips`).
+aaad       agreement of a picture's units with its text's
+units      precision, recall and F1 of units, thresholds, opposed pairs
+features   features of images, computed once for FID, KID and the Inception score
+distances  FID, KID and the Inception score
+lpips      LPIPS of pairs of pictures
+ssim       SSIM of pairs of pictures
+identity   identity and diversity of faces, as cosines of embeddings
 """

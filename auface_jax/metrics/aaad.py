@@ -1,20 +1,21 @@
-"""AAAD: how well a picture's units agree with its text's (paper, AAAD), and what to hold it beside.
+"""AAAD: the agreement of a picture's units with its text's units (paper, AAAD), and its floors.
 
-A picture is twelve probabilities P_i, a text twelve probabilities P_t; C is the cosine of a pair.
+A picture has twelve probabilities P_i, a text has twelve probabilities P_t, and C is the cosine of
+such a pair.
 
     AAAD = (C̄ - C_min) / (C_max - C_min)
 
-- C̄ is the mean of C over the pairs of the system that is judged.
-- C_max is the largest C among *ground-truth* pairs: real pictures with their own texts.
-- C_min is the smallest C among the same pairs completely shuffled, no text left in its place.
+- C̄ is the mean of C over the pairs of the system that is scored.
+- C_max is the largest C among ground-truth pairs: real pictures with their own texts.
+- C_min is the smallest C among the same pairs after a derangement of the texts.
 
-C_min being the smallest, shuffled texts do not score 0, and one mean vector for every picture may
-score above many systems: `floors` gives what such answers get, for every table to print.
-`AAAD-chance`, this project's own, takes mean shuffled and mean ground-truth cosines in their place
-and is 0 for shuffled texts on average.
+C_min is a minimum, so that shuffled texts do not score 0, and one mean vector for every picture may
+score higher than many systems. `floors` computes the scores of such answers, which every table
+prints. `AAAD-chance`, this project's own, uses the mean cosines of shuffled and of ground-truth
+pairs in place of C_min and C_max; shuffled texts score 0 on average.
 
-A text without any unit (all labels 0) has no direction and no place in the measure: its pair is
-left out and counted. A picture without any probability agrees with no text: its cosine is 0.
+A text without any unit (all labels 0) has no direction: its pair is left out and counted. A picture
+without any probability agrees with no text: its cosine is 0.
 """
 
 import dataclasses
@@ -24,25 +25,27 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from auface_jax.facs import AU_NUMBERS
+from auface_jax.runs.markdown import table
 
-DERANGEMENTS = 10  # over which the spread of C_min is stated
-_SMALL = 1e-8  # a shorter vector of probabilities counts as zero
+DERANGEMENTS = 10  # number of derangements that give the range of C_min
+_SMALL = 1e-8  # length below which a vector of probabilities counts as zero
 
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """What cosines are held against: ground-truth pairs, in place and shuffled.
+    """Cosines of ground-truth pairs, in place and shuffled, which scale AAAD.
 
     Attributes:
-      c_max: the largest cosine of a pair.
-      c_min: the smallest cosine of a shuffled pair.
-      mean_truth: the mean cosine of the pairs.
-      mean_shuffled: the mean over all pairs that are not in place, which is what a derangement's
-        mean comes to on average.
-      c_min_low, c_min_high: range of c_min over `DERANGEMENTS` seeded derangements.
+      c_max: largest cosine of a pair.
+      c_min: smallest cosine of a shuffled pair.
+      mean_truth: mean cosine of the pairs.
+      mean_shuffled: mean cosine of all pairs of a picture and another picture's text, which is the
+        expected mean of a derangement.
+      c_min_low: smallest c_min over `DERANGEMENTS` seeded derangements.
+      c_min_high: largest c_min over these derangements.
       pairs: number of pairs.
-      left_out: pairs left out because their text has no unit.
-      seed: of the derangement that gave c_min; the others' follow it.
+      left_out: number of pairs that were left out because their text has no unit.
+      seed: seed of the derangement that gave c_min; the seeds of the others follow it.
     """
 
     c_max: float
@@ -61,15 +64,16 @@ class Agreement:
     """AAAD of a system.
 
     Attributes:
-      aaad: the score; 1 is the best ground-truth pair, and it can be negative.
-      aaad_low, aaad_high: its 95 % bootstrap interval over pairs, C_min and C_max held fixed.
+      aaad: the score; the best ground-truth pair would score 1, and a score can be negative.
+      aaad_low: lower end of the 95 % bootstrap interval over pairs, with C_min and C_max fixed.
+      aaad_high: upper end of this interval.
       chance: AAAD-chance.
       mean_cosine: C̄.
-      cosines: C of each pair; NaN for those left out.
-      contributions: of each unit to C̄; they sum to it.
-      pairs: number of pairs scored.
-      left_out: pairs left out because their text has no unit.
-      blank: pictures that were given no probability at all; their cosine is 0.
+      cosines: C of each pair; NaN for pairs that were left out.
+      contributions: contribution of each unit to C̄; they sum to C̄.
+      pairs: number of pairs that were scored.
+      left_out: number of pairs that were left out because their text has no unit.
+      blank: number of pictures whose probabilities are all zero; their cosine is 0.
     """
 
     aaad: float
@@ -87,11 +91,14 @@ class Agreement:
 def cosines(
     image: Float[np.ndarray, "M A"], text: Float[np.ndarray, "M A"]
 ) -> Float[np.ndarray, " M"]:
-    """C of each pair, float64 in [0, 1]; NaN where the text is the zero vector, 0 where only the
-    picture is.
+    """Computes C of each pair.
+
+    Returns:
+      float64 cosines in [0, 1]; NaN where the text is the zero vector, 0 where only the picture is.
 
     Raises:
-      ValueError: not two arrays [M, 12] of finite values in [0, 1]; names what is wrong.
+      ValueError: the arguments are not two arrays [M, 12] of probabilities; the message names the
+        values.
     """
     return _products(image, text).sum(1)
 
@@ -99,11 +106,16 @@ def cosines(
 def calibrate(
     image: Float[np.ndarray, "M A"], text: Float[np.ndarray, "M A"], *, seed: int = 0
 ) -> Calibration:
-    """C_max, C_min and the means of ground-truth pairs: real pictures with their own texts.
+    """Computes C_max, C_min and the means of ground-truth pairs.
+
+    Args:
+      image: probabilities of real pictures.
+      text: probabilities or labels of their own texts.
+      seed: seed of the derangements.
 
     Raises:
-      ValueError: as for `cosines`; fewer than two texts with a unit; or pairs that all agree alike,
-        for which the score has no scale.
+      ValueError: see `cosines`; or fewer than two texts have a unit; or all pairs agree equally, so
+        that the score has no scale.
     """
     image, text, left_out = _with_units(image, text)
     if len(text) < 2:
@@ -132,7 +144,7 @@ def calibrate(
     if result.c_max - result.c_min < _SMALL:
         raise ValueError(
             f"C_max {result.c_max:.6g} is not above C_min {result.c_min:.6g}: every text agrees "
-            "with every picture alike (one label row in all the data?), so AAAD has no scale"
+            "equally with every picture (one AU combination in all the data?), so AAAD has no scale"
         )
     return result
 
@@ -145,17 +157,17 @@ def aaad(
     resamples: int = 2_000,
     seed: int = 0,
 ) -> Agreement:
-    """AAAD of pictures with the texts that they were made for.
+    """Computes AAAD of pictures with the texts that they were made for.
 
     Args:
       image: P_i of each picture, in [0, 1].
       text: P_t of its text, or its labels, in [0, 1].
-      calibration: of ground-truth pairs, from `calibrate`, with the same readers.
-      resamples: bootstrap draws of the interval.
-      seed: of these draws.
+      calibration: calibration on ground-truth pairs with the same readers, from `calibrate`.
+      resamples: number of bootstrap samples of the interval.
+      seed: seed of these samples.
 
     Raises:
-      ValueError: as for `cosines`; or no text with a unit.
+      ValueError: see `cosines`; or no text has a unit.
     """
     products = _products(image, text)
     cosine = products.sum(1)
@@ -191,21 +203,21 @@ def floors(
     reference: Float[np.ndarray, "M A"] | None = None,
     seed: int = 0,
 ) -> dict[str, Agreement]:
-    """What answers get that owe nothing to the text: to be printed in every table.
+    """Computes the scores of answers that ignore the text, which every table prints.
 
     Args:
       real: P_i of the real pictures of the test pairs.
       text: P_t of their texts.
-      calibration: as for `aaad`.
-      reference: P_i of each pair's reference face; None leaves that floor out.
-      seed: of the shuffled texts.
+      calibration: calibration, see `aaad`.
+      reference: P_i of each pair's reference face; None leaves this floor out.
+      seed: seed of the shuffled texts.
 
     Returns:
-      "shuffled texts": real pictures, texts deranged; "mean vector": the mean P_i for every text;
-      "reference unchanged": the reference face passed off as the result.
+      "shuffled texts": real pictures with deranged texts; "mean vector": the mean P_i for every
+      text; "reference unchanged": the reference face in place of a picture.
     """
     kept_real, kept_text, _ = _with_units(real, text)
-    order = derangement(len(kept_text), seed + DERANGEMENTS)  # none that C_min was taken from
+    order = derangement(len(kept_text), seed + DERANGEMENTS)  # none of those of C_min
     answers = {
         "shuffled texts": (kept_real, kept_text[order]),
         "mean vector": (np.broadcast_to(kept_real.mean(0), kept_real.shape), kept_text),
@@ -216,42 +228,44 @@ def floors(
 
 
 def derangement(count: int, seed: int) -> Int[np.ndarray, " M"]:
-    """A seeded permutation that leaves nothing in its place, each of them equally likely.
+    """Draws a permutation that leaves no element in its place, uniformly among all of them.
+
+    Args:
+      count: number of elements.
+      seed: seed of the draw.
 
     Raises:
-      ValueError: `count` is below 2, where there is none.
+      ValueError: `count` is below 2, so that no such permutation exists.
     """
     if count < 2:
-        raise ValueError(f"{count} pair(s) cannot be shuffled so that none stays; give two or more")
+        raise ValueError(
+            f"{count} pair(s) cannot be shuffled so that none stays in place; give two or more"
+        )
     rng = np.random.default_rng(seed)
-    while True:  # more than one permutation in three is one
+    while True:  # more than a third of all permutations are derangements
         order = rng.permutation(count)
         if (order != np.arange(count)).all():
             return order
 
 
 def summary(agreements: Mapping[str, Agreement]) -> str:
-    """A Markdown table: a row a system or floor."""
-    lines = [
-        "| answers | pairs | C̄ | AAAD | 95 % | AAAD-chance |",
-        "|---|---|---|---|---|---|",
-    ]
+    """Formats a Markdown table with one row for each system or floor."""
+    rows = []
     for name, a in agreements.items():
-        lines.append(
-            f"| {name} | {a.pairs} | {a.mean_cosine:.3f} | {a.aaad:.3f} | "
-            f"{a.aaad_low:.3f} – {a.aaad_high:.3f} | {a.chance:.3f} |"
-        )
-    return "\n".join(lines)
+        interval = f"{a.aaad_low:.3f} – {a.aaad_high:.3f}"
+        figures = [f"{value:.3f}" for value in (a.mean_cosine, a.aaad, a.chance)]
+        rows.append([name, a.pairs, *figures[:2], interval, figures[2]])
+    return table(["answers", "pairs", "C̄", "AAAD", "95 %", "AAAD-chance"], rows)
 
 
 def _directions(vectors: np.ndarray) -> np.ndarray:
-    """Vectors of length 1; the zero vector stays what it is."""
+    """Scales vectors to length 1; the zero vector stays zero."""
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.where(length < _SMALL, 0.0, vectors / np.maximum(length, _SMALL))
 
 
 def _products(image: np.ndarray, text: np.ndarray) -> np.ndarray:
-    """Each unit's share of each pair's cosine [M, A]; NaN in rows whose text has no unit."""
+    """Computes each unit's part of each pair's cosine; NaN for texts without a unit."""
     image, text = _checked(image, text)
     products = _directions(image) * _directions(text)
     products[np.linalg.norm(text, axis=1) < _SMALL] = np.nan
@@ -259,7 +273,7 @@ def _products(image: np.ndarray, text: np.ndarray) -> np.ndarray:
 
 
 def _with_units(image: np.ndarray, text: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """The pairs whose text has a unit, and the number of the others."""
+    """Returns the pairs whose text has a unit, and the number of the others."""
     image, text = _checked(image, text)
     kept = np.linalg.norm(text, axis=1) >= _SMALL
     return image[kept], text[kept], int((~kept).sum())
@@ -271,16 +285,16 @@ def _checked(image: np.ndarray, text: np.ndarray) -> tuple[np.ndarray, np.ndarra
     if image.shape != text.shape or image.ndim != 2 or image.shape[1] != len(AU_NUMBERS):
         faults.append(
             f"pictures have shape {image.shape} and texts {text.shape}; expected [M, "
-            f"{len(AU_NUMBERS)}] of both, row by row"
+            f"{len(AU_NUMBERS)}] of both"
         )
     for name, values in (("picture", image), ("text", text)):
         wrong = np.argwhere(~((values >= 0) & (values <= 1)))
         if len(wrong):
-            place = tuple(wrong[0].tolist())
+            index = tuple(wrong[0].tolist())
             faults.append(
                 f"{len(wrong)} {name} value(s) are no probabilities in [0, 1], the first "
-                f"{values[place]} at {list(place)} (labels of units that are not coded, -1? set "
-                "them to 0, or leave those rows out)"
+                f"{values[index]} at {list(index)} (labels of units that are not coded, -1? set "
+                "them to 0, or leave those examples out)"
             )
     if faults:
         raise ValueError("AAAD: " + "; ".join(faults))

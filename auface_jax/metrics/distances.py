@@ -1,8 +1,8 @@
 """FID, KID and the Inception score, from features that were computed once.
 
-Every figure comes with the numbers of images that it is of, and with the name of its features: FID
-and KID bear no more than their own names only for FID's own InceptionV3 with clean resizing. On
-any other features they are `FID(au)`, `KID(au)`, and there is no Inception score.
+Every score states the numbers of its images and the name of its features. Only on features of FID's
+own InceptionV3 with clean resizing is it called plain FID or KID. On other features, such as "au",
+it is called FID(au) or KID(au), and there is no Inception score.
 """
 
 import dataclasses
@@ -15,27 +15,27 @@ from jaxtyping import Float
 
 from auface_jax.metrics.features import INCEPTION, Features
 
-# FID is biased, the more so the fewer the images; below this the bias is often the larger part.
+# The bias of FID grows as images get fewer; below this number it is often the larger part of FID.
 FEW_IMAGES = 10_000
-IS_SPLITS = 10  # of the images, over which the Inception score is the mean
+IS_SPLITS = 10  # parts of the images; the Inception score is the mean over them
 
 
 class FewImagesWarning(UserWarning):
-    """A figure is of so few images that it compares only with figures of as many."""
+    """A score has so few images that it compares only with scores of equally many."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """One figure.
+    """One score.
 
     Attributes:
       metric: "FID", "KID", "IS" or "LPIPS".
-      features: name of the features that it was read off.
-      value: the figure.
-      count: generated images.
-      reference_count: real images; None where the figure needs none.
-      spread: standard deviation, over KID's subsets, the Inception score's splits, LPIPS' pairs;
-        None for FID, and where there is one subset or split and so nothing to tell it from.
+      features: name of the features that it was computed on.
+      value: the score itself.
+      count: number of generated images.
+      reference_count: number of real images; None if the metric needs none.
+      spread: standard deviation over KID's subsets, the Inception score's splits or LPIPS' pairs;
+        None for FID, and for a single subset or split.
     """
 
     metric: str
@@ -47,7 +47,7 @@ class Score:
 
     @property
     def name(self) -> str:
-        """ "FID", or "FID(au)" for features named "au"."""
+        """Name in tables: "FID", or "FID(au)" for features named "au"."""
         return self.metric if self.features == INCEPTION else f"{self.metric}({self.features})"
 
     def __str__(self) -> str:
@@ -58,12 +58,12 @@ class Score:
 
 @dataclasses.dataclass(frozen=True)
 class Moments:
-    """Mean and scatter of features, in float64; sets can be merged without their features.
+    """Mean and scatter of features in float64, which can be merged without the features.
 
     Attributes:
-      count: images.
-      mean: [D].
-      scatter: [D, D], the sum of outer products of the deviations from the mean.
+      count: number of images.
+      mean: mean of their features.
+      scatter: sum of outer products of the deviations from the mean.
     """
 
     count: int
@@ -72,14 +72,14 @@ class Moments:
 
     @classmethod
     def of(cls, values: Float[np.ndarray, "N D"]) -> "Moments":
-        """Moments of one set of rows; one row is enough."""
+        """Computes the moments of one or more images' features."""
         values = np.asarray(values, np.float64)
         mean = values.mean(0)
         deviations = values - mean
         return cls(len(values), mean, deviations.T @ deviations)
 
     def merged(self, other: "Moments") -> "Moments":
-        """Moments of both sets together (Chan et al. 1979)."""
+        """Computes the moments of both sets together (Chan et al. 1979)."""
         count = self.count + other.count
         step = other.mean - self.mean
         return Moments(
@@ -92,7 +92,7 @@ class Moments:
 
     @property
     def covariance(self) -> Float[np.ndarray, "D D"]:
-        """The unbiased covariance.
+        """Unbiased covariance.
 
         Raises:
           ValueError: there are fewer than two images.
@@ -103,11 +103,11 @@ class Moments:
 
 
 def frechet_distance(one: Moments, other: Moments) -> float:
-    """The squared Fréchet distance between two normal distributions (Dowson & Landau 1982).
+    """Computes the squared Fréchet distance of two normal distributions (Dowson & Landau 1982).
 
-    |m - m'|² + tr S + tr S' - 2 tr (S S')^(1/2). With S = F F^T and S' = F' F'^T the last trace is
-    the sum of the singular values of F^T F', which needs no square root of a matrix that is not
-    symmetric and stays exact when a covariance is singular, as it is below D + 1 images.
+    The distance is |m - m'|² + tr S + tr S' - 2 tr (S S')^(1/2). With S = F F^T and S' = F' F'^T
+    the last trace is the sum of the singular values of F^T F'. This form needs no square root of an
+    asymmetric matrix and stays exact for singular covariances, which fewer than D + 1 images have.
 
     Raises:
       ValueError: the features have different widths, or a set has fewer than two images.
@@ -122,14 +122,14 @@ def frechet_distance(one: Moments, other: Moments) -> float:
 
 
 def _factor(covariance: Float[np.ndarray, "D D"]) -> Float[np.ndarray, "D R"]:
-    """F with F F^T = covariance, of as many columns as its numerical rank."""
+    """Returns F with F F^T = covariance; it has as many columns as the covariance's rank."""
     values, vectors = scipy.linalg.eigh(covariance)
     kept = values > values[-1] * len(values) * np.finfo(np.float64).eps
     return vectors[:, kept] * np.sqrt(values[kept])
 
 
 def fid(generated: Features, real: Features) -> Score:
-    """Fréchet Inception distance (Heusel et al. 2017), on whatever features these are.
+    """Computes the Fréchet Inception distance (Heusel et al. 2017) on any features.
 
     Raises:
       ValueError: the two sets have features of different networks or widths.
@@ -140,16 +140,20 @@ def fid(generated: Features, real: Features) -> Score:
 
 
 def polynomial_mmd(one: Float[np.ndarray, "M D"], other: Float[np.ndarray, "N D"]) -> float:
-    """Unbiased squared maximum mean discrepancy with the kernel (x·y / D + 1)³; it can be negative.
+    """Computes the unbiased squared maximum mean discrepancy with the kernel (x·y / D + 1)³.
 
     Args:
-      one, other: at least two rows each, in float64 where differences matter.
+      one: features of at least two images, in float64 for an exact result.
+      other: features of at least two other images.
+
+    Returns:
+      The estimate, which can be negative.
     """
 
-    def kernel(x, y):
+    def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return (x @ y.T / x.shape[1] + 1.0) ** 3
 
-    def within(x):  # mean over pairs of different rows
+    def within(x: np.ndarray) -> float:  # mean over pairs of different images
         k = kernel(x, x)
         return (k.sum() - np.trace(k)) / (len(x) * (len(x) - 1))
 
@@ -164,12 +168,16 @@ def kid(
     subset_size: int = 1_000,
     seed: int = 0,
 ) -> Score:
-    """Kernel Inception distance (Bińkowski et al. 2018): mean and deviation over random subsets.
+    """Computes the Kernel Inception distance (Bińkowski et al. 2018) over random subsets.
 
-    Sets of one size that is no more than a subset's make one subset: it has no deviation.
+    Two sets of equal size that fit in a subset make one subset, without a deviation.
 
     Args:
-      subset_size: rows of a subset, at most; never more than the smaller set has.
+      generated: features of generated images.
+      real: features of real images.
+      subsets: number of subsets; the score is the mean over them.
+      subset_size: largest number of images in a subset.
+      seed: seed of the subsets.
 
     Raises:
       ValueError: the two sets have features of different networks or widths.
@@ -177,7 +185,7 @@ def kid(
     _check_pair(generated, real)
     size = min(subset_size, generated.count, real.count)
     if generated.count == real.count == size:
-        subsets = 1  # they would all be the whole
+        subsets = 1  # every subset would be the whole set
     rng, values = np.random.default_rng(seed), []
     for _ in range(subsets):
         drawn = (
@@ -196,15 +204,18 @@ def kid(
 
 
 def inception_score(generated: Features, *, splits: int = IS_SPLITS, seed: int | None = 0) -> Score:
-    """Inception score (Salimans et al. 2016): exp of the mean KL between each image's classes and
-    those of its split.
+    """Computes the Inception score (Salimans et al. 2016).
+
+    The score of a split is exp of the mean KL divergence between each image's classes and the mean
+    classes of the split.
 
     Args:
-      splits: parts that the images are divided into; the score is the mean over them.
-      seed: of the order of the images before that; None keeps theirs.
+      generated: features of generated images, with logits.
+      splits: number of splits; the score is the mean over them.
+      seed: seed of the order of the images; None keeps their order.
 
     Raises:
-      ValueError: the features are not of the Inception network, or fewer images than splits.
+      ValueError: the features have no logits, or there are fewer images than splits.
     """
     if generated.logits is None:
         raise ValueError(
@@ -230,7 +241,7 @@ def inception_score(generated: Features, *, splits: int = IS_SPLITS, seed: int |
 
 
 def _spread(values: list[float]) -> float | None:
-    """Their standard deviation; that of a single value would be 0 and tell nothing."""
+    """Returns the standard deviation, or None for a single value, which has no spread."""
     return float(np.std(values)) if len(values) > 1 else None
 
 
@@ -251,8 +262,8 @@ def _check_pair(generated: Features, real: Features) -> None:
 def _warn_of_few(count: int) -> None:
     if count < FEW_IMAGES:
         warnings.warn(
-            f"N = {count:,} images; under {FEW_IMAGES:,} such figures are biased, and one compares "
-            f"only with others of N = {count:,}",
+            f"N = {count:,} images; under {FEW_IMAGES:,} such scores are biased, and compare only "
+            f"with others of N = {count:,}",
             FewImagesWarning,
             stacklevel=3,
         )

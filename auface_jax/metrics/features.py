@@ -1,4 +1,4 @@
-"""Images -> features: once, a sharded batch at a time, for every figure that is read off them."""
+"""Features of images: computed once, a sharded batch at a time, for all metrics on them."""
 
 import dataclasses
 import functools
@@ -26,13 +26,14 @@ class Features:
     """Features of a set of images.
 
     Attributes:
-      name: of what computed them; `INCEPTION` for FID's own network with clean resizing. Figures
-        are named for it, and sets with different names do not compare.
-      values: float [N, D], one row an image.
-      logits: float [N, classes] of the same network, for the Inception score; None for others.
+      name: name of the network that computed them; `INCEPTION` for FID's own network with clean
+        resizing. Metrics carry this name, and features with different names do not compare.
+      values: features, one row an image.
+      logits: class logits of the same network, for the Inception score; None for other networks.
 
     Raises:
-      ValueError: `values` is not [N, D], has fewer than two rows, or holds what is not finite.
+      ValueError: `values` is not [N, D], has fewer than two rows, or has a value that is not
+        finite.
     """
 
     name: str
@@ -42,8 +43,8 @@ class Features:
     def __post_init__(self):
         if self.values.ndim != 2 or len(self.values) < 2:
             raise ValueError(
-                f"features {self.name!r} are {list(self.values.shape)}; needed are [N, D] of at "
-                "least two images"
+                f"features {self.name!r} have the shape {list(self.values.shape)}; give [N, D] of "
+                "at least two images"
             )
         bad = np.flatnonzero(~np.isfinite(self.values).all(1))
         if len(bad):
@@ -54,7 +55,7 @@ class Features:
 
     @property
     def count(self) -> int:
-        """N, the number of images."""
+        """Number of images."""
         return len(self.values)
 
 
@@ -66,22 +67,26 @@ def extract(
     batch_size: int,
     mesh: Mesh | None = None,
 ) -> PyTree:
-    """`function(weights, rows)` over a stream of images; results as numpy arrays, in order.
+    """Applies `function(weights, batch)` to a stream of images, split over the devices of a mesh.
 
-    Batches may have any sizes: they are cut anew to `batch_size` and split over the devices of the
-    mesh. The last one is padded by repeating its last row, and the padding is cut from the result,
-    so every image counts exactly once. One process only.
+    Batches may have any sizes: `map_batches.fixed_batches` cuts them anew and pads the last one,
+    and the padding is cut from the result, so that every image counts exactly once. Only one
+    process may call this function.
 
     Args:
       function: jitted; takes `weights` and a batch, and each leaf that it returns has one row an
         image. Its matrix products run at the precision of float32.
       weights: variables of frozen networks, placed on every device once.
-      batches: arrays, or trees of arrays (pairs of images, say), with one row an image.
-      batch_size: rows of a step; a multiple of the number of devices.
-      mesh: by default the mesh over all devices.
+      batches: arrays, or trees of arrays such as pairs of images, with one row an image.
+      batch_size: images of a step; a multiple of the number of devices.
+      mesh: mesh of devices; by default the mesh over all devices.
+
+    Returns:
+      The results as numpy arrays, in the order of the images.
 
     Raises:
-      ValueError: no images, images of different shapes, or a `batch_size` that does not divide.
+      ValueError: there are no images, they have different shapes, or `batch_size` is not a multiple
+        of the number of devices.
     """
     if mesh is None:
         mesh = sharding.make_mesh(ml_collections.ConfigDict({"fsdp": 1, "tensor": 1}))
@@ -93,7 +98,7 @@ def extract(
             out = jax.device_get(function(weights, sharding.put_batch(batch, mesh)))
             results.append(jax.tree.map(lambda leaf: leaf[:kept], out))  # noqa: B023
     if not results:
-        raise ValueError("there are no images to take features of")
+        raise ValueError("there are no images to compute features of")
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *results)
 
 
@@ -105,20 +110,22 @@ def inception_features(
     resizing: str = "clean",
     mesh: Mesh | None = None,
 ) -> Features:
-    """Features of FID's own InceptionV3.
+    """Computes features by FID's own InceptionV3.
 
     Args:
       network: the converted network "inception".
-      batches: uint8 images of one size; any batch sizes.
-      resizing: one of `inception.RESIZINGS`. Only "clean" gives figures without a name in brackets;
-        the legacy ways are for comparing with published figures and bear their names.
+      batches: images of one size, any number of them at a time.
+      batch_size: images of a step; a multiple of the number of devices.
+      resizing: one of `inception.RESIZINGS`. Metrics on "clean" features carry no name in brackets;
+        the legacy methods, for comparison with published figures, are named in brackets.
+      mesh: mesh of devices; by default the mesh over all devices.
 
     Raises:
-      ValueError: the network is another, or see `extract`, `inception.resize`.
+      ValueError: the network is another one; see also `extract` and `inception.resize`.
     """
     if network.network != "inception":
         raise ValueError(
-            f"these are features of the network {network.network!r}, not of 'inception'"
+            f"the network is {network.network!r}; give the converted network 'inception'"
         )
 
     function = _inception_function(network.module, resizing)
@@ -130,7 +137,7 @@ def inception_features(
 @functools.cache  # one compiled program for all sets of images
 def _inception_function(module: inception.FIDInceptionV3, resizing: str) -> Callable[..., PyTree]:
     @jax.jit
-    def function(variables, images: Array):
+    def function(variables: PyTree, images: Array) -> tuple[Array, Array]:
         pixels = inception.normalize(inception.resize(images, resizing), resizing)
         out = module.apply(variables, pixels)
         return out["pool3"], out["logits"]

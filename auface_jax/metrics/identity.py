@@ -1,7 +1,7 @@
-"""Is it still the same person, and do seeds make a difference? Cosines of a face network's vectors.
+"""Identity and diversity of faces, as cosines of embeddings.
 
-This project's additions beside the paper's scores. Any embedding serves; whoever reports a figure
-names the network that gave it.
+These scores are this project's own; the paper has none of them. Any embedding may be used, so that
+a report names the network that computed it.
 """
 
 import numpy as np
@@ -11,10 +11,10 @@ from jaxtyping import Float
 def identity_similarity(
     generated: Float[np.ndarray, "M D"], references: Float[np.ndarray, "M D"]
 ) -> Float[np.ndarray, " M"]:
-    """Cosine in [-1, 1] of each picture's embedding to that of its own reference face.
+    """Computes the cosine in [-1, 1] of each picture's embedding and its reference's embedding.
 
     Raises:
-      ValueError: shapes differ, or an embedding is zero or not finite.
+      ValueError: the shapes differ, or an embedding is zero or not finite.
     """
     if generated.shape != references.shape:
         raise ValueError(
@@ -25,20 +25,23 @@ def identity_similarity(
 
 
 def diversity(embeddings: Float[np.ndarray, "seeds M D"]) -> Float[np.ndarray, " M"]:
-    """How far pictures of one input drawn with different seeds lie apart.
+    """Computes the distance between pictures of one input that are drawn with different seeds.
+
+    Args:
+      embeddings: embeddings of M inputs' pictures, drawn with each seed.
 
     Returns:
-      For each input the mean of 1 - cosine over all pairs of its seeds, in [0, 2]; 0 where the seed
+      The mean of 1 - cosine over all pairs of seeds for each input, in [0, 2]; 0 where the seed
       changes nothing.
 
     Raises:
-      ValueError: fewer than two seeds, or an embedding that is zero or not finite.
+      ValueError: there are fewer than two seeds, or an embedding is zero or not finite.
     """
     seeds = len(embeddings)
     if seeds < 2:
         raise ValueError(f"diversity over {seeds} seed(s); draw each input with two or more")
     unit = _unit(embeddings)
-    # The squared length of a sum of unit vectors is their number and twice the pairs' cosines.
+    # The squared length of a sum of unit vectors is their number plus twice the pairs' cosines.
     pairs = (np.square(unit.sum(0)).sum(-1) - seeds) / 2
     return 1.0 - pairs / (seeds * (seeds - 1) / 2)
 

@@ -1,9 +1,9 @@
 """LPIPS (Zhang et al. 2018), version 0.1: a perceptual distance between two pictures.
 
-A backbone's activations at five depths are scaled to unit length at every position; their squared
-differences are weighted by channel with published, trained weights (the heads), summed, averaged
-over positions and added up over depths. Backbone and heads are converted apart, because that is how
-they are published: the backbone by torchvision, the heads inside the package lpips.
+A backbone's activations at five depths are scaled to unit length at every position. Their squared
+differences are weighted by channel with trained weights (the heads), summed over channels, averaged
+over positions and summed over depths. Backbone and heads are converted separately, as they are
+published: the backbone by torchvision, the heads inside the package lpips.
 
     python -m auface_jax.pretrained.convert alexnet alexnet-owt-7be5be79.pth weights/alexnet
     python -m auface_jax.pretrained.convert lpips lpips/weights/v0.1/alex.pth weights/lpips-alexnet
@@ -34,22 +34,22 @@ TAPS = {"alexnet": alexnet.TAPS, "vgg16": vgg.TAPS}
 
 
 def normalize(image: Float[Array, "B H W 3"]) -> Float[Array, "B H W 3"]:
-    """Images in [-1, 1] -> what LPIPS' backbones read; the constants are LPIPS' own."""
+    """Normalizes images in [-1, 1] for LPIPS' backbones; the constants are LPIPS' own."""
     shift, scale = jnp.array([-0.030, -0.088, -0.188]), jnp.array([0.458, 0.448, 0.450])
     return (image - shift) / scale
 
 
 def unit_length(feature: Float[Array, "B h w C"]) -> Float[Array, "B h w C"]:
-    """Each position's vector over its length; zero stays zero, with a finite gradient."""
+    """Scales each position's vector to unit length; zero stays zero, with a finite gradient."""
     square = jnp.square(feature).sum(-1, keepdims=True)
     return feature / (jnp.sqrt(jnp.maximum(square, 1e-20)) + 1e-10)
 
 
 class Heads(nn.Module):
-    """Two images' activations at five depths -> their distance.
+    """Distances of images from their activations at five depths.
 
     Attributes:
-      backbone: a key of `WIDTHS`.
+      backbone: key of `WIDTHS`.
     """
 
     backbone: str
@@ -58,6 +58,7 @@ class Heads(nn.Module):
     def __call__(
         self, features: list[Float[Array, "B h w C"]], others: list[Float[Array, "B h w C"]]
     ) -> Float[Array, " B"]:
+        """Computes the distance of each pair from the activations of both pictures."""
         total = 0.0
         widths = WIDTHS[self.backbone]
         for depth, (width, one, other) in enumerate(zip(widths, features, others, strict=True)):
@@ -68,11 +69,11 @@ class Heads(nn.Module):
 
 
 class LPIPS(nn.Module):
-    """Pairs of images -> distances; 0 for equal images.
+    """Distances of pairs of images; 0 for equal images.
 
     Attributes:
-      backbone: a key of `WIDTHS`. Published figures are of "alexnet" unless they say "vgg16".
-      dtype: of the backbone's computation.
+      backbone: key of `WIDTHS`. Published figures use "alexnet" unless they say "vgg16".
+      dtype: dtype of the backbone's computation.
     """
 
     backbone: str
@@ -86,7 +87,7 @@ class LPIPS(nn.Module):
     def __call__(
         self, image: Float[Array, "B H W 3"], other: Float[Array, "B H W 3"]
     ) -> Float[Array, " B"]:
-        """float32 [B] of images in [-1, 1]; at least 35 pixels a side (16 for "vgg16")."""
+        """Computes distances of images in [-1, 1], at least 35 pixels a side (16 for "vgg16")."""
         both = normalize(jnp.concatenate([image, other]))
         options = {"fully_connected": False} if self.backbone == "vgg16" else {}
         features = self.network(both, **options)
@@ -95,11 +96,15 @@ class LPIPS(nn.Module):
 
 
 def load_lpips(backbone: str | Path, heads: str | Path) -> tuple[LPIPS, PyTree]:
-    """LPIPS and its variables from two converted folders.
+    """Loads LPIPS and its variables from two converted folders.
+
+    Args:
+      backbone: folder of the converted backbone.
+      heads: folder of the converted heads.
 
     Raises:
       ValueError: the heads were trained on another backbone.
-      ConversionError: a folder is not what it should be; see `convert.load`.
+      ConversionError: a folder holds no such network, or is damaged; see `convert.load`.
     """
     network, weights = load(backbone), load(heads, "lpips")
     if network.network != weights.module.backbone:
@@ -111,7 +116,7 @@ def load_lpips(backbone: str | Path, heads: str | Path) -> tuple[LPIPS, PyTree]:
 
 
 def combine(backbone: str, network: PyTree, heads: PyTree) -> tuple[LPIPS, PyTree]:
-    """LPIPS and its variables from those of a backbone, of which only convolutions are kept."""
+    """Joins the variables of a backbone, without its dense layers, and of heads."""
     convolutions = {
         name: leaves for name, leaves in network["params"].items() if name.startswith("conv")
     }
@@ -127,15 +132,18 @@ def paired_distances(
     batch_size: int = 32,
     mesh: Mesh | None = None,
 ) -> Float[np.ndarray, " N"]:
-    """The distance of every pair, in order.
+    """Computes the distance of every pair, in order.
 
     Args:
-      pairs: batches of (generated, real), row by row of the same records; uint8, of one size.
+      module: LPIPS.
+      variables: its variables.
+      pairs: batches of generated and real pictures, example by example of the same records.
+      batch_size: pairs of a step; a multiple of the number of devices.
+      mesh: mesh of devices; by default the mesh over all devices.
 
     Raises:
       ValueError: see `features.extract`.
     """
-
     function = _distance_function(module)
     return extract(function, variables, pairs, batch_size=batch_size, mesh=mesh)
 
@@ -143,14 +151,14 @@ def paired_distances(
 @functools.cache  # one compiled program for all sets of pairs
 def _distance_function(module: LPIPS) -> Callable[..., Array]:
     @jax.jit
-    def function(variables, pair):
+    def function(variables: PyTree, pair: tuple[Array, Array]) -> Array:
         return module.apply(variables, *map(pixels.to_float, pair))
 
     return function
 
 
 def score(module: LPIPS, distances: Float[np.ndarray, " N"]) -> Score:
-    """Mean and deviation over pairs, named for the backbone."""
+    """Returns the mean and deviation over pairs, named for the backbone."""
     return Score(
         "LPIPS",
         module.backbone,
@@ -171,14 +179,14 @@ def _fields(source: Source) -> dict[str, str]:
     )
 
 
-def _inputs(module: Heads):
+def _inputs(module: Heads) -> tuple[list[jax.ShapeDtypeStruct], list[jax.ShapeDtypeStruct]]:
     taps = [
         jax.ShapeDtypeStruct((1, 1, 1, width), jnp.float32) for width in WIDTHS[module.backbone]
     ]
     return taps, taps
 
 
-# Keys of the package lpips: of the heads that it brings, or of a whole LPIPS, which also holds the
+# Keys of the package lpips: those of its heads file, or of a whole LPIPS, which also holds the
 # backbone, the heads under a second name, and the constants of `normalize`.
 NETWORK = Network(
     module=Heads,

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from scipy.ndimage import gaussian_filter
 
-# The original's: a Gaussian window of 11 x 11 pixels, and constants as shares of the range.
+# As in the original: a Gaussian window of 11 x 11 pixels, and constants relative to the range.
 _SIGMA, _RADIUS = 1.5, 5
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
@@ -12,10 +12,12 @@ _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 def ssim(
     image: UInt8[np.ndarray, "B H W 3"], other: UInt8[np.ndarray, "B H W 3"]
 ) -> Float[np.ndarray, " B"]:
-    """1 for equal pictures; the mean over channels and over windows that lie inside the picture.
+    """Computes the SSIM of each pair of pictures; 1 for equal ones.
+
+    The result is the mean over channels and over all windows that lie inside the picture.
 
     Raises:
-      ValueError: pictures of different shapes, or smaller than the window.
+      ValueError: the shapes differ, or the pictures are smaller than the window.
     """
     window = 2 * _RADIUS + 1
     if image.shape != other.shape or min(image.shape[1:3]) < window:
@@ -25,7 +27,7 @@ def ssim(
         )
     x, y = image.astype(np.float64), other.astype(np.float64)
 
-    def mean(values):
+    def mean(values: Float[np.ndarray, "B H W 3"]) -> Float[np.ndarray, "B h w 3"]:
         smooth = gaussian_filter(values, _SIGMA, radius=_RADIUS, axes=(1, 2))
         return smooth[:, _RADIUS:-_RADIUS, _RADIUS:-_RADIUS]
 

@@ -1,7 +1,7 @@
-"""How well units are read or shown: precision, recall, F1, thresholds, opposed pairs.
+"""Scores of units that are read or shown: precision, recall, F1, thresholds, opposed pairs.
 
-Scores of generated pictures against the labels that were asked for are this project's additions;
-the paper reports AAAD alone.
+Scores of generated pictures against their labels are this project's own; the paper reports AAAD
+alone.
 """
 
 import dataclasses
@@ -18,12 +18,12 @@ CONFLICTING_SETS = ((12, 15), (1, 4), (6, 12, 15), (12, 15, 17), (6, 12, 15, 17)
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class UnitScores:
-    """Scores of each unit, NaN where a quotient has no denominator.
+    """Scores of each unit; NaN where a denominator is zero.
 
     Attributes:
-      precision: of the rows read as present, the share in which the unit is present.
-      recall: of the rows in which it is present, the share read as present.
-      f1: as `f1_scores`.
+      precision: share of the examples read as present in which the unit is present.
+      recall: share of the examples with the unit in which it is read as present.
+      f1: F1 of the unit, see `f1_scores`.
     """
 
     precision: Float[np.ndarray, " A"]
@@ -32,14 +32,19 @@ class UnitScores:
 
     @property
     def macro_f1(self) -> float:
-        """The mean F1 over the units that occur; NaN where none does."""
+        """Mean F1 over the units that occur; NaN if no unit occurs."""
         return float(np.nanmean(self.f1)) if np.isfinite(self.f1).any() else float("nan")
 
 
 def f1_scores(
     predicted: Int8[np.ndarray, "M A"], labels: Int8[np.ndarray, "M A"]
 ) -> Float[np.ndarray, " A"]:
-    """F1 of each unit over the rows where it is coded (label 0 or 1); NaN where it never occurs."""
+    """Computes F1 of each unit over the examples where it is coded; NaN where it never occurs.
+
+    Args:
+      predicted: 0 or 1.
+      labels: 0, 1, or -1 where a unit is not coded.
+    """
     coded = labels >= 0
     hits = ((predicted == 1) & (labels == 1) & coded).sum(0)
     errors = ((predicted != labels) & coded).sum(0)
@@ -48,7 +53,7 @@ def f1_scores(
 
 
 def unit_scores(predicted: Int8[np.ndarray, "M A"], labels: Int8[np.ndarray, "M A"]) -> UnitScores:
-    """Precision, recall and F1 of each unit over the rows where it is coded.
+    """Computes precision, recall and F1 of each unit over the examples where it is coded.
 
     Args:
       predicted: 0 or 1.
@@ -68,11 +73,18 @@ def unit_scores(predicted: Int8[np.ndarray, "M A"], labels: Int8[np.ndarray, "M 
 def best_thresholds(
     probabilities: Float[np.ndarray, "M A"], labels: Int8[np.ndarray, "M A"]
 ) -> Float[np.ndarray, " A"]:
-    """The threshold of each unit that gives the best F1 on these rows; float32 in [0, 1).
+    """Finds the threshold of each unit that gives the best F1 on some examples.
 
-    A probability at or above it is read as present. Thresholds lie midway between neighbouring
-    probabilities, or below all of them; of equally good ones the nearest to 0.5 is taken. A unit
-    that never occurs, or is always present, keeps 0.5.
+    A probability at or above the threshold is read as present. Candidates lie midway between
+    neighbouring probabilities, or below all of them; among equally good ones the nearest to 0.5 is
+    taken.
+
+    Args:
+      probabilities: probabilities of the units.
+      labels: 0, 1, or -1 where a unit is not coded.
+
+    Returns:
+      float32 thresholds in [0, 1); 0.5 for a unit that never occurs or is always present.
     """
     thresholds = np.full(labels.shape[1], 0.5)
     for unit in range(labels.shape[1]):
@@ -93,16 +105,17 @@ def best_thresholds(
 def conflict_accuracy(
     predicted: Int8[np.ndarray, "M A"], labels: Int8[np.ndarray, "M A"]
 ) -> dict[str, tuple[float, int]]:
-    """How often both units of every opposed pair read as active where a conflicting set was asked.
+    """Computes how often both units of each opposed pair are read where a conflicting set is asked.
 
     Args:
       predicted: units read from the pictures, 0 or 1.
-      labels: units that were asked for.
+      labels: units that the texts ask for.
 
     Returns:
-      "AU12+AU15" -> (share of the rows in which all units of that set were asked for, their
-      number), one entry for each of `CONFLICTING_SETS`, and "all" over the rows of any of them, a
-      row counting once: there every opposed pair of its sets must be active. NaN with 0 rows.
+      Name of a set, such as "AU12+AU15" -> the share of right pictures among those asked for all
+      units of the set, and the number of these; a picture is right if every opposed pair of the set
+      is read as active. "all" counts each picture asked for any set once, which is right if it is
+      right for all its sets. The share is NaN if the number is 0.
     """
     asked_any = np.zeros(len(labels), bool)
     right_all = np.ones(len(labels), bool)

@@ -29,7 +29,7 @@ class WorkItem:
 
     @property
     def ready(self) -> bool:
-        """Whether all items are done that must be done before."""
+        """True once all needs are done."""
         return all(item.done() for item in self.needs)
 
 
@@ -48,7 +48,7 @@ def share(items: Sequence[WorkItem]) -> None:
 
 
 def _do(item: WorkItem, *, wait: bool) -> bool:
-    """Does an item unless another process does it; returns whether this process had its lock."""
+    """Does an item unless another process does it; returns True if this process had the lock."""
     with claimed(item.makes, wait=wait) as mine:
         if mine and not item.done():
             item.run()

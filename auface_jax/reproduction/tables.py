@@ -134,7 +134,7 @@ def _preamble(study: Study, about: dict) -> str:
     return (
         f"    python -m auface_jax.reproduce --tables {tables} --preset {study.preset}"
         f" --seeds {study.seeds}\n\n"
-        f"Drawn faces, {p['size']} px: {p['records']} records of {p['people']} people whom no "
+        f"Drawn faces, {p['size']} px: {p['records']} records of {p['people']} people that no "
         f"training saw. Every model was trained for {stage2.num_steps:,} steps of "
         f"{stage2.batch_size}, with {seeds} of Stage I and Stage II; all were scored by the "
         f"recogniser `{about['scorer']}`, which no training read. AAAD is that against the "
@@ -253,7 +253,7 @@ def _verdict(summary: Summary, first: Model, second: Model, ours: str, theirs: s
         if found.half is None:
             words = "one seed tells no difference"
         else:
-            words = {1: "ahead", -1: "behind", 0: "not told apart"}[found.sign]
+            words = {1: "ahead", -1: "behind", 0: "no clear difference"}[found.sign]
         findings.append(
             f"{name} {found.value:+.3f}"
             + ("" if found.half is None else f" ± {found.half:.3f}")

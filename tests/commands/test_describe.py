@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from auface_jax import describe as command
 from auface_jax import facs
+from auface_jax.describe import main
 from auface_jax.facs import descriptions
 
 DICTIONARY = facs.load_dictionary()
@@ -136,7 +136,7 @@ def test_command_prints_constructs_and_text():
 
 
 def test_command_describes_a_neutral_face_with_another_dictionary(tmp_path, capsys):
-    command.main(["--aus", "", "--dictionary", str(written(tmp_path))])
+    main(["--aus", "", "--dictionary", str(written(tmp_path))])
     assert re.fullmatch(r"constructs: none \(neutral face\)\nneutral \d\n", capsys.readouterr().out)
 
 
@@ -150,5 +150,5 @@ def test_command_describes_a_neutral_face_with_another_dictionary(tmp_path, caps
 )
 def test_command_refuses_invalid_arguments_with_a_reason(arguments, message, capsys):
     with pytest.raises(SystemExit) as stop:
-        command.main(arguments)
+        main(arguments)
     assert stop.value.code == 2 and message in capsys.readouterr().err

@@ -29,7 +29,7 @@ def refused(capsys, *arguments):
         (("--aus", "6C,12"), "give every unit a degree"),
         (("--aus", "6", "--to-aus", "4"), "make a GIF"),
         (("--aus", "6", "--to-aus", "4,98", "--out", "a.gif"), "98"),
-        (("--aus", "6", "--level-steps", "3,many"), "'3,many' are no iterations"),
+        (("--aus", "6", "--level-steps", "3,many"), "'3,many' is no list of whole numbers"),
         (("--aus", "6"), "runs/none does not exist"),
         (("--aus", "6", "--seed", "4294967295"), "runs/none does not exist"),
         (

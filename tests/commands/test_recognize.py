@@ -1,7 +1,6 @@
 """The command `recognize`: frames, tables, annotated pictures, roles and errors."""
 
 import contextlib
-import csv
 import io
 import struct
 import sys
@@ -23,6 +22,7 @@ from auface_jax.recognition.text_reader import load_text_reader
 from auface_jax.runs import checkpoints
 from auface_jax.training.tasks.au_text import AUTextTask
 from tests.helpers import tiny
+from tests.helpers.csv_files import read_csv
 from tests.helpers.recognizer_runs import write_run
 
 
@@ -43,11 +43,6 @@ def pictures_folder(tmp_path):
     return folder
 
 
-def read_table(path):
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def test_folder_gives_a_row_and_an_annotated_picture_for_each_frame(
     run, pictures_folder, tmp_path, capsys
 ):
@@ -55,7 +50,7 @@ def test_folder_gives_a_row_and_an_annotated_picture_for_each_frame(
     recognize.main(
         [str(pictures_folder), "--out", str(out), "--overlay", str(overlay), "--run", str(run)]
     )
-    rows = read_table(out)
+    rows = read_csv(out)
     assert [(row["path"].rpartition("/")[2], row["frame"]) for row in rows] == [
         ("a.jpg", "0"),
         ("b.png", "0"),
@@ -100,7 +95,7 @@ def test_unreadable_files_are_listed_and_the_others_read(run, pictures_folder, t
         recognize.main([str(pictures_folder), "--out", str(out), "--run", str(run)])
     assert "2 of 5 files" in stop.value.code
     assert "torn.png" in stop.value.code and "empty.jpg" in stop.value.code
-    assert len(read_table(out)) == 5
+    assert len(read_csv(out)) == 5
 
 
 def test_every_selects_frames(pictures_folder):
@@ -237,7 +232,7 @@ def test_texts_give_a_row_each_with_their_line_number(text_run, tmp_path, capsys
     out, file = tmp_path / "new" / "table.csv", tmp_path / "texts.txt"
     file.write_bytes(TEXTS.encode())
     recognize.main(["--texts", str(file), "--out", str(out), "--run", str(text_run)])
-    rows = read_table(out)
+    rows = read_csv(out)
     texts = ["The chin is up.", 'Your cheeks, "raised".', "眉"]
     assert [row["text"] for row in rows] == texts
     assert [row["line"] for row in rows] == ["1", "3", "4"]
@@ -255,7 +250,7 @@ def test_texts_are_read_from_standard_input_and_long_ones_counted(
     monkeypatch.setattr(sys, "stdin", piped)
     out = tmp_path / "table.csv"
     recognize.main(["--texts", "-", "--out", str(out), "--run", str(text_run)])
-    assert len(read_table(out)) == 4
+    assert len(read_csv(out)) == 4
     assert "1 of them are longer than the 128 tokens" in capsys.readouterr().out
 
 

@@ -1,6 +1,5 @@
 """The command `reconstruct`: table, sheet, pictures, SSIM and errors."""
 
-import csv
 import sys
 
 import jax
@@ -16,6 +15,7 @@ from auface_jax.metrics.ssim import ssim
 from auface_jax.runs import checkpoints
 from auface_jax.training.tasks.vqgan import VQGANTask
 from tests.helpers import tiny
+from tests.helpers.csv_files import read_csv
 from tests.helpers.recognizer_runs import write_run
 
 
@@ -45,11 +45,6 @@ def folder(tmp_path):
     return folder
 
 
-def read_table(path):
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def test_folder_gives_a_row_and_a_picture_each_and_a_sheet(run, folder, tmp_path, capsys):
     evaluator, out = write_run(tmp_path / "au", role="score"), tmp_path / "new" / "out"
     reconstruct.main(
@@ -64,7 +59,7 @@ def test_folder_gives_a_row_and_a_picture_each_and_a_sheet(run, folder, tmp_path
             str(evaluator),
         ]
     )
-    rows = read_table(out / "table.csv")
+    rows = read_csv(out / "table.csv")
     assert [row["path"].removeprefix(str(folder)) for row in rows] == [
         "/a.png",
         "/b.png",
@@ -100,7 +95,7 @@ def test_unreadable_files_are_listed_and_the_others_reconstructed(run, folder, t
     (folder / "b.png").write_bytes(b"no picture")
     with pytest.raises(SystemExit, match=r"(?s)1 of 3 files cannot be used.*b.png: cannot be read"):
         reconstruct.main([str(folder), "--run", str(run), "--out", str(tmp_path), "--aligned"])
-    assert len(read_table(tmp_path / "table.csv")) == 2
+    assert len(read_csv(tmp_path / "table.csv")) == 2
 
 
 def test_missing_detector_is_reported_once_with_the_cure(
@@ -113,9 +108,9 @@ def test_missing_detector_is_reported_once_with_the_cure(
             reconstruct.main([str(folder), "--run", str(run), "--out", str(tmp_path / "out")])
     finally:
         detector._opencv.cache_clear()
-    told = capsys.readouterr().err
-    assert told.count(".[detector]") == told.count("say --aligned") == 1
-    assert "--reference-aligned" not in told
+    message = capsys.readouterr().err
+    assert message.count(".[detector]") == message.count("say --aligned") == 1
+    assert "--reference-aligned" not in message
     assert not (tmp_path / "out").exists()
 
 

@@ -1,6 +1,5 @@
 """The command `evaluate`: a run and an outside system in the same tables, and invalid requests."""
 
-import csv
 import json
 
 import numpy as np
@@ -20,6 +19,7 @@ from auface_jax.recognition.image_recognizer import load_recognizer
 from auface_jax.recognition.roles import loss_recognizers
 from auface_jax.recognition.text_reader import load_text_reader
 from tests.helpers import evaluation_runs, tiny
+from tests.helpers.csv_files import read_csv
 
 
 @pytest.fixture(scope="module")
@@ -112,8 +112,7 @@ def test_report_of_a_run_has_every_figure(first, data):
         assert f"]({name}.png)" in text
         with Image.open(out / f"{name}.png") as picture:
             assert min(picture.size) > 100
-    with open(out / "records.csv", newline="") as file:
-        lines = list(csv.DictReader(file))
+    lines = read_csv(out / "records.csv")
     assert [line["record"] for line in lines] == list(population.record_ids)
     mean = np.nanmean([float(line["cosine (labels)"]) for line in lines])
     assert mean == pytest.approx(

@@ -1,6 +1,5 @@
 """Prompts for an outside system, and the pictures that it made of them."""
 
-import csv
 import dataclasses
 import json
 import shutil
@@ -20,6 +19,7 @@ from auface_jax.evaluation import prompts
 from auface_jax.evaluation.population import load_population
 from auface_jax.facs import AU_NUMBERS, load_dictionary
 from tests.helpers import evaluation_runs
+from tests.helpers.csv_files import read_csv
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +37,6 @@ def save(folder, images, *, suffix=".png"):
     for number, image in enumerate(images):
         Image.fromarray(image).save(folder / f"{number:05d}{suffix}")
     return folder
-
-
-def read_csv(path):
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def test_folder_of_prompts_has_text_reference_and_labels_of_each_record(population, tmp_path):

@@ -1,4 +1,4 @@
-"""AAAD by its definition, slowly and by hand, and the laws that make it worth printing."""
+"""AAAD by its definition, computed slowly by hand, and the laws that it obeys."""
 
 import itertools
 
@@ -25,7 +25,7 @@ KINDS = ("labels", "unsure readers")
 
 
 def pairs_of(kind):
-    """Pictures and texts of the same label rows, as `kind` of reader gives them."""
+    """Returns pictures and texts of the same labels as one kind of reader reads them."""
     if kind == "labels":
         return LABELS.astype(float), LABELS.astype(float)
     return unsure(LABELS, 1), unsure(LABELS, 2)
@@ -39,7 +39,7 @@ def small_pairs(count=5, seed=0):
 # --- The definition ------------------------------------------------------------------------------
 
 
-def test_everything_by_hand_on_small_inputs():
+def test_calibration_and_agreement_equal_those_by_hand():
     image, text = small_pairs()
     made, _ = small_pairs(seed=7)
 
@@ -82,7 +82,7 @@ def test_everything_by_hand_on_small_inputs():
     np.testing.assert_allclose(result.contributions, of_unit)
 
 
-def test_the_spread_of_c_min_is_over_ten_derangements():
+def test_range_of_c_min_is_over_ten_derangements():
     image, text = pairs_of("unsure readers")
     lowest = [cosines(image, text[derangement(len(text), 5 + n)]).min() for n in range(10)]
     found = calibrate(image, text, seed=5)
@@ -92,28 +92,28 @@ def test_the_spread_of_c_min_is_over_ten_derangements():
 
 
 @given(st.integers(2, 60), st.integers(0, 1_000))
-def test_a_derangement_leaves_nothing_in_place_and_loses_nothing(count, seed):
+def test_derangement_moves_every_element(count, seed):
     order = derangement(count, seed)
     assert (order != np.arange(count)).all()
     assert sorted(order) == list(range(count))
     np.testing.assert_array_equal(order, derangement(count, seed))
 
 
-def test_every_derangement_is_equally_likely():
+def test_derangements_are_equally_likely():
     drawn = [tuple(derangement(4, seed)) for seed in range(3_000)]
     counts = [drawn.count(order) for order in set(drawn)]
     assert len(counts) == 9 and min(counts) > 250 and max(counts) < 420
 
 
 @given(st.integers(0, 500), st.floats(0.05, 1.0))
-def test_only_directions_count(seed, scale):
+def test_cosines_do_not_depend_on_lengths(seed, scale):
     image, text = small_pairs(seed=seed)
     np.testing.assert_allclose(cosines(scale * image, text), cosines(image, text))
     np.testing.assert_allclose(cosines(text, image), cosines(image, text))
     np.testing.assert_allclose(cosines(image, image), 1.0)
 
 
-def test_the_interval_holds_the_mean_and_narrows_with_pairs():
+def test_interval_contains_the_score_and_narrows_with_pairs():
     image, text = pairs_of("unsure readers")
     calibration = calibrate(image, text)
     few, many = aaad(image[:60], text[:60], calibration), aaad(image, text, calibration)
@@ -144,7 +144,7 @@ def test_texts_without_a_unit_are_left_out_and_counted():
         assert np.isfinite(floor.aaad)
 
 
-def test_pictures_that_show_nothing_agree_with_nothing():
+def test_blank_pictures_have_cosine_zero():
     image, text = pairs_of("labels")
     calibration = calibrate(image, text)
     shown = image.copy()
@@ -159,7 +159,7 @@ def test_pictures_that_show_nothing_agree_with_nothing():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_ground_truth_is_near_one_and_shuffled_texts_lie_where_the_definition_puts_them(kind):
+def test_ground_truth_scores_near_one_and_shuffled_texts_far_below(kind):
     image, text = pairs_of(kind)
     c = calibrate(image, text)
     truth = aaad(image, text, c)
@@ -183,7 +183,7 @@ def test_both_scores_fall_as_labels_are_degraded(noisy):
         assert scores[-1] - 0.03 < floor.aaad < scores[0]
 
 
-def test_read_by_networks_it_is_the_text_that_departs(monkeypatch):
+def test_fall_of_readings_degrades_the_texts_alone(monkeypatch):
     class Reader:
         def probabilities(self, sentences):
             return np.array([list(map(float, text)) for text in sentences])
@@ -200,7 +200,7 @@ def test_read_by_networks_it_is_the_text_that_departs(monkeypatch):
     assert all(after < before for before, after in itertools.pairwise(scores))
 
 
-def test_a_larger_share_takes_what_a_smaller_one_does_and_more():
+def test_larger_share_takes_all_that_a_smaller_one_takes():
     shown = [degrade(LABELS, share, 4) for share in SHARES]
     np.testing.assert_array_equal(shown[0], LABELS)
     np.testing.assert_array_equal(shown[-1], LABELS[derangement(len(LABELS), 4)])
@@ -209,7 +209,7 @@ def test_a_larger_share_takes_what_a_smaller_one_does_and_more():
         assert (many | ~few).all() and many.sum() > few.sum()
 
 
-def test_contributions_sum_to_the_mean_cosine_and_fall_with_their_unit():
+def test_contributions_sum_to_the_mean_cosine():
     image, text = pairs_of("unsure readers")
     calibration = calibrate(image, text)
     result = aaad(image, text, calibration)
@@ -221,7 +221,7 @@ def test_contributions_sum_to_the_mean_cosine_and_fall_with_their_unit():
     assert without.contributions[unit] == 0 and without.aaad < result.aaad
 
 
-def test_one_mean_vector_scores_above_shuffled_texts_and_the_reference_is_a_floor():
+def test_mean_vector_scores_above_shuffled_texts():
     image, text = pairs_of("unsure readers")
     calibration = calibrate(image, text)
     neutral = unsure(np.zeros_like(LABELS), 3)
@@ -234,7 +234,7 @@ def test_one_mean_vector_scores_above_shuffled_texts_and_the_reference_is_a_floo
     assert len(lines) == 6 and all(line.count("|") == 7 for line in lines)
 
 
-def test_a_calibration_serves_other_texts_as_for_combinations_that_no_person_showed():
+def test_calibration_serves_texts_of_unseen_combinations():
     image, text = pairs_of("labels")
     calibration = calibrate(image, text)
     novel = np.stack([labels_from_units(units) for units in ((2, 24), (1, 10), (4, 14, 23))])
@@ -254,21 +254,21 @@ def test_a_calibration_serves_other_texts_as_for_combinations_that_no_person_sho
         (np.full((2, 12), 1.5), np.ones((2, 12)), r"no probabilities in \[0, 1\]"),
     ],
 )
-def test_values_that_are_no_probabilities_are_named(image, text, message):
+def test_values_outside_zero_and_one_are_named(image, text, message):
     with pytest.raises(ValueError, match=message):
         cosines(image, text)
 
 
-def test_all_faults_are_told_at_once():
+def test_all_faults_are_reported_at_once():
     with pytest.raises(ValueError, match="picture value.*; 12 text value"):
         cosines(np.full((1, 12), 2.0), np.full((1, 12), -2.0))
 
 
-def test_what_cannot_be_scaled_is_refused():
+def test_pairs_without_a_scale_are_refused():
     one = labels_from_units([12])[None]
     with pytest.raises(ValueError, match=r"1 pair\(s\) whose text has a unit, and 1 without"):
         calibrate(np.vstack([one, one]), np.vstack([one, 0 * one]))
-    with pytest.raises(ValueError, match="one label row in all the data"):
+    with pytest.raises(ValueError, match="one AU combination in all the data"):
         calibrate(np.repeat(one, 5, 0), np.repeat(one, 5, 0))
     image, text = pairs_of("labels")
     with pytest.raises(ValueError, match="none of the 600 texts has a unit"):
@@ -280,7 +280,7 @@ def test_what_cannot_be_scaled_is_refused():
 # --- The command ---------------------------------------------------------------------------------
 
 
-def test_the_degradation_is_plotted_and_tabled(tmp_path, capsys):
+def test_degradation_is_plotted_and_printed(tmp_path, capsys):
     path = tmp_path / "new" / "plot.png"
     main(["--out", str(path), "--rows", "200"])
     assert path.read_bytes().startswith(b"\x89PNG")

@@ -1,4 +1,4 @@
-"""Laws of FID, KID and the Inception score, and parity with the torch packages' figures."""
+"""Laws of FID, KID and the Inception score, and parity with the torch packages."""
 
 import warnings
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::auface_jax.metrics.distances.Fe
 
 
 def rows(seed, count, width, shift=0.0):
-    """Correlated features, as those of a network are."""
+    """Samples correlated features, like those of a network."""
     rng = np.random.default_rng(seed)
     mixing = np.random.default_rng(99).normal(size=(width, width)) / np.sqrt(width)
     return np.maximum(rng.normal(shift, 1.0, (count, width)) @ mixing + 0.3, 0).astype(np.float32)
@@ -34,7 +34,7 @@ def moments(mean, covariance, count=100):
     return Moments(count, np.array(mean), np.array(covariance) * (count - 1))
 
 
-def test_frechet_distance_of_normals_along_the_axes():
+def test_frechet_distance_of_axis_aligned_normals_is_exact():
     one = moments([1.0, 2.0], np.diag([4.0, 9.0]))
     other = moments([1.0, 5.0], np.diag([1.0, 0.0]))
     expected = 3.0**2 + (2 - 1) ** 2 + 3.0**2
@@ -46,7 +46,7 @@ def test_frechet_distance_of_normals_along_the_axes():
 
 
 @pytest.mark.parametrize("count", [20, 300], ids=["singular", "regular"])
-def test_frechet_distance_is_zero_for_the_same_set_and_knows_no_axes(count):
+def test_frechet_distance_is_zero_for_one_set_and_invariant_to_rotation(count):
     width = 60
     one, other = rows(0, count, width), rows(1, count, width, shift=0.2)
     turn, _ = np.linalg.qr(np.random.default_rng(2).normal(size=(width, width)))
@@ -57,7 +57,7 @@ def test_frechet_distance_is_zero_for_the_same_set_and_knows_no_axes(count):
     assert turned == pytest.approx(apart, rel=1e-6)
 
 
-def test_frechet_distance_of_singular_covariances_by_another_way():
+def test_frechet_distance_of_singular_covariances_equals_the_square_root_form():
     # tr (S S')^(1/2) is the sum of the singular values of X X'^T, X and X' centred and scaled.
     one, other = (rows(seed, 15, 40).astype(np.float64) for seed in (3, 4))
     centred = [(x - x.mean(0)) / np.sqrt(14) for x in (one, other)]
@@ -71,7 +71,7 @@ def test_frechet_distance_of_singular_covariances_by_another_way():
 
 
 @given(st.integers(1, 29), st.integers(0, 5))
-def test_moments_of_parts_are_those_of_the_whole(cut, seed):
+def test_merged_moments_equal_those_of_the_whole(cut, seed):
     values = rows(seed, 30, 5) + 1e3  # far from the origin, where naive sums lose digits
     whole = Moments.of(values)
     merged = Moments.of(values[:cut]).merged(Moments.of(values[cut:]))
@@ -88,7 +88,7 @@ def small_network(weights, images):
     return {"wide": jnp.tanh(x @ weights), "mean": x.mean(-1)}
 
 
-def test_figures_do_not_depend_on_the_batch_size_or_the_cut_of_the_stream():
+def test_features_do_not_depend_on_batch_sizes():
     rng = np.random.default_rng(5)
     images = rng.integers(0, 256, (23, 4, 4, 3), dtype=np.uint8)
     weights = rng.normal(size=(48, 6)).astype(np.float32)
@@ -105,7 +105,7 @@ def test_figures_do_not_depend_on_the_batch_size_or_the_cut_of_the_stream():
     np.testing.assert_allclose(figures, figures[:1] * 4, rtol=1e-6)
 
 
-def test_extract_names_what_is_wrong_with_a_stream():
+def test_extract_refuses_invalid_streams():
     weights = np.zeros((48, 2), np.float32)
     with pytest.raises(ValueError, match="no images"):
         extract(small_network, weights, [], batch_size=2)
@@ -136,7 +136,7 @@ def test_mmd_is_the_mean_over_pairs():
     assert distances.polynomial_mmd(one, other) == pytest.approx(expected, rel=1e-12)
 
 
-def test_kid_has_no_bias_where_fid_has():
+def test_kid_is_unbiased_where_fid_is_not():
     same = [(features(10 + i), features(50 + i)) for i in range(30)]
     kids = [distances.kid(a, b, subsets=1).value for a, b in same]
     assert abs(np.mean(kids)) < 3 * np.std(kids) / np.sqrt(len(kids))
@@ -145,7 +145,7 @@ def test_kid_has_no_bias_where_fid_has():
     assert apart.value > 10 * np.std(kids)
 
 
-def test_kid_repeats_with_its_seed_and_fits_subsets_to_the_smaller_set():
+def test_kid_depends_on_its_seed_and_fits_subsets_to_the_smaller_set():
     one, other = features(1, count=30), features(2, count=12)
     first = distances.kid(one, other, subsets=7, seed=3)
     assert first == distances.kid(one, other, subsets=7, seed=3)
@@ -153,7 +153,7 @@ def test_kid_repeats_with_its_seed_and_fits_subsets_to_the_smaller_set():
     assert first.spread > 0 and (first.count, first.reference_count) == (30, 12)
 
 
-def test_one_subset_or_split_tells_no_spread():
+def test_one_subset_or_split_has_no_spread():
     one, other = features(1, count=30), features(2, count=30)
     whole = distances.kid(one, other, subsets=3)  # subsets would all be the whole
     assert whole.spread is None and "±" not in str(whole)
@@ -170,7 +170,7 @@ def with_logits(logits):
     return Features("inception", np.zeros((len(logits), 2)), np.asarray(logits, np.float32))
 
 
-def test_inception_score_runs_from_one_to_the_number_of_classes():
+def test_inception_score_lies_between_one_and_the_number_of_classes():
     unsure = distances.inception_score(with_logits(np.zeros((40, 10))))
     assert unsure.value == pytest.approx(1.0) and unsure.name == "IS"
     sure = with_logits(1e3 * np.eye(10)[np.arange(40) % 10])
@@ -183,7 +183,7 @@ def test_inception_score_runs_from_one_to_the_number_of_classes():
         distances.inception_score(with_logits(np.zeros((3, 10))))
 
 
-def test_figures_are_named_for_their_features_and_count_their_images():
+def test_scores_carry_the_name_of_their_features_and_their_counts():
     score = distances.fid(features(1, count=30), features(2))
     assert score.name == "FID(au)"
     assert str(score).startswith("FID(au) ") and str(score).endswith(" (N = 30, 40 real)")
@@ -197,19 +197,19 @@ def test_figures_are_named_for_their_features_and_count_their_images():
         distances.fid(features(1), features(2, width=9))
 
 
-def test_features_must_be_finite_and_of_two_images():
+def test_features_that_are_not_finite_or_of_one_image_are_refused():
     values = rows(0, 5, 3)
     values[3, 1] = np.nan
     with pytest.raises(ValueError, match=r"1 of 5 images are not finite; the first rows are \[3\]"):
         Features("au", values)
-    with pytest.raises(ValueError, match=r"\[1, 3\]; needed are \[N, D\] of at least two"):
+    with pytest.raises(ValueError, match=r"\[1, 3\]; give \[N, D\] of at least two"):
         Features("au", values[:1])
-    with pytest.raises(ValueError, match="of the network 'vgg16', not of 'inception'"):
+    with pytest.raises(ValueError, match="network is 'vgg16'; give the converted network"):
         inception_features(Pretrained("vgg16", None, {}, ""), [])
 
 
 class Colours(nn.Module):
-    """In the place of the Inception network: a picture's mean colour."""
+    """A stand-in for the Inception network: the mean colour of a picture."""
 
     @nn.compact
     def __call__(self, x):
@@ -219,7 +219,7 @@ class Colours(nn.Module):
 @pytest.mark.parametrize(
     ("resizing", "name"), [("clean", "IS"), ("tensorflow1", "IS(tensorflow1)")]
 )
-def test_inception_features_are_of_resized_normalized_images(resizing, name):
+def test_inception_features_are_those_of_resized_normalized_images(resizing, name):
     colours = np.array([[0, 128, 255], [64, 64, 64], [192, 0, 32]], np.uint8)
     images = np.broadcast_to(colours[:, None, None], (3, 5, 7, 3))
     network = Pretrained("inception", Colours(), {}, "")
@@ -230,7 +230,7 @@ def test_inception_features_are_of_resized_normalized_images(resizing, name):
 
 
 @pytest.mark.filterwarnings("default::auface_jax.metrics.distances.FewImagesWarning")
-def test_few_images_are_warned_of_with_their_number():
+def test_few_images_raise_a_warning_with_their_number():
     few, many = features(1, count=9_999, width=2), features(2, count=10_000, width=2)
     for figure in (lambda: distances.fid(few, many), lambda: distances.kid(many, few, subsets=1)):
         with pytest.warns(distances.FewImagesWarning, match="N = 9,999"):
@@ -241,7 +241,7 @@ def test_few_images_are_warned_of_with_their_number():
 
 
 @pytest.mark.parity
-def test_figures_of_torch_fidelity_and_pytorch_fid_on_the_same_features(record_property):
+def test_scores_equal_those_of_torch_fidelity_and_pytorch_fid(record_property):
     torch = import_torch()
     fidelity_fid = pytest.importorskip("torch_fidelity.metric_fid", reason=REASON)
     from torch_fidelity.metric_isc import isc_features_to_metric

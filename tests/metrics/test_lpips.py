@@ -22,7 +22,7 @@ def distance(one, other, batch_size=4):
     return lpips.paired_distances(*untrained(), [(one, other)], batch_size=batch_size)
 
 
-def test_a_distance_is_zero_for_equal_images_positive_else_and_the_same_both_ways():
+def test_distance_is_zero_for_equal_images_positive_otherwise_and_symmetric():
     one, other = images(1), images(2)
     there, back = distance(one, other), distance(other, one)
     assert (distance(one, one) == 0).all() and (there > 1e-3).all()
@@ -38,14 +38,14 @@ def test_distances_do_not_depend_on_batches():
     np.testing.assert_allclose(distance(one[3:4], other[3:4]), whole[3:4], rtol=1e-5)
 
 
-def test_vectors_get_unit_length_and_zero_keeps_a_finite_gradient():
+def test_unit_length_of_zero_has_a_finite_gradient():
     x = jnp.array([[[[3.0, 4.0], [0.0, 0.0]]]])
     np.testing.assert_allclose(lpips.unit_length(x), [[[[0.6, 0.8], [0, 0]]]], rtol=1e-6)
     gradient = jax.grad(lambda x: lpips.unit_length(x).sum())(x)
     assert np.isfinite(gradient).all()
 
 
-def test_a_score_has_its_backbones_name_and_counts_pairs():
+def test_score_carries_the_name_of_its_backbone_and_counts_pairs():
     score = lpips.score(untrained()[0], np.array([0.2, 0.4]))
     assert str(score) == "LPIPS(alexnet) 0.3 ± 0.1 (N = 2, 2 real)"
 
@@ -71,7 +71,7 @@ def original(backbone):
 
 @pytest.mark.parity
 @pytest.mark.parametrize("backbone", lpips.WIDTHS)
-def test_parity_with_lpips(record_property, tmp_path, backbone):
+def test_distances_equal_those_of_the_package_lpips(record_property, tmp_path, backbone):
     theirs, arrays, heads = original(backbone)
     import torch
 

@@ -12,7 +12,7 @@ from auface_jax.metrics.units import best_thresholds, conflict_accuracy, f1_scor
 # --- Units ---------------------------------------------------------------------------------------
 
 
-def test_precision_and_recall_by_hand():
+def test_precision_and_recall_equal_those_by_hand():
     predicted = np.array([[1, 1, 0, 1], [1, 0, 0, 0], [0, 1, 0, 1], [0, 0, 0, 1]], np.int8)
     labels = np.array([[1, 0, 0, 1], [1, 0, 0, -1], [1, 1, 0, -1], [0, 1, 0, 0]], np.int8)
     scores = unit_scores(predicted, labels)
@@ -35,7 +35,7 @@ def test_f1_is_the_harmonic_mean_of_precision_and_recall(seed):
 
 
 @given(st.integers(0, 300))
-def test_no_threshold_does_better_than_the_best(seed):
+def test_no_threshold_has_a_higher_f1_than_the_best(seed):
     rng = np.random.default_rng(seed)
     labels = rng.integers(-1, 2, (30, 12)).astype(np.int8)
     probabilities = np.clip(0.3 * labels + rng.normal(0.4, 0.2, labels.shape), 0, 1)
@@ -47,17 +47,17 @@ def test_no_threshold_does_better_than_the_best(seed):
         assert (found >= other - 1e-9).all()
 
 
-def test_thresholds_without_anything_to_choose_stay_in_the_middle():
+def test_thresholds_stay_near_the_middle_where_many_are_equally_good():
     probabilities = np.array([[0.1, 0.2, 0.9], [0.2, 0.3, 0.3], [0.9, 0.9, 0.1]])
     labels = np.array([[0, 0, 1], [0, 0, 1], [1, 0, 1]], np.int8)
-    # Told apart by anything from 0.2 to 0.9; never there; always there.
+    # Any threshold from 0.2 to 0.9 separates the first unit; the others never or always occur.
     np.testing.assert_allclose(best_thresholds(probabilities, labels), [0.5, 0.5, 0.5], atol=0.06)
 
 
 # --- Opposed pairs -------------------------------------------------------------------------------
 
 
-def test_a_conflict_counts_when_both_opposed_units_read_as_active():
+def test_conflict_is_right_if_both_opposed_units_are_read():
     asked = [(12, 15), (12, 15), (6, 12, 15), (1, 2, 4), (1, 4), (10, 14)]
     shown = [(12, 15), (12,), (12, 15), (1, 4), (1, 4), ()]
     labels, predicted = (np.stack([labels_from_units(u) for u in rows]) for rows in (asked, shown))
@@ -70,7 +70,7 @@ def test_a_conflict_counts_when_both_opposed_units_read_as_active():
     assert found["all"] == (pytest.approx(3 / 5), 5)
 
 
-def test_what_was_asked_for_is_right_and_nothing_is_wrong():
+def test_conflict_accuracy_is_one_for_the_labels_and_zero_for_no_unit():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, (500, len(AU_NUMBERS))).astype(np.int8)
     assert all(share == 1 for share, _ in conflict_accuracy(labels, labels).values())
@@ -80,7 +80,7 @@ def test_what_was_asked_for_is_right_and_nothing_is_wrong():
 # --- Embeddings ----------------------------------------------------------------------------------
 
 
-def test_identity_is_one_for_the_same_and_minus_one_for_the_opposite():
+def test_identity_is_one_for_equal_and_minus_one_for_opposite_embeddings():
     rng = np.random.default_rng(0)
     a = rng.normal(size=(4, 8))
     np.testing.assert_allclose(identity_similarity(3 * a, a), 1.0)
@@ -107,7 +107,7 @@ def test_diversity_is_the_mean_distance_of_all_pairs():
     np.testing.assert_allclose(diversity(np.repeat(drawn[:1], 5, 0)), 0.0, atol=1e-12)
 
 
-def test_embeddings_that_cannot_be_compared_are_refused():
+def test_invalid_embeddings_are_refused():
     good = np.ones((2, 4))
     with pytest.raises(ValueError, match=r"\(2, 4\) pictures and \(3, 4\) references"):
         identity_similarity(good, np.ones((3, 4)))

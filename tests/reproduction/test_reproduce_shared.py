@@ -127,13 +127,13 @@ def test_load_restores_written_results(study, tmp_path):
     assert results.of_runs(study, known) == known  # nothing was trained here
 
 
-def test_known_evaluations_are_not_trained_again(study, tmp_path, capsys):
+def test_models_with_known_figures_are_not_trained_again(study, tmp_path, capsys):
     path = tmp_path / results.FILE
     results.write(path, study, known_of(study, seeds=1))
     options = ["--tables=2", "--seeds=2", f"--runs={study.runs}", f"--earlier={path}", "--dry-run"]
     reproduce.main([*options, f"--configs={tiny.CONFIGS}"])
     *lines, _ = capsys.readouterr().out.splitlines()
-    assert sum("known" in line for line in lines) == 2  # text and labels of seed 0
+    assert sum("min  known " in line for line in lines) == 2  # text and labels of seed 0
     trained = [line.split("/")[-1] for line in lines if "evaluations" not in line]
     assert trained == [
         *plan.RECOGNIZERS,
