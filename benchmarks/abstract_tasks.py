@@ -1,4 +1,4 @@
-"""Tasks whose frozen networks are shapes alone: what a step costs needs no weights.
+"""Tasks whose frozen networks are shapes alone, for programs that measure a step without weights.
 
 The shapes are those of the published networks that a config reads: VGG16 and a recogniser in
 Stage I's losses; T5-large, CLIP ViT-L/14 and ArcFace R100 in Stage II.
@@ -30,7 +30,7 @@ KEY = jax.eval_shape(lambda: jax.random.key(0))
 
 
 def load(name: str, preset: str) -> ConfigDict:
-    """A config of `configs/`."""
+    """Loads a config of `configs/`."""
     return load_config_file(CONFIGS / f"{name}.py", preset)
 
 
@@ -39,7 +39,7 @@ def shape(*dimensions: int, dtype=np.float32) -> jax.ShapeDtypeStruct:
 
 
 def batch(rows: int, size: int, length: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """Of pictures of `size` pixels and texts of `length` tokens."""
+    """Returns the shapes of a batch of images of `size` pixels and texts of `length` tokens."""
     pixels = shape(rows, size, size, 3, dtype=np.uint8)
     return {
         "image": pixels,
@@ -52,7 +52,7 @@ def batch(rows: int, size: int, length: int) -> dict[str, jax.ShapeDtypeStruct]:
 
 
 def stage1_task(config: ConfigDict) -> VQGANTask:
-    """Stage I with the shapes of the networks of its losses."""
+    """Makes the task of Stage I with the shapes of its loss networks."""
     networks = {}
     if config.loss.perceptual:
         module = vgg.VGG16()
@@ -68,7 +68,7 @@ def stage1_task(config: ConfigDict) -> VQGANTask:
 
 
 def stage2_task(config: ConfigDict, references: int) -> "AbstractStage2":
-    """Stage II with the shapes of Stage I, of its encoders, and of the cached references.
+    """Makes the task of Stage II with the shapes of Stage I, encoders and cached references.
 
     Args:
       references: how many pictures of training people are cached, if the config caches them.
@@ -114,7 +114,7 @@ def stage2_task(config: ConfigDict, references: int) -> "AbstractStage2":
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class AbstractStage2(MaskGITTask):
-    """See `stage2_task`."""
+    """Task of Stage II without weights, see `stage2_task`."""
 
     references: int
 

@@ -1,4 +1,4 @@
-"""What one training step costs on many devices, read from the compiled program; nothing is trained.
+"""Cost of a training step on many devices, read from the compiled program without running it.
 
     python -m benchmarks.collectives --config configs/stage2.py:paper --fsdp 2 --tensor 2
     python -m benchmarks.collectives --config configs/stage1.py:paper --topology v5e:4x4
@@ -138,7 +138,7 @@ def main() -> None:
 
 
 def show(found) -> None:
-    """Prints the exchanges by kind, and the largest."""
+    """Prints the collectives by kind, and the largest ones."""
     print(f"{'':<20}{'number':>8}{'MiB':>10}{'MiB sent':>10}")
     for kind in program_cost.KINDS:
         of_kind = {one: count for one, count in found.items() if one.kind == kind}

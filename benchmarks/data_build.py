@@ -1,4 +1,4 @@
-"""A data set as large as the paper's, of tiny pictures: built, counted and loaded.
+"""Build, count and load of a data set as large as the paper's, of tiny images.
 
     python -m benchmarks.data_build --work DIR [--records 300000] [--processes 2]
 
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 class Step:
-    """Prints what a step took: wall clock, processor time of this process and its children."""
+    """Prints wall clock and processor time of a step, of this process and its children."""
 
     def __init__(self, name: str, records: int):
         self._name, self._records = name, records
@@ -100,7 +100,7 @@ def processor_seconds() -> float:
 
 
 def write_source(folder: pathlib.Path, records: int) -> None:
-    """Pictures and `labels.csv`; a tenth of each person's frames is neutral."""
+    """Writes images and `labels.csv`; a tenth of each person's frames is neutral."""
     rng = np.random.default_rng(0)
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""How fast open faces are drawn, and how large their pictures are.
+"""Speed of rendering open faces, and size of their images.
 
     python -m benchmarks.faces
     python -m benchmarks.faces --facekit CLONE --rounds 7
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def draw(model: FaceModel, size: int, person: int, frames: int) -> tuple[float, float]:
-    """Images a second of processor time, and kilobytes an image."""
+    """Measures images per second of processor time, and kilobytes per image."""
     began = time.process_time()
     drawn = person_frames(person, frames, size, SEED, model)
     encoded = [encode_image(frame.image) for frame in drawn]
@@ -64,7 +64,7 @@ def draw(model: FaceModel, size: int, person: int, frames: int) -> tuple[float, 
 
 
 def table(models: list[FaceModel], measured: dict) -> str:
-    """The medians as a table in Markdown."""
+    """Formats the medians as a Markdown table."""
     names = [model.name for model in models]
     heads = [f"{name}, images/s" for name in names] + [f"{name}, kB an image" for name in names]
     lines = ["| size | " + " | ".join(heads) + " |", "|---" * (1 + len(heads)) + "|"]

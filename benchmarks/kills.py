@@ -1,4 +1,4 @@
-"""Kills a small training at random moments, resumes it each time, and looks for what is lost.
+"""Kills a small training at random moments, resumes it each time, and checks for lost work.
 
     python -m benchmarks.kills --work DIR --kills 30
 
@@ -39,7 +39,7 @@ PATIENCE_SECONDS = 1800
 
 
 def pictures(folder: pathlib.Path, size: int) -> None:
-    """Noise with labels, four pictures of each of eight people."""
+    """Returns noise images with labels, four of each of eight people."""
     folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     with (folder / "labels.csv").open("w", newline="") as file:
@@ -54,7 +54,7 @@ def pictures(folder: pathlib.Path, size: int) -> None:
 
 
 def tiny_config(work: pathlib.Path):
-    """The probe on a few pictures of noise, saving all the time and never done."""
+    """Returns the config of an endless probe on a few noise images that saves at every step."""
     data, size = work / "data", 16
     pictures(work / "pictures", size)
     labels = str(work / "pictures" / "labels.csv")
@@ -71,7 +71,7 @@ def tiny_config(work: pathlib.Path):
 
 
 def begin(config, workdir: pathlib.Path, output: pathlib.Path) -> int:
-    """Starts training in a new process, its lines going to `output`; returns its number."""
+    """Starts training in a new process that writes to `output`, and returns its process id."""
     sys.stdout.flush()
     if pid := os.fork():
         return pid
@@ -88,7 +88,7 @@ def begin(config, workdir: pathlib.Path, output: pathlib.Path) -> int:
 
 
 def wait_for(text: str, output: pathlib.Path, pid: int) -> str:
-    """What `output` holds once `text` is in it."""
+    """Waits until `output` contains `text`, and returns it."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         said = output.read_text() if output.exists() else ""
@@ -117,7 +117,7 @@ def stop(pid: int) -> None:
 
 
 def check_start(said: str, complete: list[int]) -> str | None:
-    """What is wrong with the first lines after a kill that left these checkpoints."""
+    """Returns the faults of the first lines after a kill that left these checkpoints."""
     wanted = f"resumed at step {complete[-1]}\n" if complete else "initialised in"
     return None if wanted in said else f"expected {wanted!r}:\n{said}"
 

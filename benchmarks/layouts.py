@@ -65,7 +65,7 @@ DRAWN_AT_ONCE = 16
 
 
 def train(layout: str, steps: int, options) -> pathlib.Path:
-    """The finished run, which is trained, or trained on, where it is not finished."""
+    """Trains a run until it is finished, and returns it."""
     run = pathlib.Path(options.out, f"{layout.replace(' ', '_')}-{steps}-seed{options.seed}")
     if checkpoints.has_export(run):
         return run
@@ -85,14 +85,14 @@ def train(layout: str, steps: int, options) -> pathlib.Path:
 
 
 def training_seconds(run: pathlib.Path, steps: int) -> float:
-    """What the steps took, compiling and held-out figures aside: their number times the median."""
+    """Returns the seconds of the steps without compilation and evaluation: number times median."""
     lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
     found = [line["seconds_per_step"] for line in lines if "seconds_per_step" in line]
     return statistics.median(found) * steps
 
 
 def accuracies(generator: Generator, count: int) -> dict[str, float]:
-    """See the module's docstring; means over `MASK_RATIOS`."""
+    """Computes the cross-entropies of the module's docstring, as means over `MASK_RATIOS`."""
     config, vqgan = generator.config, generator.vqgan
     model, layout = generator.model, config.model.transformer.layout
     test = pipeline.load_split(
@@ -138,7 +138,7 @@ def accuracies(generator: Generator, count: int) -> dict[str, float]:
 
 
 def scores(run: pathlib.Path, options, draw: Sequence[str] = ()) -> dict[str, float]:
-    """AAAD and AU-F1 of what a run draws, kept beside it."""
+    """Returns AAAD and AU-F1 of the images of a run, cached in a file beside it."""
     words = [word.lstrip("-") for word in draw]
     folder = run.with_name("-".join([run.name, "drawn", *words, f"of-{options.samples}"]))
     if not (folder / report.JSON).exists():
@@ -151,7 +151,7 @@ def scores(run: pathlib.Path, options, draw: Sequence[str] = ()) -> dict[str, fl
 
 
 def drawing_seconds(generator: Generator, draw: Sequence[str]) -> float:
-    """An image, of several drawn at once: the median of three calls after the first."""
+    """Measures seconds per image of a batch: the median of three calls after the first."""
     parser = argparse.ArgumentParser()
     add_decode_arguments(parser)
     decode = decode_arguments(parser.parse_args(draw))
@@ -167,7 +167,7 @@ def drawing_seconds(generator: Generator, draw: Sequence[str]) -> float:
 
 
 def learned(layout: str, steps: int, options) -> dict:
-    """A row: a run of so many steps."""
+    """Returns the table row of a run of `steps` steps."""
     run = train(layout, steps, options)
     row = {"layout": layout, "steps": steps, "seconds": training_seconds(run, steps)}
     kept = run.with_name(f"{run.name}-accuracies-of-{options.samples}.json")
@@ -177,7 +177,7 @@ def learned(layout: str, steps: int, options) -> dict:
 
 
 def drawn(layout: str, draw: Sequence[str], options) -> dict:
-    """A row: the longest run of a layout, drawn so."""
+    """Returns the table row of the longest run of a layout with these decoding options."""
     run = train(layout, max(getattr(options, layout)), options)
     seconds = drawing_seconds(Generator.from_run(run), draw)
     row = {"layout": layout, "draw": " ".join(draw), "seconds": seconds}
@@ -185,7 +185,7 @@ def drawn(layout: str, draw: Sequence[str], options) -> dict:
 
 
 def plot(rows: list[dict]) -> Figure:
-    """Quality over the seconds of training, a line a layout."""
+    """Plots quality over the seconds of training, a line for each layout."""
     figure = Figure(figsize=(9, 3.6), dpi=110, layout="constrained")
     titles = {"aaad": "AAAD", "accuracy_level0": "accuracy of the first level's codes"}
     for axes, (name, title) in zip(figure.subplots(1, 2), titles.items(), strict=True):

@@ -1,4 +1,4 @@
-"""Whether memory stays flat: 10,000 small steps of the training loop, watched from outside.
+"""Memory of the training loop over 10,000 small steps, measured by another process.
 
     python -m benchmarks.memory --work DIR
     python -m benchmarks.memory --work DIR --checkpoint-every 100
@@ -27,7 +27,7 @@ OF_A_SAVE = 10  # files, and threads
 
 
 def tiny_config(work: pathlib.Path, steps: int, checkpoint_every: int):
-    """Stage I at 16 px on a few pictures of noise, with reports and sheets all the time."""
+    """Returns the config of Stage I at 16 px on a few noise images, with reports at every step."""
     data = kills.tiny_config(work).data.to_dict()
     config = config_files.load_config_file(CONFIG, "quickstart")
     with config.unlocked():
@@ -46,7 +46,7 @@ def tiny_config(work: pathlib.Path, steps: int, checkpoint_every: int):
 
 
 def held(pid: int) -> dict[str, float]:
-    """Resident MiB, open files and threads of a process."""
+    """Returns resident MiB, open files and threads of a process."""
     status = pathlib.Path(f"/proc/{pid}/status").read_text()
     fields = dict(line.split(":", 1) for line in status.splitlines())
     return {
@@ -57,7 +57,7 @@ def held(pid: int) -> dict[str, float]:
 
 
 def last_step(reports: pathlib.Path) -> int:
-    """The step of the last whole line of `metrics.jsonl`."""
+    """Returns the step of the last complete line of `metrics.jsonl`."""
     lines = reports.read_text().split("\n") if reports.exists() else []
     return json.loads(lines[-2])["step"] if len(lines) > 1 else 0
 

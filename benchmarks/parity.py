@@ -1,4 +1,4 @@
-"""Runs every parity test and writes what they measured into docs/results/parity.md.
+"""Runs every parity test and writes their measurements into docs/results/parity.md.
 
     make parity-table
 
@@ -30,7 +30,7 @@ ORIGINALS = (
 
 
 def run_tests(arguments: list[str], report: Path) -> None:
-    """Runs the parity tests, marked or named so; exits where one fails."""
+    """Runs the tests that are marked or named as parity tests; exits if one fails."""
     options = ["-k", "parity", "-o", "junit_family=xunit1", f"--junitxml={report}"]
     command = [sys.executable, "-m", "pytest", *options, *arguments]
     if subprocess.run(command, cwd=ROOT).returncode:
@@ -38,7 +38,7 @@ def run_tests(arguments: list[str], report: Path) -> None:
 
 
 def read_figures(report: Path) -> dict[str, list[tuple[str, float, float]]]:
-    """Network -> (stage, error, bound) of every comparison in a test report."""
+    """Returns network -> (stage, error, bound) of every comparison in a test report."""
     figures = defaultdict(list)
     for found in ElementTree.parse(report).iterfind(".//property[@name='parity']"):
         network, stage, error, bound = found.get("value").split("|")
@@ -49,7 +49,7 @@ def read_figures(report: Path) -> dict[str, list[tuple[str, float, float]]]:
 
 
 def table(figures: dict[str, list[tuple[str, float, float]]]) -> str:
-    """The figures as Markdown, the worst stage of each network named."""
+    """Formats the figures as Markdown, with the worst stage of each network."""
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ORIGINALS)
     lines = [
         f"Measured against {versions}.",

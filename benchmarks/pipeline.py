@@ -1,4 +1,4 @@
-"""How fast training batches are made, against the bare decoding of the same pictures.
+"""Speed of training batches, compared with the bare decoding of the same images.
 
     python -m benchmarks.pipeline
     python -m benchmarks.pipeline --data DIR --rounds 9
@@ -63,7 +63,7 @@ def pillow(data: bytes) -> np.ndarray:
 
 
 def bare_decode(decode, encoded: list[bytes], pool: concurrent.futures.Executor) -> None:
-    """The pictures as arrays, which are thrown away."""
+    """Decodes the images to arrays and drops them."""
 
     def decode_all(part: list[bytes]) -> None:
         for data in part:
@@ -73,14 +73,14 @@ def bare_decode(decode, encoded: list[bytes], pool: concurrent.futures.Executor)
 
 
 def timed(work, *arguments) -> tuple[float, float]:
-    """Wall and processor seconds."""
+    """Returns wall and processor seconds."""
     wall, processor = time.perf_counter(), processor_seconds()
     work(*arguments)
     return time.perf_counter() - wall, processor_seconds() - processor
 
 
 def processor_seconds() -> float:
-    """What this process and those that it started have used, in all their threads."""
+    """Returns the processor time of this process and its children, over all of their threads."""
     seconds = time.process_time()
     for process in multiprocessing.active_children():
         for thread in pathlib.Path(f"/proc/{process.pid}/task").glob("*/schedstat"):
@@ -91,7 +91,7 @@ def processor_seconds() -> float:
 def measure(
     directory: pathlib.Path, *, images: int, rounds: int, batch_size: int, workers: int
 ) -> dict:
-    """Images a second of the pipeline and of the decoder, and their ratio."""
+    """Measures images per second of the pipeline and of the decoder, and their ratio."""
     reader = ShardReader(directory, "train")
     size = reader.info["size"]
 
@@ -160,7 +160,7 @@ def measure(
 
 
 class Repeated(ShardReader):
-    """A split again and again, as large as the paper's: too large to be kept."""
+    """Repeats a split to the size of the paper's, which is too large for the cache."""
 
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
@@ -177,7 +177,7 @@ class Repeated(ShardReader):
 
 
 class Counted:
-    """A stream that counts the batches it has made, in a file that other processes read."""
+    """Stream that counts its batches in a file that other processes read."""
 
     def __init__(self, stream: BatchStream, made: str):
         self._stream, self._counting = stream, threading.Lock()
@@ -195,13 +195,13 @@ class Counted:
 
 
 def open_counted(*arguments, reader, made: str, **options) -> Counted:
-    """The stream of training, counted, and read by another reader of shards."""
+    """Makes the counted stream of training with another reader of shards."""
     with mock.patch.object(chosen_people, "ShardReader", reader):
         return Counted(open_stream(*arguments, **options), made)
 
 
 def wait_until_full(made: np.ndarray) -> None:
-    """Returns when a second long nothing was made ahead."""
+    """Waits until no batch was made ahead for one second."""
     before = -1
     while before < made.sum():
         before = made.sum()
@@ -211,8 +211,7 @@ def wait_until_full(made: np.ndarray) -> None:
 def open_pipeline(
     directory: pathlib.Path, size: int, batch_size: int, *, large: bool = False, workers: int
 ):
-    """The iterator of training, on the set as it is or as if it were large, and the numbers of
-    batches that are made."""
+    """Returns the iterator of training, on the set or as if it were large, and the counter."""
     with tempfile.NamedTemporaryFile(delete=False) as file:
         file.write(bytes(8 * max(1, workers)))
     atexit.register(os.unlink, file.name)
@@ -233,8 +232,7 @@ def open_pipeline(
 
 
 def watch_memory(directory: pathlib.Path, *, minutes: float, batch_size: int, workers: int) -> dict:
-    """Resident memory of this process and of each worker while pictures are decoded into batches,
-    in MiB, at ten times."""
+    """Samples the resident MiB of this process and its workers at ten times during decoding."""
     size = ShardReader(directory, "train").info["size"]
     iterator, _ = open_pipeline(directory, size, batch_size, large=True, workers=workers)
     end, seen, steps = time.monotonic() + 60 * minutes, [], 0

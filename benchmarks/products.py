@@ -1,4 +1,4 @@
-"""Products of matrices whose rows are a large power of two long, against the same in other forms.
+"""Products of matrices with rows of a large power of two, compared with other forms of them.
 
     python -m benchmarks.products
 
@@ -36,10 +36,10 @@ PRODUCTS = {
 
 @dataclasses.dataclass
 class Entry(side_by_side.Entry):
-    """A product.
+    """Product of two matrices.
 
     Attributes:
-      gflop: of it.
+      gflop: arithmetic of one product.
     """
 
     gflop: float

@@ -1,4 +1,4 @@
-"""What a compiled step costs, read from the program: what devices send each other, FLOPs, bytes."""
+"""Cost of a compiled step, read from the program: collectives, FLOPs, bytes."""
 
 import collections
 import dataclasses
@@ -33,7 +33,7 @@ _BY_AXES = re.compile(r"replica_groups=mesh\[(.*?)\].*?\{(.*?)\}")
 
 @dataclasses.dataclass(frozen=True)
 class Collective:
-    """One exchange between devices.
+    """Collective operation between devices.
 
     Attributes:
       kind: one of `KINDS`.
@@ -62,7 +62,7 @@ class Collective:
 
 
 def collectives(program: str, devices: int) -> collections.Counter[Collective]:
-    """The exchanges of one run of a program, and how often each takes place.
+    """Returns the collectives of one run of a program, and the number of times that each runs.
 
     A loop counts as often as it runs, by XLA's own word or the limit in its condition, or once
     where neither is there; of a conditional's branches that one counts which sends most. What a TPU
@@ -124,7 +124,7 @@ def _collective(
 
 
 def _group(line: str) -> int | None:
-    """How many devices an exchange is among; None where a program means all."""
+    """Returns the number of devices of a collective; None if it is among all devices."""
     if listed := _LISTED.search(line):
         return listed[1].count(",") + 1
     if counted := _COUNTED.search(line):
@@ -141,7 +141,7 @@ def _size(dtype: str, dims: str) -> int:
 
 
 def product_flops(function: Callable, *arguments: PyTree) -> int:
-    """FLOPs of all matrix products and convolutions of a function, whatever it runs on.
+    """Counts the FLOPs of all matrix products and convolutions of a function, on any device.
 
     A `scan` counts as often as it runs, a `while_loop` once, and of a conditional's branches the
     dearest. Zeros that pad a convolution are multiplied, and count.
@@ -178,7 +178,7 @@ def _flops(jaxpr) -> int:
 
 
 def bytes_on_a_device(abstract: PyTree, shardings: PyTree) -> tuple[int, int]:
-    """Bytes of a tree of `jax.ShapeDtypeStruct`: the part that a device holds, and all."""
+    """Returns the bytes of a tree of `jax.ShapeDtypeStruct`: on one device, and in all."""
 
     def sizes(leaf, sharding: NamedSharding):
         part = math.prod(sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize

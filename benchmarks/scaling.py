@@ -1,4 +1,4 @@
-"""Predicts a step on hardware that is not at hand, from what `benchmarks/collectives.py` found.
+"""Predicts the time of a step on other hardware from the results of `benchmarks/collectives.py`.
 
     python -m benchmarks.collectives --config configs/stage2.py:paper --topology v5e:4x4 --json F
     python -m benchmarks.scaling F
@@ -18,7 +18,7 @@ import pathlib
 
 @dataclasses.dataclass(frozen=True)
 class Device:
-    """A vendor's figures, bytes and FLOPs a second.
+    """Hardware by the vendor's figures, in bytes and FLOPs per second.
 
     Attributes:
       name: as published.
@@ -49,7 +49,7 @@ TWIN = ("config", "where", "mesh", "rows", "length")
 
 
 def read(paths: list[pathlib.Path]) -> list[dict]:
-    """The programs with loops, with the bytes that their twins without count."""
+    """Returns the programs with loops, with the bytes of their twins without loops."""
     records = [json.loads(line) for path in paths for line in path.read_text().splitlines()]
     key = lambda record: json.dumps([record[name] for name in TWIN])  # noqa: E731
     whole = {key(one): one["bytes_moved"] for one in records if one["unrolled"]}
@@ -61,7 +61,7 @@ def read(paths: list[pathlib.Path]) -> list[dict]:
 
 
 def row(record: dict, device: Device, products: float, memory: float) -> list[str]:
-    """A program's row of the table."""
+    """Formats a program's row of the table."""
     compute = record["flop"] / (products * device.peak)
     moving = record["bytes_moved"] / (memory * device.bandwidth)
     sending = record["bytes_sent"] / device.sends

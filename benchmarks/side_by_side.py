@@ -1,7 +1,8 @@
-"""Entries of a benchmark measured in turn, before and after them another program's.
+"""Interleaved measurement of the entries of a benchmark, and of another program.
 
-Rounds go around all entries, so that what else the machine does troubles each alike. What another
-program says is a JSON file of `results`, each with a `name`.
+Every round measures all entries, so that other work on the machine disturbs all of them alike. The
+other program runs before and after the entries and writes a JSON file of `results`, each with a
+`name`.
 """
 
 import dataclasses
@@ -22,7 +23,7 @@ FLOOR = 0.25  # seconds that a round of an entry takes at least
 
 @dataclasses.dataclass
 class Entry:
-    """A program that is run again and again, each time to the end.
+    """Program that is measured repeatedly.
 
     Attributes:
       run: what is carried -> what is carried to the next call.
@@ -36,7 +37,7 @@ class Entry:
     calls: int = dataclasses.field(default=0, init=False)
 
     def measure(self) -> None:
-        """A round; before the first one the program is compiled, if it is not yet, and warm."""
+        """Measures a round; the first call compiles and warms up the program."""
         if not self.calls:
             self._timed(1)
             self.calls = max(1, round(FLOOR / self._timed(1)))
@@ -50,11 +51,11 @@ class Entry:
 
     @property
     def seconds(self) -> float:
-        """Of a call, the median of the rounds."""
+        """Seconds of a call, the median of the rounds."""
         return statistics.median(self.rounds)
 
     def result(self) -> dict[str, Any]:
-        """What is printed of it; what runs the program adds what it knows."""
+        """Returns the printed figures, to which subclasses add others."""
         return {
             "entry": self.name,
             "seconds": round(self.seconds, 5),
@@ -72,7 +73,7 @@ def measure(
     rounds: int,
     peers: Sequence[str] = (),
 ) -> None:
-    """Prints a line of JSON an entry, then those of `compare`.
+    """Prints a line of JSON for each entry, then those of `compare`.
 
     Args:
       make_entries: called once the peers have run for the first time.
@@ -95,7 +96,7 @@ def measure(
 
 
 def run_peers(peers: Sequence[str]) -> Results:
-    """Runs another program; what it prints goes to stderr."""
+    """Runs another program, whose output goes to stderr."""
     with tempfile.TemporaryDirectory() as folder:
         out = pathlib.Path(folder, "peers.json")
         command = [sys.executable, *peers, "--json", str(out)]

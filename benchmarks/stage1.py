@@ -1,4 +1,4 @@
-"""Stage I: its quantiser, a step of generator and discriminator, and the memory of a preset.
+"""Stage I: speed of the quantiser and of training steps, and memory of a preset.
 
     python -m benchmarks.stage1
     python -m benchmarks.stage1 --peers BENCH_PEERS.py
@@ -46,7 +46,7 @@ PEER_FORWARD = "a/vqgan fwd L3 LFQ8192"
 
 
 class SmallPerceptual(nn.Module):
-    """As large as what stands for VGG16 in the peers' program: four convolutions of stride 2."""
+    """Perceptual network as small as that of the peers' program: four convolutions of stride 2."""
 
     @nn.compact
     def __call__(self, image):
@@ -56,7 +56,7 @@ class SmallPerceptual(nn.Module):
 
 
 def peers_networks() -> dict[str, LossNetwork]:
-    """A small perceptual network in place of VGG16, as the peers' benchmark has it."""
+    """Returns a small perceptual network in place of VGG16, as the peers' benchmark has it."""
     module = SmallPerceptual()
     variables = module.init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
     return {"perceptual": LossNetwork("small", module.apply, variables, "")}
@@ -67,7 +67,7 @@ def stage1_config(preset: str) -> ConfigDict:
 
 
 def peers_config() -> ConfigDict:
-    """64 px, batches of 16, every part of the GAN at work."""
+    """Returns the config of the peers' shape: 64 px, batches of 16, all losses of the GAN."""
     config = stage1_config("quickstart")
     config.model.update(
         {"channels": (48, 96, 192), "patch": 2, "num_quantizers": 1, "codebook_size": 8192}
@@ -85,7 +85,7 @@ def peers_config() -> ConfigDict:
 
 
 class Entry(side_by_side.Entry):
-    """A compiled program with its arguments.
+    """Compiled program with its arguments.
 
     Args:
       carried: whether the first argument is donated, and comes back first of the results.
@@ -122,7 +122,7 @@ class Entry(side_by_side.Entry):
 
 
 def memory(compiled) -> dict[str, float]:
-    """XLA's account in MiB: arguments, results that replace no argument, all in between."""
+    """Returns XLA's account in MiB: arguments, results that replace no argument, temporaries."""
     account = compiled.memory_analysis()
     return {
         "arguments": account.argument_size_in_bytes / MEBIBYTE,
@@ -132,7 +132,7 @@ def memory(compiled) -> dict[str, float]:
 
 
 def quantizer_entries() -> list[Entry]:
-    """16 maps of 16 x 16 vectors 256 wide, eight levels."""
+    """Makes the entries of the quantiser: 16 maps of 16 x 16 vectors of width 256, eight levels."""
     entries, rng = [], np.random.default_rng(0)
     z = jnp.asarray(rng.normal(size=(16, 16, 16, 256)), jnp.float32)
     for codes in (1024, 8192):
@@ -168,7 +168,7 @@ def autoencode(vqgan, weights, image):
 
 
 def step_entries() -> list[Entry]:
-    """Whole steps: of the quickstart, and of generator and discriminator at the peers' shape."""
+    """Makes the entries of steps: the quickstart's, and the GAN's at the peers' shape."""
     entries = []
     for name, task in (
         ("step_quickstart", VQGANTask(stage1_config("quickstart"), 1_000)),
@@ -191,7 +191,7 @@ def step_entries() -> list[Entry]:
 
 
 def preset_memory(preset: str) -> dict:
-    """The memory of a preset's step, compiled for this machine and not run."""
+    """Prints the memory of a preset's step, which is compiled for this machine and not run."""
     task, key = abstract_tasks.stage1_task(stage1_config(preset)), abstract_tasks.KEY
     c, frozen = task.config, task.load_frozen()
     size = c.model.image_size
@@ -217,7 +217,7 @@ def preset_memory(preset: str) -> dict:
 
 
 def compare(results: dict[str, dict], runs: list[dict[str, dict]]) -> list[dict]:
-    """How many times as fast as the peers' we are, by the means of their medians."""
+    """Compares with the peers by the means of their medians."""
     if not runs:
         return []
 

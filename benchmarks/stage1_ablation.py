@@ -1,4 +1,4 @@
-"""What each of Stage I's losses is worth: runs of equal length and seed, and a table of them.
+"""Ablation of Stage I's losses: runs of equal length and seed, and a table of their figures.
 
     python -m benchmarks.stage1_ablation --steps 800 --out runs/stage1-ablation \
         --teacher runs/au_image_loss-quickstart --scorer runs/au_image-quickstart
@@ -51,7 +51,7 @@ VARIANTS = {
 
 
 def picture_map(recognizer: Recognizer, variables, images):
-    """A recogniser's map of the whole picture, each position's vector of length 1."""
+    """Computes a recogniser's map of the whole image, with vectors of length 1."""
     seen = recognizer_input(pixels.to_float(images), recognizer.size, recognizer.crop)
     found = recognizer.module.apply(variables, seen, method="unit_maps")[0].astype("float32")
     return lpips.unit_length(found[:, None])[:, 0]
@@ -60,7 +60,7 @@ def picture_map(recognizer: Recognizer, variables, images):
 def figures(
     run: pathlib.Path, scorer: Recognizer, teacher: Recognizer, count: int
 ) -> dict[str, float]:
-    """Means over held-out pictures of the run's data set."""
+    """Computes figures as means over held-out images of the run's data set."""
     vqgan, weights = load_vqgan(run)
     records = pipeline.load_split(
         pathlib.Path(checkpoints.load_config(run).data.dir),
@@ -88,7 +88,7 @@ def figures(
 
 
 def train(name: str, options) -> pathlib.Path:
-    """The finished run of a row, which is trained, or trained on, where it is not finished."""
+    """Trains the run of a row until it is finished, and returns it."""
     run = pathlib.Path(options.out, name)
     if checkpoints.has_export(run):
         return run

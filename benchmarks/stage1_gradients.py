@@ -1,4 +1,4 @@
-"""The gradient norm of each of Stage I's losses at the decoder's last convolution.
+"""Gradient norm of each of Stage I's losses at the decoder's last convolution.
 
     python -m benchmarks.stage1_gradients --run runs/stage1-quickstart \
         --perceptual runs/au_image_loss-quickstart --anatomical runs/au_image_loss-quickstart
@@ -28,7 +28,7 @@ from auface_jax.training.tasks.vqgan_gradients import feature_losses, pixel_loss
 
 
 def norms(vqgan, networks, weights, frozen, image):
-    """Value and gradient norm of every loss between picture and reconstruction, by name."""
+    """Computes value and gradient norm of every loss between image and reconstruction, by name."""
     decoder, image = weights["params"]["decoder"], pixels.to_float(image)
     z = vqgan.encoder.apply({"params": weights["params"]["encoder"]}, image)
     z_q = quantizer.quantize_batch(weights["codebooks"], z, **vqgan.quantizing).vectors

@@ -1,4 +1,4 @@
-"""Stage II: training steps and drawing, in the flat and the depth layout.
+"""Stage II: speed of training steps and of generation, in the flat and the depth layout.
 
     python -m benchmarks.stage2
     python -m benchmarks.stage2 --peers BENCH_PEERS.py
@@ -53,7 +53,7 @@ PEERS |= {f"{name}_halton": PEERS[name] for name in ("draw_flat_64", "draw_flat_
 
 @dataclasses.dataclass
 class Entry(side_by_side.Entry):
-    """A program, and what its rate is counted in.
+    """Program with a rate.
 
     Attributes:
       items: images of a call; tokens: of a call, image tokens of all of them.
@@ -77,7 +77,7 @@ class Entry(side_by_side.Entry):
 
 
 def model_of(layout: str, grid: int, levels: int, dtype: str, **transformer) -> VQAUFace:
-    """A transformer that is told features of a text and nothing of a face, as the peers' is."""
+    """Makes a transformer that reads text features and no face, as the peers' does."""
     return VQAUFace(
         text_encoder=FrozenDict(),
         face_encoder=FrozenDict(),
@@ -109,8 +109,10 @@ def inputs_of(rows: int) -> dict[str, np.ndarray]:
 def forward_gflop(
     model: VQAUFace, rows: int, *, shown: float = 1.0, combined: bool = False
 ) -> float:
-    """Products of matrices of one pass: blocks on every place, heads on a share of the tokens, with
-    `combined` for every other row: guidance combines two before their product with the codes."""
+    """Counts the FLOPs of matrix products of one pass.
+
+    Blocks run on every token, heads on a share of the tokens, and with `combined` on every other
+    example: guidance combines two examples before their product with the codes."""
     t = model.transformer
     depth_layout, positions = t["layout"] == "depth", t["grid"] ** 2
     places = positions if depth_layout else positions * t["num_quantizers"]
@@ -123,7 +125,7 @@ def forward_gflop(
 
 
 def training(name, layout, grid, levels, rows, dtype, *, at_once=0, **transformer) -> Entry:
-    """A step: masks, loss, gradient, Adam; `at_once` of a position's levels, or all."""
+    """Makes the entry of a training step; `at_once` is the number of levels per position, or 0."""
     model = model_of(layout, grid, levels, dtype, **transformer)
     inputs, positions = inputs_of(rows), grid**2
     drops = {"drop_text": np.zeros(rows, bool), "drop_reference": np.zeros(rows, bool)}
@@ -173,7 +175,7 @@ def training(name, layout, grid, levels, rows, dtype, *, at_once=0, **transforme
 
 
 def drawing(name, layout, grid, levels, rows, dtype, **options) -> Entry:
-    """Guided decoding, and Stage I's decoder on the codes."""
+    """Makes the entry of guided decoding and Stage I's decoder."""
     model, inputs, positions = model_of(layout, grid, levels, dtype), inputs_of(rows), grid**2
     drops = {"drop_text": np.zeros(rows, bool), "drop_reference": np.zeros(rows, bool)}
     codes = jnp.zeros((rows, positions, levels), jnp.int32)
@@ -254,7 +256,7 @@ ENTRIES = {
 
 
 def compare(results: dict[str, dict], runs: list[dict[str, dict]]) -> list[dict]:
-    """How many times as fast as the peers' we are, by the means of their medians."""
+    """Compares with the peers by the means of their medians."""
     lines = []
     for name, theirs in PEERS.items():
         for peer in theirs:

@@ -1,4 +1,4 @@
-"""What Stage II of a preset needs of each device.
+"""Memory of a preset's Stage II on each device.
 
     python -m benchmarks.stage2_memory --preset paper --shapes
 
@@ -23,12 +23,12 @@ GIBIBYTE = 2**30
 
 
 def longest_batch(config: ConfigDict, rows: int) -> dict:
-    """A batch with the longest texts."""
+    """Returns the shapes of a batch with the longest texts."""
     return abstract_tasks.batch(rows, config.data.size, max(config.data.buckets))
 
 
 def on_a_device(tree, devices: int, rules) -> int:
-    """Bytes of a tree on each of so many devices, which share one copy."""
+    """Returns the bytes of a tree on each of `devices` devices that share one copy."""
     mesh = AbstractMesh((1, devices, 1), sharding.AXES)
     shardings = sharding.state_shardings(tree, mesh, rules)
     return sum(
@@ -39,7 +39,7 @@ def on_a_device(tree, devices: int, rules) -> int:
 
 
 def table(preset: str, counts: tuple[int, ...] = (1, 2, 4, 8), *, compiled: bool = True) -> str:
-    """A Markdown table: a row for each number of devices; GiB of each of them."""
+    """Formats a Markdown table of GiB a device, with a row for each number of devices."""
     config, key = abstract_tasks.load("stage2", preset), abstract_tasks.KEY
     task = abstract_tasks.stage2_task(config, PEOPLE)
     state = jax.eval_shape(task.init, key, longest_batch(config, 1))

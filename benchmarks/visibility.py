@@ -1,4 +1,4 @@
-"""How much of a picture each unit changes, and how much of that is not wrinkles.
+"""Share of the image that each unit changes, with and without wrinkles.
 
     python -m benchmarks.visibility
     python -m benchmarks.visibility --source ict --facekit CLONE
@@ -26,7 +26,7 @@ _LEAST = 20  # levels of 255
 
 
 def visibility(model: FaceModel, people: int = 20, size: int = 128, seed: int = 0) -> np.ndarray:
-    """Mean share of changed pixels of each unit.
+    """Computes the mean share of changed pixels of each unit.
 
     Args:
         model: the face model.

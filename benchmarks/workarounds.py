@@ -1,4 +1,4 @@
-"""Operations of `auface_jax/ops` beside their plain forms: does each workaround still pay?
+"""Speed of the operations of `auface_jax/ops`, compared with their plain forms.
 
     taskset -c 1 python -m benchmarks.workarounds
     taskset -c 1 python -m benchmarks.workarounds --only nearest_code
@@ -39,7 +39,7 @@ def normal(*shape: int, seed: int = 0) -> jax.Array:
 
 
 def group_norm(batch: int, side: int, channels: int) -> Pair:
-    """`GroupNorm` and `nn.GroupNorm`, which reshapes to groups, with gradients."""
+    """Makes `GroupNorm` and `nn.GroupNorm`, which reshapes to groups, with gradients."""
     x = normal(batch, side, side, channels)
     ours, plain = GroupNorm(), nn.GroupNorm(num_groups=min(32, channels // 4), epsilon=1e-6)
     params = ours.init(KEY, x)
@@ -51,7 +51,7 @@ def group_norm(batch: int, side: int, channels: int) -> Pair:
 
 
 def label_cross_entropy(count: int, codes: int) -> Pair:
-    """`cross_entropy` and optax's, of a linear layer's logits, with gradients.
+    """Makes `cross_entropy` and optax's, of a linear layer's logits, with gradients.
 
     Each reads the logits in the layout that suits it: `MaskGIT` computes them with codes first.
     """
@@ -69,7 +69,7 @@ def label_cross_entropy(count: int, codes: int) -> Pair:
 
 
 def code_search(count: int, codes: int, width: int) -> Pair:
-    """`nearest_code` and argmin of the matrix of all distances."""
+    """Makes `nearest_code` and argmin of the matrix of all distances."""
 
     def plain(vectors, codebook):
         score = jnp.matmul(vectors, codebook.T, precision="highest")
@@ -79,7 +79,7 @@ def code_search(count: int, codes: int, width: int) -> Pair:
 
 
 def attention_rows(batch: int, length: int) -> Pair:
-    """Attention by head groups with padded rows of scores and without, with gradients."""
+    """Makes attention by head groups with and without padded rows of scores, with gradients."""
     qkv = tuple(normal(batch, length, 4, 32, seed=seed) for seed in range(3))
 
     def step(q, k, v):
@@ -95,7 +95,7 @@ def attention_rows(batch: int, length: int) -> Pair:
 
 
 def attention_groups(batch: int, length: int) -> Pair:
-    """Attention by head groups and by `jax.nn.dot_product_attention`, with gradients."""
+    """Makes attention by head groups and by `jax.nn.dot_product_attention`, with gradients."""
     qkv = tuple(normal(batch, length, 4, 32, seed=seed) for seed in range(3))
 
     def step(heads_per_step):
@@ -107,7 +107,7 @@ def attention_groups(batch: int, length: int) -> Pair:
 
 
 def linear(batch: int, length: int, width: int) -> Pair:
-    """`Dense`, which flattens leading dimensions, and `nn.Dense`, with gradients."""
+    """Makes `Dense`, which flattens leading dimensions, and `nn.Dense`, with gradients."""
     x = normal(batch, length, width)
     ours, plain = Dense(3 * width), nn.Dense(3 * width)
     params = plain.init(KEY, x)
@@ -119,7 +119,7 @@ def linear(batch: int, length: int, width: int) -> Pair:
 
 
 def quantization(batch: int, side: int, codes: int, width: int) -> Pair:
-    """Residual quantisation with and without the barrier behind each level's lookup."""
+    """Makes residual quantisation with and without the barrier behind each level's lookup."""
     books = normal(4, codes, width, seed=1)
     codebooks = quantizer.Codebooks(books, jnp.ones(books.shape[:2]), books)
 
@@ -131,7 +131,7 @@ def quantization(batch: int, side: int, codes: int, width: int) -> Pair:
 
 
 def sample(count: int, codes: int) -> Pair:
-    """`inverse_cdf_sample` and `jax.random.categorical`."""
+    """Makes `inverse_cdf_sample` and `jax.random.categorical`."""
 
     def ours(logits):
         return inverse_cdf_sample(logits, jax.random.uniform(KEY, logits.shape[:-1]))
@@ -140,12 +140,12 @@ def sample(count: int, codes: int) -> Pair:
 
 
 def largest(count: int, codes: int) -> Pair:
-    """`argmax` and `jnp.argmax`."""
+    """Makes `argmax` and `jnp.argmax`."""
     return argmax, functools.partial(jnp.argmax, axis=-1), (normal(count, codes),)
 
 
 def top_k(count: int, codes: int) -> Pair:
-    """`top_k_top_p_filter` of 50 tokens and the same by `jax.lax.top_k`."""
+    """Makes `top_k_top_p_filter` of 50 tokens and the same by `jax.lax.top_k`."""
 
     def plain(logits):
         return jnp.where(logits >= jax.lax.top_k(logits, 50)[0][..., -1:], logits, -jnp.inf)
