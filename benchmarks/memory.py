@@ -17,9 +17,8 @@ import pathlib
 import sys
 import time
 
-import kills  # leaves TensorBoard's writers out
-
 from auface_jax.runs import config_files
+from benchmarks import kills  # leaves TensorBoard's writers out
 
 CONFIG = kills.CONFIG.with_name("stage1.py")
 ALLOWED_GROWTH = 1.005
