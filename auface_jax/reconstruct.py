@@ -20,8 +20,9 @@ from auface_jax.evaluation.reconstruction import (
 )
 from auface_jax.generation.stage1 import level_previews
 from auface_jax.images import frames
-from auface_jax.metrics.lpips import load_lpips, paired_distances
+from auface_jax.metrics.lpips import paired_distances
 from auface_jax.parallel.map_batches import map_batches
+from auface_jax.pretrained.lpips import load_lpips
 from auface_jax.recognition.image_recognizer import load_recognizer
 from auface_jax.recognition.roles import loss_recognizers
 

@@ -24,8 +24,8 @@ from auface_jax.data.loading import pipeline
 from auface_jax.evaluation import reconstruction
 from auface_jax.generation.stage1 import level_previews, load_vqgan
 from auface_jax.images import pixels
-from auface_jax.metrics import lpips
 from auface_jax.parallel.map_batches import map_batches
+from auface_jax.pretrained import lpips
 from auface_jax.recognition.image_recognizer import Recognizer, load_recognizer, recognizer_input
 from auface_jax.runs import checkpoints
 

@@ -20,8 +20,8 @@ from auface_jax.evaluation.plots import write_plots
 from auface_jax.evaluation.population import Population, load_population, same_data
 from auface_jax.evaluation.results import Results
 from auface_jax.generation.generator import Generator
-from auface_jax.metrics.lpips import load_lpips
 from auface_jax.pretrained import convert
+from auface_jax.pretrained.lpips import load_lpips
 from auface_jax.recognition.image_recognizer import load_recognizer
 from auface_jax.recognition.roles import loss_recognizers
 from auface_jax.recognition.text_reader import load_text_reader

@@ -27,6 +27,7 @@ from auface_jax.evaluation.scores import (
 from auface_jax.generation.generator import Generator
 from auface_jax.metrics import lpips
 from auface_jax.metrics.distances import IS_SPLITS, Score
+from auface_jax.pretrained.lpips import LPIPS
 from auface_jax.recognition.text_reader import TextReader
 
 METRICS = ("aaad", "units", "fid", "kid", "is", "lpips", "identity", "diversity")
@@ -34,7 +35,7 @@ DIVERSITY_RECORDS, DIVERSITY_SEEDS = 64, 4
 _TITLES = {"is": "IS", "lpips": "LPIPS"}
 _LEAST_SIZE = {"alexnet": 35, "vgg16": 16}  # pixels a side that LPIPS needs
 
-Perceptual = tuple[lpips.LPIPS, Any]  # LPIPS and its variables
+Perceptual = tuple[LPIPS, Any]  # LPIPS and its variables
 
 
 def choose_metrics(

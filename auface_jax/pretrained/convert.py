@@ -41,7 +41,7 @@ NETWORKS: dict[str, str] = {
     "arcface": "auface_jax.pretrained.arcface:NETWORK",
     "clip_vision": "auface_jax.pretrained.clip_vision:NETWORK",
     "inception": "auface_jax.pretrained.inception:NETWORK",
-    "lpips": "auface_jax.metrics.lpips:NETWORK",
+    "lpips": "auface_jax.pretrained.lpips:NETWORK",
     "me_graphau": "auface_jax.pretrained.me_graphau:NETWORK",
     "t5": "auface_jax.pretrained.t5:NETWORK",
     "vgg16": "auface_jax.pretrained.vgg:NETWORK",

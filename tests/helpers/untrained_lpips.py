@@ -5,8 +5,7 @@ import functools
 import jax
 import numpy as np
 
-from auface_jax.metrics import lpips
-from auface_jax.pretrained import alexnet
+from auface_jax.pretrained import alexnet, lpips
 
 
 @functools.cache

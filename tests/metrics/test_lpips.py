@@ -10,6 +10,7 @@ import pytest
 
 from auface_jax.metrics import lpips
 from auface_jax.pretrained import alexnet, convert, vgg, weight_files
+from auface_jax.pretrained import lpips as lpips_network
 from tests.helpers.parity import REASON, assert_parity, import_torch, redraw
 from tests.helpers.untrained_lpips import untrained
 
@@ -40,8 +41,8 @@ def test_distances_do_not_depend_on_batches():
 
 def test_unit_length_of_zero_has_a_finite_gradient():
     x = jnp.array([[[[3.0, 4.0], [0.0, 0.0]]]])
-    np.testing.assert_allclose(lpips.unit_length(x), [[[[0.6, 0.8], [0, 0]]]], rtol=1e-6)
-    gradient = jax.grad(lambda x: lpips.unit_length(x).sum())(x)
+    np.testing.assert_allclose(lpips_network.unit_length(x), [[[[0.6, 0.8], [0, 0]]]], rtol=1e-6)
+    gradient = jax.grad(lambda x: lpips_network.unit_length(x).sum())(x)
     assert np.isfinite(gradient).all()
 
 
@@ -53,7 +54,7 @@ def test_score_carries_the_name_of_its_backbone_and_counts_pairs():
 def test_heads_of_unknown_widths_are_refused():
     arrays = {f"lin{depth}.model.1.weight": np.ones((1, 7, 1, 1)) for depth in range(5)}
     with pytest.raises(ValueError, match=r"widths \(7, 7, 7, 7, 7\); known are.*vgg16"):
-        convert.to_variables(lpips.NETWORK, weight_files.from_arrays(arrays, "heads.pth"))
+        convert.to_variables(lpips_network.NETWORK, weight_files.from_arrays(arrays, "heads.pth"))
 
 
 def original(backbone):
@@ -70,7 +71,7 @@ def original(backbone):
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("backbone", lpips.WIDTHS)
+@pytest.mark.parametrize("backbone", lpips_network.WIDTHS)
 def test_distances_equal_those_of_the_package_lpips(record_property, tmp_path, backbone):
     theirs, arrays, heads = original(backbone)
     import torch
@@ -84,7 +85,7 @@ def test_distances_equal_those_of_the_package_lpips(record_property, tmp_path, b
     _, variables = convert.to_variables(network, weight_files.from_arrays(arrays))
     converted = convert.load(convert.convert("lpips", heads, tmp_path), "lpips")
     assert converted.module.backbone == backbone
-    module, variables = lpips.combine(backbone, variables, converted.variables)
+    module, variables = lpips_network.combine(backbone, variables, converted.variables)
 
     rng = np.random.default_rng(1)
     pair = [rng.uniform(-1, 1, (6, 64, 96, 3)).astype(np.float32) for _ in range(2)]
@@ -109,4 +110,4 @@ def test_heads_of_another_backbone_are_refused(tmp_path):
     backbone = convert.convert("alexnet", tmp_path / "alexnet.safetensors", tmp_path / "alexnet")
     converted = convert.convert("lpips", heads, tmp_path / "heads")
     with pytest.raises(ValueError, match="heads for the backbone 'vgg16'.*network 'alexnet'"):
-        lpips.load_lpips(backbone, converted)
+        lpips_network.load_lpips(backbone, converted)

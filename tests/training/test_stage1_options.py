@@ -11,9 +11,8 @@ import pytest
 from flax import linen as nn
 
 from auface_jax.images import pixels
-from auface_jax.metrics import lpips
 from auface_jax.models.vqgan import VQGAN, Encoder
-from auface_jax.pretrained import convert
+from auface_jax.pretrained import convert, lpips
 from auface_jax.runs import checkpoints
 from auface_jax.training.losses import adversarial, reconstruction
 from auface_jax.training.losses.networks import load_lpips_loss

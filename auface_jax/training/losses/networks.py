@@ -14,9 +14,8 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from auface_jax.metrics import lpips
 from auface_jax.models.me_graphau import AURecognizer
-from auface_jax.pretrained import convert, vgg
+from auface_jax.pretrained import convert, lpips, vgg
 from auface_jax.recognition.image_recognizer import Recognizer, load_recognizer, recognizer_input
 from auface_jax.runs import checkpoints
 
