@@ -1,12 +1,11 @@
 """From pictures and labels to batches.
 
-Read in this order: `records` (the one record), `samples` (what a source of faces gives), the
-sources `open_faces` (drawn faces), `images`, `detector`, `align`, `landmark_files`, `photographs`
-(pictures of people, framed alike), `folder` and `bp4d` (where they come from), all by name in
-`sources`, and `disfa`, which writes a table for `folder`; what a build settles first: `people`,
-`unseen`, `plan`; how it works: `pieces` (samples -> records), `partial` (shards under way),
-`workers`, `finish`, `local_build` here and `beam_build` on many machines, `build` itself; `shards`
-(files of records), `batches` (records -> the arrays of a batch), `pipeline` (folder -> batch after
-batch), `tokenizer` (text -> integers), `statistics` and `card` (what a folder holds, counted),
-`tfds_dataset` (the folder for TensorFlow Datasets).
+record, shards       the one record that every data set consists of, and the files of records
+sources              drawn faces, published data sets, people's own photographs
+build                builds a data set from a source
+loading              loads records: batches for training, whole splits, reference images
+tokenizer            text to integers
+statistics           counts of a data set, and a card that shows them
+options              options that are declared once, as dataclass fields
+disfa, tfds_dataset  a table of labels for DISFA; a data set for TensorFlow Datasets
 """

@@ -1,18 +1,19 @@
-"""DISFA -> the table that the `folder` source reads.
+"""Writes the table of labels that the `folder` source reads, for the corpus DISFA.
 
     python -m auface_jax.data.disfa --labels DISFA/ActionUnit_Labels --frames FRAMES --out disfa.csv
 
-The codes lie as the owners publish them (Mavadati et al., 2013, doi:10.1109/T-AFFC.2013.4), a file
-for each person and unit with a line `frame,intensity` for each frame, intensities 0 to 5:
+LABELS has the layout that the owners publish (Mavadati et al., 2013, doi:10.1109/T-AFFC.2013.4): a
+file for each person and unit, with a line `frame,intensity` for each frame, intensities 0 to 5:
 
     ActionUnit_Labels/SN001/SN001_au1.txt
 
-The corpus has videos; FRAMES has a folder of pictures for each, with the person's id in its name
-and the frame's number, from 1, at the end of each picture's:
+The corpus has videos. FRAMES has a folder of pictures for each video, with the person's id in the
+folder's name and the number of the frame, from 1, at the end of each picture's name:
 
     FRAMES/SN001/00001.jpg
 
-This was written from descriptions of the corpus, which was never at hand: look at what is printed.
+This module was written from descriptions of the corpus and never run on it: check the printed
+counts.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from pathlib import Path
 from auface_jax import facs
 from auface_jax.data.sources.base import SourceError, format_faults
 
-TASK = "video"  # everybody watches one film
+TASK = "video"  # All people watch the same film.
 _PERSON = re.compile(r"SN\d{3}", re.IGNORECASE)
 _CODE_FILE = re.compile(r"SN\d{3}_au(\d+)\.txt", re.IGNORECASE)
 _NUMBER = re.compile(r"(\d+)$")
@@ -34,19 +35,21 @@ _HIGHEST_CODE = 5
 
 
 def write_table(labels: str | Path, frames: str | Path, out: str | Path) -> dict[str, int]:
-    """Writes the CSV; a code outside 0 to 5 is left empty, which the build takes as unknown.
+    """Writes the CSV; a code outside 0 to 5 is left empty, which the build reads as unknown.
 
     Args:
-      labels: The folder `ActionUnit_Labels`.
-      frames: The folder of the pictures.
-      out: The table; its paths are relative to it, so that it may move along with the pictures.
+      labels: the folder `ActionUnit_Labels`.
+      frames: the folder of the pictures.
+      out: the table; its paths are relative to it, so that table and pictures can be moved
+        together.
 
     Returns:
-      What was found -> how often: people, lines written, codes without a picture, pictures without
-      a code.
+      Number of people, of lines written, of codes without a picture, and of pictures without a
+      code.
 
     Raises:
-      SourceError: A folder without codes or pictures; or lists every file that does not fit.
+      SourceError: a folder has no codes or pictures, or files are malformed; the message lists all
+        faults.
     """
     coded, faults = _read_codes(Path(labels))
     pictures = _find_pictures(Path(frames), faults)
@@ -57,7 +60,7 @@ def write_table(labels: str | Path, frames: str | Path, out: str | Path) -> dict
     if faults:
         raise SourceError(format_faults(faults, "DISFA"))
     units = [unit for unit in facs.AU_NUMBERS if any(unit in of for of in coded.values())]
-    found = {"people": 0, "lines": 0, "codes without a picture": 0, "pictures without a code": 0}
+    counts = {"people": 0, "lines": 0, "codes without a picture": 0, "pictures without a code": 0}
     out = Path(out).absolute()
     writing = out.with_name(out.name + ".writing")
     with open(writing, "w", newline="", encoding="utf-8") as file:
@@ -71,16 +74,20 @@ def write_table(labels: str | Path, frames: str | Path, out: str | Path) -> dict
                 row = [codes.get(unit, {}).get(number, "") for unit in units]
                 path = Path(os.path.relpath(of_person[number], out.parent)).as_posix()
                 table.writerow([person, TASK, number, path, *row])
-            found["people"] += bool(both)
-            found["lines"] += len(both)
-            found["codes without a picture"] += len(numbers) - len(both)
-            found["pictures without a code"] += len(of_person) - len(both)
+            counts["people"] += bool(both)
+            counts["lines"] += len(both)
+            counts["codes without a picture"] += len(numbers) - len(both)
+            counts["pictures without a code"] += len(of_person) - len(both)
     writing.rename(out)
-    return found
+    return counts
 
 
 def _read_codes(folder: Path) -> tuple[dict[str, dict[int, dict[int, int | str]]], list[str]]:
-    """Person -> unit -> frame -> code, "" where it is unknown; and what does not fit."""
+    """Reads all codes.
+
+    Returns:
+      Person -> unit -> frame -> code, "" where it is unknown; and the faults.
+    """
     coded, faults = {}, []
     for path in sorted(folder.glob("*/*.txt")):
         match = _CODE_FILE.fullmatch(path.name)
@@ -88,25 +95,30 @@ def _read_codes(folder: Path) -> tuple[dict[str, dict[int, dict[int, int | str]]
         if not match or not person or int(match[1]) not in facs.AU_NUMBERS:
             continue
         if path.name[:5].upper() != person[0].upper():
-            faults.append(f"{path}: a file of another person")
+            faults.append(f"{path}: the file of another person")
             continue
         codes = coded.setdefault(person[0].upper(), {}).setdefault(int(match[1]), {})
-        for place, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
             if not line.strip():
                 continue
             try:
                 frame, code = (int(float(field)) for field in line.split(","))
             except ValueError:
-                faults.append(f"{path}, line {place}: {line!r}, expected frame,intensity")
+                faults.append(f"{path}, line {number}: {line!r}, expected frame,intensity")
                 continue
             if frame in codes:
-                faults.append(f"{path}, line {place}: frame {frame} is there twice")
+                faults.append(f"{path}, line {number}: frame {frame} is there twice")
             codes[frame] = code if 0 <= code <= _HIGHEST_CODE else ""
     return coded, faults
 
 
 def _find_pictures(folder: Path, faults: list[str]) -> dict[str, dict[int, Path]]:
-    """Person -> number of the frame -> picture; adds to `faults` what is there twice."""
+    """Lists all pictures: person -> number of the frame -> path.
+
+    Args:
+      folder: the folder of the pictures.
+      faults: messages, to which pictures of one frame are added.
+    """
     pictures = {}
     for path in sorted(folder.glob("*/*")):
         person, number = _PERSON.search(path.parent.name), _NUMBER.search(path.stem)
@@ -114,13 +126,13 @@ def _find_pictures(folder: Path, faults: list[str]) -> dict[str, dict[int, Path]
             continue
         of_person = pictures.setdefault(person[0].upper(), {})
         if other := of_person.get(int(number[1])):
-            faults.append(f"{path}: the frame of {other} again (one camera alone)")
+            faults.append(f"{path}: the same frame as {other} (use one camera alone)")
         of_person[int(number[1])] = path
     return pictures
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command line."""
+    """Runs the command line; `arguments` replaces `sys.argv[1:]`."""
     parser = argparse.ArgumentParser(
         prog="python -m auface_jax.data.disfa",
         description="Writes the table of the folder source for DISFA's codes and frames.",
@@ -130,10 +142,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", required=True, help="the table to write")
     options = parser.parse_args(arguments)
     try:
-        found = write_table(options.labels, options.frames, options.out)
+        counts = write_table(options.labels, options.frames, options.out)
     except (SourceError, OSError) as error:
         sys.exit(f"error: {error}")
-    print(f"{options.out}: {', '.join(f'{count} {what}' for what, count in found.items())}")
+    print(f"{options.out}: {', '.join(f'{count} {name}' for name, count in counts.items())}")
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ def check_value(field: dataclasses.Field, value: Any) -> None:
 
 
 def is_required(field: dataclasses.Field) -> bool:
-    """Whether an option has no default."""
+    """True where an option has no default."""
     return field.default is dataclasses.MISSING
 
 
@@ -145,7 +145,7 @@ def _value_type(field: dataclasses.Field) -> tuple[Any, bool]:
 
 
 def _is_number(value: Any, value_type: type) -> bool:
-    """Whether `value` is a finite number, and a whole one where the option is an integer."""
+    """True for a finite number, which must be whole where the option is an integer."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return isinstance(value, int) if value_type is int else math.isfinite(value)

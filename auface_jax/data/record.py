@@ -1,8 +1,8 @@
-"""The one record that every data set of this project is made of, and its bytes.
+"""The one record that every data set of this project consists of, and its encoding.
 
-A record is one image with everything that is known of it. Its bytes are a msgpack map of plain
-values; an array is `[dtype, shape, bytes]`, little endian, so that any language can read it.
-Decoding checks every field and names what is wrong: a damaged data set should say where.
+A record is one image with its labels and everything else that is known about it. Its bytes are a
+msgpack map of plain values; an array is `[dtype, shape, bytes]`, little endian, so that any
+language can read it. Decoding checks every field, and an error names the field and the record.
 """
 
 import io
@@ -22,7 +22,8 @@ REFERENCES = "references"
 IMAGE_FORMATS = ("png", "jpeg")
 _PILLOW_FORMATS = ("PNG", "JPEG")
 _MIRROR = Image.Transpose.FLIP_LEFT_RIGHT
-# What our files begin and end with; behind the first and the third come size and kind of picture.
+# First and last bytes of our image files. Size and colour type follow the PNG start and the JPEG
+# frame marker.
 _PNG_START, _PNG_RGB = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", 2
 _JPEG_START, _JPEG_END, _JPEG_FRAME = b"\xff\xd8\xff", b"\xff\xd9", b"\xff\xc0\0\x11"
 _BGR = imagecodecs.JPEG8.CS.EXT_BGR
@@ -30,28 +31,28 @@ NUM_UNITS = 12
 
 
 class RecordError(ValueError):
-    """Bytes that are no record of this schema: truncated, another version, a bad field."""
+    """Bytes are no record of this schema: truncated, of another version, or with a bad field."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """One face image and what is known of it.
+    """One face image with its labels.
 
     Attributes:
-      image: An encoded picture (PNG or JPEG), square, RGB, 8 bit; None in `UNSEEN_NOVEL` where
-        the source has no such picture.
-      subject: The person, unique within a data set.
-      task: What the person was doing; with `subject` it names a sequence.
-      frame: Number of the image within its sequence, 0 or more.
-      source: Where the image comes from, such as "builtin" or "folder".
+      image: encoded picture (PNG or JPEG), square, RGB, 8 bit; None in `UNSEEN_NOVEL` where the
+        source has no such picture.
+      subject: name of the person, unique within a data set.
+      task: name of the person's activity; subject and task name a sequence.
+      frame: number of the image within its sequence, 0 or more.
+      source: name of the source, such as "builtin" or "folder".
       labels: [A] 1 present, 0 absent, -1 not coded by the source; in the order of
         `facs.AU_NUMBERS`.
-      intensities: [A] in [0, 1], or None where the source has none.
+      intensities: [A] values in [0, 1], or None where the source has none.
       landmarks: [M, 2] x and y in pixels of `image`, or None.
       reference: `Record.id` of the person's reference image.
-      constructs: `facs.constructs` of the labels, uncoded units counted as absent.
-      variant_seed: Seed of the random choices in the record's one text.
-      split: One of `SPLITS` or `UNSEEN_SPLITS`; `REFERENCES` of a reference image itself.
-      exact: True where the labels are the truth by construction (a rendered face), False where
+      constructs: `facs.constructs` of the labels; units that are not coded count as absent.
+      variant_seed: seed of the random choices in the record's one text.
+      split: a name of `SPLITS` or `UNSEEN_SPLITS`, or `REFERENCES` for a reference image.
+      exact: True where the labels are true by construction (a rendered face), False where
         somebody coded them.
     """
 
@@ -71,12 +72,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     @property
     def id(self) -> str:
-        """Name of the record within its data set."""
+        """Name of the record, unique within its data set."""
         return record_id(self.subject, self.task, self.frame)
 
 
 def record_id(subject: str, task: str, frame: int) -> str:
-    """The name by which `Record.reference` and every error message call an image."""
+    """Joins the parts of an image's name, which `Record.reference` and error messages use."""
     return f"{subject}/{task}/{frame}"
 
 
@@ -85,7 +86,7 @@ _PerUnit = tuple[Literal[NUM_UNITS]]  # the shape [A]
 
 
 class _Fields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A record as its bytes have it: the keys in their order, with types and ranges."""
+    """The encoded form of a record: its keys in order, with types and ranges."""
 
     schema_version: Literal[SCHEMA_VERSION]
     image: bytes | None
@@ -103,17 +104,17 @@ class _Fields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     landmarks: tuple[Literal["<f4"], tuple[_Count, Literal[2]], bytes] | None
 
 
-# Every example of every epoch passes here, so the types are checked while the bytes are read.
+# Every example of every epoch is decoded here, so msgspec checks the types while it reads.
 _decode_fields = msgspec.msgpack.Decoder(_Fields).decode
 _LABELS, _INTENSITIES, _LANDMARKS = np.dtype("|i1"), np.dtype("<f4"), np.dtype("<f4")
 _unpack_intensities = struct.Struct(f"<{NUM_UNITS}f").unpack
 
 
 def encode_record(record: Record) -> bytes:
-    """The bytes of a record, the same on every machine.
+    """Encodes a record, to the same bytes on every machine.
 
     Raises:
-      RecordError: A field has another type, shape or range than the schema says.
+      RecordError: a field has another type, shape or range than the schema says.
     """
     fields = msgspec.structs.asdict(record) | {
         "schema_version": SCHEMA_VERSION,
@@ -140,11 +141,11 @@ def _packed(record: Record, name: str, dtype: np.dtype) -> tuple[str, tuple, byt
 
 
 def decode_record(data: bytes) -> Record:
-    """The record of `data`; its arrays are read-only views of the bytes.
+    """Decodes a record; its arrays are read-only views of the bytes.
 
     Raises:
-      RecordError: The bytes are truncated or no msgpack map, of another schema version, lack a
-        field or have one too many, or a field has another type, shape or range.
+      RecordError: the bytes are truncated or no msgpack map, are of another schema version, lack a
+        field or have an unknown one, or a field has another type, shape or range.
     """
     try:
         fields = _decode_fields(data)
@@ -174,10 +175,15 @@ def decode_record(data: bytes) -> Record:
 
 
 def _why_no_record(data: bytes, error: Exception) -> str:
-    """The fault of bytes that `_Fields` does not fit, as `error` has it, and whose they are."""
+    """Explains why `data` cannot be decoded, and names the record where its name can be read.
+
+    Args:
+      data: bytes that are no record.
+      error: the error of the decoder.
+    """
     try:
         fields = msgspec.msgpack.decode(data)
-    except Exception:  # text that is no UTF-8 has another class of error
+    except Exception:  # Text that is not UTF-8 raises an error of another class.
         return f"not a record: {len(data)} bytes that are truncated or not msgpack ({error})"
     if not isinstance(fields, dict):
         return f"not a record: a msgpack {type(fields).__name__}, expected a map"
@@ -192,7 +198,7 @@ def _why_no_record(data: bytes, error: Exception) -> str:
 
 
 def _check_values(fields: _Fields) -> None:
-    """Raises RecordError for a value of the right type that is none the less illegal."""
+    """Raises RecordError for a value that has the right type and is illegal all the same."""
     if fields.image is None and fields.split != UNSEEN_NOVEL:
         raise RecordError(f"no image, which only {UNSEEN_NOVEL} may lack")
     labels = fields.labels[2]
@@ -204,7 +210,7 @@ def _check_values(fields: _Fields) -> None:
         if len(intensities[2]) != 4 * NUM_UNITS:
             raise RecordError(f"intensities are {len(intensities[2])} bytes, not {4 * NUM_UNITS}")
         values = _unpack_intensities(intensities[2])
-        # A sum is NaN where one of them is, which least and greatest may miss.
+        # The sum is NaN where a value is NaN; `min` and `max` may miss it.
         if not (0 <= min(values) and max(values) <= 1 and sum(values) >= 0):
             raise RecordError(f"intensities {list(values)} are not in [0, 1]")
     if landmarks is not None and len(landmarks[2]) != 8 * landmarks[1][0]:
@@ -215,7 +221,12 @@ def _check_values(fields: _Fields) -> None:
 
 
 def encode_image(image: UInt8[np.ndarray, "S S 3"], image_format: str = "png") -> bytes:
-    """PNG (exact) or JPEG (quality 95, about a quarter of the size) bytes of a picture."""
+    """Encodes a picture.
+
+    Args:
+      image: the pixels.
+      image_format: "png" (exact) or "jpeg" (quality 95, about a quarter of the size).
+    """
     buffer = io.BytesIO()
     picture = Image.fromarray(image)
     if image_format == "png":
@@ -230,15 +241,18 @@ def encode_image(image: UInt8[np.ndarray, "S S 3"], image_format: str = "png") -
 def decode_image(
     record: Record, size: int, *, mirrored: bool = False
 ) -> UInt8[np.ndarray, "S S 3"]:
-    """The pixels of a record's image, a read-only array; left and right exchanged on demand.
+    """Decodes a record's image to a read-only array, equal to Pillow's result to the bit.
 
-    They are Pillow's, to the last bit.
+    Args:
+      record: the record.
+      size: expected side of the image, in pixels.
+      mirrored: exchange left and right.
 
     Raises:
-      RecordError: The record has no picture, or it cannot be read, or is not `size` x `size` RGB.
+      RecordError: the record has no image, or it cannot be read, or is not `size` x `size` RGB.
     """
     if record.image is None:
-        raise RecordError(f"{record.id} has no image: its label row is in no picture of its source")
+        raise RecordError(f"{record.id} has no image: no picture shows its AU combination")
     image = _decode_quickly(record.image, size, mirrored)
     if image is None:
         image = _decode_with_pillow(record, size, mirrored)
@@ -247,18 +261,18 @@ def decode_image(
 
 
 def _decode_quickly(data: bytes, size: int, mirrored: bool) -> UInt8[np.ndarray, "S S 3"] | None:
-    """The pixels of a picture whose header is as we write it, in about half of Pillow's time.
+    """Decodes a picture whose header is as `encode_image` writes it, in half of Pillow's time.
 
-    None leaves it to Pillow, whatever the doubt: what Pillow refuses must be refused, and in
-    Pillow's words.
+    Returns:
+      The pixels; None in case of any doubt, so that Pillow decides and explains.
     """
     image = np.empty((size, size, 3), np.uint8)
     try:
         if data.startswith(_PNG_START + struct.pack(">II2B", size, size, 8, _PNG_RGB)):
             imagecodecs.png_decode(data, out=image)
-            # A pixel as one element of three bytes: half the time of its three numbers.
+            # Reversing elements of three bytes takes half the time of reversing triples of numbers.
             return np.ascontiguousarray(image.view("V3")[:, ::-1]).view("u1") if mirrored else image
-        # Of a JPEG that is cut short the decoder would make up the rest.
+        # The decoder would invent the rest of a truncated JPEG, so its end is checked.
         if data.startswith(_JPEG_START) and data.endswith(_JPEG_END):
             if _JPEG_FRAME + struct.pack(">B2HB", 8, size, size, 3) in data:
                 order = _BGR if mirrored else None
@@ -270,8 +284,8 @@ def _decode_quickly(data: bytes, size: int, mirrored: bool) -> UInt8[np.ndarray,
 
 
 def _backwards(image: UInt8[np.ndarray, "S S 3"]) -> UInt8[np.ndarray, "S S 3"]:
-    """Each row's bytes from the last to the first: of BGR, the mirrored picture in RGB."""
-    word = "u8" if image.shape[1] % 8 == 0 else "u1"  # eight bytes at a time take a seventh
+    """Reverses the bytes of each row, which turns BGR into the mirrored picture in RGB."""
+    word = "u8" if image.shape[1] % 8 == 0 else "u1"  # Words of eight bytes take a seventh.
     rows = image.reshape(len(image), -1).view(f"<{word}")
     return rows[:, ::-1].astype(f">{word}", order="C").view("u1").reshape(image.shape)
 
@@ -280,7 +294,7 @@ def _decode_with_pillow(record: Record, size: int, mirrored: bool) -> UInt8[np.n
     try:
         picture = Image.open(io.BytesIO(record.image), formats=_PILLOW_FORMATS)
         picture.load()
-    except Exception as error:  # a damaged picture raises almost anything in Pillow
+    except Exception as error:  # A damaged picture may raise almost any error in Pillow.
         raise RecordError(f"{record.id}: the image cannot be read ({error})") from error
     if picture.size != (size, size) or picture.mode != "RGB":
         raise RecordError(

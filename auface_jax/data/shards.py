@@ -1,12 +1,12 @@
 """The files of a built data set: ArrayRecord shards and `dataset.json`.
 
     train-00000-of-00002.array_record ...   val-...   test-...
-    unseen_held_out-...  unseen_novel-...   where the build was asked for them
-    references-00000-of-00001.array_record  one record a person: the reference image
-    test_list.json                          the samples of test that figures are measured on
-    dataset.json                            what is in them; written last
+    unseen_held_out-...  unseen_novel-...   only with --held-out-rows or --novel-rows
+    references-00000-of-00001.array_record  one record for each person: the reference image
+    test_list.json                          the test samples that published figures use
+    dataset.json                            a description of all files; written last
 
-Records of one person lie next to each other, in the order of `dataset.json`'s `people`.
+The records of one person follow each other, in the order of `people` in `dataset.json`.
 """
 
 import bisect
@@ -29,19 +29,19 @@ from auface_jax.data.record import (
 
 INFO_NAME = "dataset.json"
 TEST_LIST_NAME = "test_list.json"
-# Grain reads at random, so each record is its own group; PNG and JPEG do not compress further.
+# Records are read at random, so each is a group of its own; PNG and JPEG do not compress further.
 WRITER_OPTIONS = "group_size:1,uncompressed"
 
 
 class DatasetError(ValueError):
-    """A folder that is no complete data set of this schema, or another one than asked for."""
+    """A folder holds no complete data set of this schema, or another one than expected."""
 
 
 def read_info(directory: str | Path) -> dict:
-    """What `dataset.json` of a built folder holds.
+    """Reads `dataset.json` of a data set.
 
     Raises:
-      DatasetError: There is no such file, it is no JSON, or its schema version is another.
+      DatasetError: the file is missing, is not JSON, or has another schema version.
     """
     path = Path(directory) / INFO_NAME
     try:
@@ -63,7 +63,11 @@ def read_info(directory: str | Path) -> dict:
 
 
 def split_names(directory: str | Path, split: str | None) -> tuple[str, ...]:
-    """`(split,)`, or `SPLITS` for None; DatasetError for a name that is no split of the set."""
+    """Returns `(split,)`, or `SPLITS` for None.
+
+    Raises:
+      DatasetError: the data set has no such split.
+    """
     if split is None:
         return SPLITS
     people = read_info(directory)["people"]
@@ -74,10 +78,10 @@ def split_names(directory: str | Path, split: str | None) -> tuple[str, ...]:
 
 
 def read_test_list(directory: str | Path) -> list[int]:
-    """Places in the split `test` of the samples that published figures are measured on, ascending.
+    """Reads the record numbers of the test samples that published figures use, ascending.
 
     Raises:
-      DatasetError: The folder holds no data set, or one without its list.
+      DatasetError: the folder holds no data set, or one without its test list.
     """
     read_info(directory)
     path = Path(directory) / TEST_LIST_NAME
@@ -88,16 +92,21 @@ def read_test_list(directory: str | Path) -> list[int]:
 
 
 class ShardReader(Sequence[Record]):
-    """The records of one split (or of `REFERENCES`), at random; safe to read from threads.
+    """Random access to the records of one split, or of `REFERENCES`; safe to use from threads.
 
     Args:
-      directory: A folder made by `build`.
-      name: A split, or `REFERENCES`.
-      info: What `read_info` gives, where it is known already.
-      skip_damaged: Open in spite of damaged shards. Their records raise RecordError when read.
+      directory: folder of a data set.
+      name: name of a split, or `REFERENCES`.
+      info: result of `read_info`; None reads it.
+      skip_damaged: open the split in spite of damaged shards, unless all are damaged. Their records
+        raise RecordError when read.
+
+    Attributes:
+      directory: folder of the data set.
+      info: content of `dataset.json`.
 
     Raises:
-      DatasetError: A shard is missing, damaged, or has another number of records than
+      DatasetError: a shard is missing, damaged, or has another number of records than
         `dataset.json` says.
     """
 
@@ -114,7 +123,7 @@ class ShardReader(Sequence[Record]):
         shards = self.info["shards"][name]
         self._paths = [self.directory / shard["file"] for shard in shards]
         self._ends = list(itertools.accumulate(shard["records"] for shard in shards))
-        self._damaged: dict[int, str] = {}  # number of the shard -> what is wrong with it
+        self._damaged: dict[int, str] = {}  # number of the shard -> error message
         for number, (path, shard) in enumerate(zip(self._paths, shards, strict=True)):
             try:
                 check_shard(path, shard["records"])
@@ -131,53 +140,63 @@ class ShardReader(Sequence[Record]):
         return self._ends[-1]
 
     def __getitem__(self, index: int) -> Record:
-        """Record `index`, decoded; RecordError names the shard and the place in it."""
+        """Reads and decodes record `index`; a RecordError names the shard and the record in it."""
         if not 0 <= index < len(self):
             raise IndexError(f"record {index} of {len(self)}")
         return self.decode(index, None)
 
     def decode(self, index: int, data: bytes | None) -> Record:
-        """Record `index` from its bytes, which `read` gave; None reads them. Errors as above."""
+        """Decodes record `index`.
+
+        Args:
+          index: number of the record.
+          data: its bytes from `read`; None reads them.
+
+        Raises:
+          RecordError: the record cannot be read; the message names the shard and the record in it.
+        """
         try:
             if data is None:
                 if fault := self._damaged.get(self._shard(index)):
                     raise RecordError(fault)
                 (data,) = self._read([index])
             return decode_record(data)
-        except Exception as error:  # the reader has its own errors for a damaged block
+        except Exception as error:  # The reader raises errors of its own for a damaged block.
             raise RecordError(f"{self.where(index)}: {error}") from error
 
     def read(self, indices: Sequence[int]) -> list[bytes] | None:
-        """The undecoded records of `indices`, in half the time of one by one.
+        """Reads the undecoded records of `indices`, in half the time of single reads.
 
-        None when one of them cannot be read: ask for each by itself, to be told which.
+        Returns:
+          The bytes of each record, or None where one of them cannot be read; `decode` of each
+          record then names the damaged one.
         """
         if self._damaged and any(self._shard(index) in self._damaged for index in indices):
             return None
         try:
             return self._read(indices)
-        except Exception:  # as in `decode`
+        except Exception:  # See `decode`.
             return None
 
     def _read(self, indices: Sequence[int]) -> list[bytes]:
-        found = []
-        # One thread at a time, by going to a record and reading on from there: asked for a list
-        # of records, array_record takes twice as long.
+        records = []
+        # One thread at a time, by a seek and a read for each record: reading a list of records
+        # by one call of array_record takes twice as long.
         with self._lock:
             for index in indices:
                 shard = self._shard(index)
                 reader = self._readers[shard] or self._open(shard)
                 reader.seek(index - self._ends[shard - 1] if shard else index)
                 try:
-                    found.append(reader.read())
+                    records.append(reader.read())
                 except Exception:
-                    self._readers[shard] = None  # it would repeat the error for every record
+                    self._readers[shard] = None  # It would repeat the error for every record.
                     raise
-        return found
+        return records
 
     def _open(self, shard: int) -> array_record_module.ArrayRecordReader:
-        """The reader of a shard; each is opened when first needed."""
-        # Read at random: what lies ahead in the file is of no use.
+        """Opens the reader of a shard, at the first use."""
+        # Records are read at random, so nothing is read ahead.
         self._readers[shard] = array_record_module.ArrayRecordReader(
             str(self._paths[shard]),
             options="readahead_buffer_size:0,max_parallelism:0",
@@ -189,33 +208,33 @@ class ShardReader(Sequence[Record]):
         return bisect.bisect_right(self._ends, index)
 
     def where(self, index: int) -> str:
-        """The file of record `index` and its number there, for messages."""
+        """Names the file of record `index` and its number there, for messages."""
         shard = self._shard(index)
         before = self._ends[shard - 1] if shard else 0
         return f"{self._paths[shard]} record {index - before}"
 
 
 def check_shard(path: Path, records: int) -> None:
-    """Raises DatasetError unless the file is there, whole, and of so many records."""
+    """Raises DatasetError unless a shard is complete and has the given number of records."""
     if not path.is_file():
         raise DatasetError(f"{path} is missing: build the data set again")
     try:
         reader = array_record_module.ArrayRecordReader(str(path))
-        found = reader.num_records()
+        number = reader.num_records()
         reader.close()
-    except Exception as error:  # the reader raises bare RuntimeError and IndexError
+    except Exception as error:  # The reader raises bare RuntimeError and IndexError.
         raise DatasetError(f"{path} is damaged ({error}): build the data set again") from error
-    if found != records:
+    if number != records:
         raise DatasetError(
-            f"{path} has {found} records, {INFO_NAME} says {records}: build the data set again"
+            f"{path} has {number} records, {INFO_NAME} says {records}: build the data set again"
         )
 
 
 def build_options(directory: str | Path) -> dict:
-    """What a data set was built with; nothing is known of one that is not here."""
+    """Reads the options that a data set was built with; empty where there is no data set."""
     return read_info(directory)["options"] if (Path(directory) / INFO_NAME).exists() else {}
 
 
 def built_unaligned(directory: str | Path) -> bool:
-    """Whether a data set was built from pictures as they were cropped."""
+    """Returns True where a data set was built without alignment, from pictures as they are."""
     return build_options(directory).get("align") == "off"

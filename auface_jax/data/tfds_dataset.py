@@ -1,15 +1,15 @@
-"""A built data set as TensorFlow Datasets reads it: the same shards, and a description beside them.
+"""Describes a data set for TensorFlow Datasets (TFDS), which then opens the same shards.
 
-`build` ends with it. It writes `dataset_info.json`, `features.json` and `LICENSE`, by which
+The last step of a build writes `dataset_info.json`, `features.json` and `LICENSE`. With them
 
     import tensorflow_datasets as tfds
     tfds.builder_from_directory(DIR).as_data_source("train")
 
-opens the folder, without TensorFlow and without a second copy of the images. TFDS keeps examples as
-tf.Example messages as a rule; `features.json` names `FaceRecord` below instead, which decodes our
-records, so there is one format and one reader for Grain and for TFDS. A tf.Example of the same
-fields takes TFDS four times as long to unpack as a record takes. Whoever reads a set so needs this
-package installed beside TFDS. A folder that was built where there is no TFDS gets the files by
+opens the folder, without TensorFlow and without a second copy of the images. TFDS usually stores
+examples as tf.Example messages; `features.json` names `FaceRecord` below instead, which decodes our
+records, so that training and TFDS read one format. TFDS takes four times as long to unpack a
+tf.Example of the same fields as to unpack a record. Readers need this package installed beside
+TFDS. A data set that was built without TFDS gets the files by
 
     python -m auface_jax.data.tfds_dataset DIR
 """
@@ -17,6 +17,7 @@ package installed beside TFDS. A folder that was built where there is no TFDS ge
 import argparse
 import sys
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -28,7 +29,7 @@ from auface_jax.data.shards import DatasetError, read_info
 
 NAME = "auface_faces"
 VERSION = "1.0.0"
-_SHARD_NAME = "{SPLIT}-{SHARD_X_OF_Y}.{FILEFORMAT}"  # of our shards, as TFDS spells a template
+_SHARD_NAME = "{SPLIT}-{SHARD_X_OF_Y}.{FILEFORMAT}"  # name of a shard as a TFDS template
 
 _CITATION = """@article{auface2026,
   title = {A Novel {FACS}-Aligned Anatomical Text Description Paradigm for Fine-Grained Facial
@@ -46,18 +47,25 @@ _OTHER_LICENCE = (
 
 
 class FaceRecord(tfds.features.FeaturesDict):
-    """The features of a record; reads the msgpack bytes of `records.encode_record`.
+    """The TFDS features of a record, which decode the bytes of `record.encode_record`.
 
-    `image` is uint8 [S, S, 3], black where a label row is in no image of the source; `labels` int8
-    [A] in {0, 1} or -1 where not coded, `intensities` float32 [A] in [0, 1] and `landmarks` float32
-    [M, 2] in pixels, NaN and [0, 2] where the source has none. `text` is the record's one text.
+    image: uint8 [S, S, 3], black where the record has none
+    labels: int8 [A], 1 present, 0 absent, -1 not coded
+    intensities: float32 [A] in [0, 1], NaN where the source has none
+    landmarks: float32 [M, 2] in pixels, [0, 2] where the source has none
+    text: the record's one text
     """
 
-    def deserialize_example_np(self, serialized_example: bytes, *, decoders=None) -> dict:
-        """An example as numpy arrays, str and int; RecordError for damaged bytes."""
+    def deserialize_example_np(self, serialized_example: bytes, *, decoders: Any = None) -> dict:
+        """Decodes an example to numpy arrays, str and int.
+
+        Raises:
+          RecordError: the bytes are damaged.
+          NotImplementedError: `decoders` are given.
+        """
         if decoders:
             raise NotImplementedError(
-                "records have one decoding: take as_data_source(split) without decoders, or "
+                "records have only one decoding: use as_data_source(split) without decoders, or "
                 "deserialize_method RAW_BYTES and auface_jax.data.record.decode_record"
             )
         record = decode_record(bytes(serialized_example))
@@ -75,16 +83,16 @@ class FaceRecord(tfds.features.FeaturesDict):
         example["constructs"] = list(record.constructs)
         return example
 
-    def deserialize_example(self, serialized_example, *, decoders=None):
-        """ExcludedPerson: TensorFlow has no reader of these records."""
+    def deserialize_example(self, serialized_example: Any, *, decoders: Any = None) -> NoReturn:
+        """Raises NotImplementedError: TensorFlow cannot read these records."""
         raise NotImplementedError(
-            "this set is read by as_data_source(split), in numpy; as_dataset(split) would need a "
-            "TensorFlow reader of msgpack, which there is none of"
+            "TensorFlow has no reader of msgpack, so as_dataset(split) cannot read this data set: "
+            "use as_data_source(split), which reads it in numpy"
         )
 
 
 def features(size: int) -> FaceRecord:
-    """The features of a set of images of `size` pixels."""
+    """Makes the features of a data set with images of `size` pixels."""
     return FaceRecord(
         {
             "image": tfds.features.Image(shape=(size, size, 3)),
@@ -104,10 +112,13 @@ def features(size: int) -> FaceRecord:
 
 
 def write_description(directory: str | Path) -> tfds.core.DatasetInfo:
-    """Writes what TFDS needs beside the shards in `directory`; returns what it then knows.
+    """Writes the files beside the shards in `directory` by which TFDS opens them.
+
+    Returns:
+      The description that was written.
 
     Raises:
-      DatasetError: No data set there.
+      DatasetError: the folder holds no data set.
     """
     directory = Path(directory).absolute()
     info = read_info(directory)
@@ -153,7 +164,7 @@ def write_description(directory: str | Path) -> tfds.core.DatasetInfo:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command line."""
+    """Runs the command line; `arguments` replaces `sys.argv[1:]`."""
     parser = argparse.ArgumentParser(
         prog="python -m auface_jax.data.tfds_dataset",
         description="Lets TensorFlow Datasets open a data set made by auface_jax.data.build.",

@@ -1,13 +1,13 @@
-"""Text to integers: the tokenizer that ships with the project, or any of Hugging Face's.
+"""Tokenizers of text: the project's own, or any fast tokenizer of Hugging Face.
 
 The default is a unigram model (Kudo, 2018) with byte fallback: a character that has no piece
-becomes its UTF-8 bytes, so that no text gives an unknown token. It is made from the project's
-dictionary and `vocabulary.txt` beside this file; the shipped `tokenizer.json` comes from
+becomes its UTF-8 bytes, so that no text gives an unknown token. It is trained on the project's
+dictionary and `vocabulary.txt` beside this file; `tokenizer.json` is the output of
 
     python -m auface_jax.data.tokenizer --out auface_jax/data/tokenizer.json
 
-Every word of the two sources is one piece, which keeps descriptions about as long in tokens as in
-words; other words are put together from subword pieces, learned on the same list.
+Every word of the two sources is one piece, so that a description has about as many tokens as words.
+Other words are composed of subword pieces, which are learned on the same list.
 """
 
 import argparse
@@ -33,24 +33,24 @@ PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"  # ids 0, 1 and 2, as in T5
 SPACE = "\u2581"  # stands for a space at the beginning of a word
 
 _SUBWORDS = 800
-_SUBWORD_SHARE = 0.1  # of the probability; the rest goes to whole words
-_CHARACTER_SCORE = -10.0  # under every learned piece: a lone character is the last resort
-# Pieces that text must never match, even where it spells them out: "</s>" is four characters.
+_SUBWORD_SHARE = 0.1  # share of the probability; whole words get the rest
+_CHARACTER_SCORE = -10.0  # below every learned piece: single characters are the last resort
+# Score of pieces that text must never match, even where it spells them: "</s>" is four characters.
 _NEVER_SCORE = -200.0
-_SENTENCES_KEPT = 4096  # more than twice the dictionary's, whatever else is encoded
-_SENTENCE_END = re.compile(r"\. (?=[A-Z])")  # a look behind would take eight times as long
+_CACHED_SENTENCES = 4096  # more than twice the number of sentences in the dictionary
+_SENTENCE_END = re.compile(r"\. (?=[A-Z])")  # a lookbehind would take eight times as long
 
 
 class Tokenizer:
-    """Texts to padded token batches, and back.
+    """Converts texts to padded batches of tokens, and back.
 
     Attributes:
-      vocab_size: V; every id is below it.
-      pad_id: fills a row after its text.
-      eos_id: ends every text.
-      fingerprint: hex sha256 of the tokenizer's canonical JSON; two tokenizers with one
+      vocab_size: number V of tokens; every id is below it.
+      pad_id: id of the padding token.
+      eos_id: id of the token that ends every text.
+      fingerprint: hex sha256 of the tokenizer's canonical JSON; two tokenizers with the same
         fingerprint give the same ids.
-      truncated: how many texts were cut so far, because they did not fit the largest bucket.
+      truncated: number of texts so far that were truncated to the largest bucket.
     """
 
     def __init__(
@@ -59,11 +59,11 @@ class Tokenizer:
         """Wraps a fast tokenizer.
 
         Args:
-          backend: the tokenizer; its own padding and truncation are switched off.
-          pad_id: the id that fills a row.
-          eos_id: the id that ends a text.
-          definition: the JSON the backend was read from, if it was: what the library writes
-            back may change with its version, and the fingerprint must not.
+          backend: fast tokenizer; its own padding and truncation are switched off.
+          pad_id: id of the padding token.
+          eos_id: id of the token that ends a text.
+          definition: JSON that the backend was read from, or "". The fingerprint is computed from
+            it, because the JSON that the library writes may change with its version.
         """
         backend.no_padding()
         backend.no_truncation()
@@ -76,24 +76,24 @@ class Tokenizer:
         self.fingerprint = hashlib.sha256(canonical.encode()).hexdigest()
         self.truncated = 0
         self._end = np.array([eos_id], np.int32)
-        self._sentences: dict[str, np.ndarray] = {}  # ids of those met so far
+        self._sentences: dict[str, np.ndarray] = {}  # sentence -> ids, a cache
 
     def encode_batch(
         self, texts: Sequence[str], buckets: Sequence[int]
     ) -> tuple[Int32[np.ndarray, "B L"], Bool[np.ndarray, "B L"]]:
-        """Tokens of a batch, padded to the smallest bucket that fits its longest text.
+        """Tokenizes a batch and pads it to the smallest bucket that fits its longest text.
 
         Args:
-          texts: B texts; any Unicode.
-          buckets: the lengths L may have, in ascending order. A text longer than the last one is
-            cut there, keeps its end token, and is counted in `truncated`.
+          texts: B texts of any Unicode characters.
+          buckets: legal lengths L, ascending. A text longer than the last one is truncated, keeps
+            its end token, and is counted in `truncated`.
 
         Returns:
-          tokens: int32 [B, L] in [0, V), the end token included, then `pad_id`.
-          mask: bool [B, L], True at tokens and False at padding.
+          tokens: ids in [0, V), the end token included, then `pad_id`.
+          mask: True at tokens and False at padding.
 
         Raises:
-          ValueError: the buckets are not positive and ascending, or `texts` is one string.
+          ValueError: the buckets are not positive and ascending, or `texts` is a single string.
         """
         lengths = tuple(operator.index(bucket) for bucket in buckets)
         if not lengths or lengths[0] < 1 or list(lengths) != sorted(set(lengths)):
@@ -103,51 +103,50 @@ class Tokenizer:
             )
         if isinstance(texts, str):
             raise ValueError(f"texts is one string, {texts!r:.60}; give a list of texts")
-        rows = self._rows(_sound(texts))
-        longest = max(map(len, rows), default=0)
+        ids_of_texts = self._encode(_without_surrogates(texts))
+        longest = max(map(len, ids_of_texts), default=0)
         length = next((bucket for bucket in lengths if bucket >= longest), lengths[-1])
-        tokens = np.full((len(rows), length), self.pad_id, np.int32)  # [B, L]
-        for index, ids in enumerate(rows):
+        tokens = np.full((len(texts), length), self.pad_id, np.int32)  # [B, L]
+        for index, ids in enumerate(ids_of_texts):
             if len(ids) > length:
                 ids = np.concatenate([ids[: length - 1], self._end])
                 self.truncated += 1
             tokens[index, : len(ids)] = ids
-        filled = np.array([len(ids) for ids in rows], np.int32)  # [B]
-        return tokens, np.arange(length) < filled[:, None]
+        lengths_of_texts = np.array([len(ids) for ids in ids_of_texts], np.int32)  # [B]
+        return tokens, np.arange(length) < lengths_of_texts[:, None]
 
     @property
     def definition(self) -> str:
-        """The text of its tokenizer.json."""
+        """Text of the tokenizer's `tokenizer.json`."""
         return self._backend.to_str()
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of a row of tokens; padding and end tokens are left out."""
-        kept = [int(i) for i in ids if i not in (self.pad_id, self.eos_id)]
-        return self._backend.decode(kept, skip_special_tokens=True)
+        """Returns the text of a sequence of tokens, without padding and end tokens."""
+        text_ids = [int(i) for i in ids if i not in (self.pad_id, self.eos_id)]
+        return self._backend.decode(text_ids, skip_special_tokens=True)
 
-    def _rows(self, texts: list[str]) -> list[Int32[np.ndarray, "L"]]:
-        """The ids of each text, its end token included.
+    def _encode(self, texts: list[str]) -> list[Int32[np.ndarray, "L"]]:
+        """Encodes each text, its end token included.
 
-        Descriptions are put together from a few hundred sentences, so those are encoded once and
-        remembered: a description takes a tenth of the time.
+        Descriptions consist of a few hundred sentences, which are encoded once and cached, so that
+        a description takes a tenth of the time.
         """
         if not self._sentence_by_sentence:
-            return [self._with_end([row.ids]) for row in self._backend.encode_batch(texts)]
-        rows = []
+            return [self._with_end([text.ids]) for text in self._backend.encode_batch(texts)]
+        encoded = []
         for text in texts:
-            # Beyond ASCII a normaliser may join what stands on both sides of a space.
+            # A normaliser may join non-ASCII characters on both sides of a space.
             *sentences, last = _SENTENCE_END.split(text) if text.isascii() else [text]
             sentences = [*(f"{sentence}." for sentence in sentences), last]
-            rows.append(self._with_end(map(self._sentence_ids, sentences)))
-        return rows
+            encoded.append(self._with_end(map(self._sentence_ids, sentences)))
+        return encoded
 
     @functools.cached_property
     def _sentence_by_sentence(self) -> bool:
-        """Whether a text's ids are those of its sentences, end to end, and then the end token.
+        """True where the ids of a text are those of its sentences, end to end.
 
-        So it is with tokenizers that take words apart one by one. Those that begin a text with a
-        token of its own, or treat its first word unlike the others, are found out by the texts of
-        the dictionary.
+        This holds for tokenizers that split each word by itself. The texts of the dictionary reveal
+        a tokenizer that begins a text with a special token, or treats its first word differently.
         """
         dictionary = facs.load_dictionary()
         texts = [*dictionary.neutral, *(text for v in dictionary.constructs.values() for text in v)]
@@ -158,12 +157,12 @@ class Tokenizer:
         ids = self._sentences.get(sentence)
         if ids is None:
             ids = np.array(self._backend.encode(sentence, add_special_tokens=False).ids, np.int32)
-            if len(self._sentences) < _SENTENCES_KEPT:
+            if len(self._sentences) < _CACHED_SENTENCES:
                 self._sentences[sentence] = ids
         return ids
 
     def _with_end(self, parts: Iterable[Sequence[int]]) -> Int32[np.ndarray, "L"]:
-        """The parts end to end, and the end token unless they have one already."""
+        """Concatenates the parts and the end token, unless they end with one already."""
         ids = np.concatenate([*parts, self._end], dtype=np.int32, casting="unsafe")
         return ids[:-1] if len(ids) > 1 and ids[-2] == self.eos_id else ids
 
@@ -172,29 +171,28 @@ def load_tokenizer(name_or_folder: str = "") -> Tokenizer:
     """Loads a tokenizer.
 
     Args:
-      name_or_folder: "" for the one that ships with the project; else a folder as
-        `save_pretrained` writes it, or a name on the Hugging Face hub, such as "t5-large".
+      name_or_folder: "" for the project's own tokenizer; else a folder as `save_pretrained` writes
+        it, or a name on the Hugging Face hub, such as "t5-large".
 
     Raises:
-      ValueError: it cannot be loaded (a misspelt name, no network), or has no end token.
+      ValueError: the tokenizer cannot be loaded (a misspelt name, no network), or has no end token.
     """
     if not name_or_folder:
         definition = _data_file("tokenizer.json")
         backend = tokenizers.Tokenizer.from_str(definition)
         return Tokenizer(backend, pad_id=0, eos_id=1, definition=definition)
-    import transformers  # takes seconds, and the default does not need it
+    import transformers  # The import takes seconds, and the default does not need it.
 
     where = pathlib.Path(name_or_folder).expanduser()
     source = str(where) if where.is_dir() else name_or_folder
     try:
         loaded = transformers.AutoTokenizer.from_pretrained(source)
-    except Exception as error:  # the library has no class for what a damaged file makes of it
+    except Exception as error:  # A damaged file may raise almost any error in the library.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(
             f"cannot load the tokenizer {name_or_folder!r} ({reason}). Give a folder that holds "
             "tokenizer.json and tokenizer_config.json, the name of a tokenizer on the Hugging Face "
-            'hub (which needs a network, or a copy in its cache), or "" for the one that ships '
-            "with the project."
+            'hub (which needs a network, or a copy in its cache), or "" for the project\'s own.'
         ) from error
     backend = getattr(loaded, "backend_tokenizer", None)
     if backend is None:
@@ -213,12 +211,15 @@ def load_tokenizer(name_or_folder: str = "") -> Tokenizer:
 
 
 def train() -> str:
-    """Makes the default tokenizer; returns the text of its tokenizer.json.
+    """Trains the default tokenizer, to the same bytes each time.
 
-    Equal sources give equal bytes. The library's own trainer does not: it seeds its pieces from
-    substrings that at least two different words share, which leaves out most whole words, and its
-    scores change in the last digits from run to run. So whole words are scored here, by their
-    counts, and of the trainer only the subword pieces and their rounded scores are taken.
+    The library's own trainer is not enough: its pieces come from substrings that at least two
+    different words share, which leaves out most whole words, and its scores change in the last
+    digits from run to run. Whole words are therefore scored here by their counts, and the trainer
+    provides only the subword pieces and their rounded scores.
+
+    Returns:
+      The text of `tokenizer.json`.
     """
     dictionary = facs.load_dictionary()
     texts = [*dictionary.neutral, *(text for v in dictionary.constructs.values() for text in v)]
@@ -260,13 +261,13 @@ def train() -> str:
 
 
 def vocabulary_words() -> tuple[str, ...]:
-    """The words of vocabulary.txt, in its order."""
+    """Reads the words of `vocabulary.txt`, in the same order."""
     lines = _data_file("vocabulary.txt").splitlines()
     return tuple(word for line in lines if not line.startswith("#") for word in line.split())
 
 
 def _subword_scores(words: list[str]) -> dict[str, float]:
-    """Log-probabilities of the subword pieces that the library's trainer finds in the words."""
+    """Log-probabilities of the subword pieces that the library's trainer learns from `words`."""
     learner = tokenizers.Tokenizer(tokenizers.models.Unigram())
     learner.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
     trainer = tokenizers.trainers.UnigramTrainer(
@@ -279,15 +280,15 @@ def _subword_scores(words: list[str]) -> dict[str, float]:
 
 
 def _one_piece_a_line(content: dict) -> str:
-    """JSON that a person can read and compare: the vocabulary would take four lines a piece."""
-    rows = [json.dumps(row, ensure_ascii=False) for row in content["model"]["vocab"]]
+    """Formats JSON with one piece of the vocabulary on each line, so that changes are readable."""
+    lines = [json.dumps(piece, ensure_ascii=False) for piece in content["model"]["vocab"]]
     content["model"]["vocab"] = "VOCABULARY"
     text = json.dumps(content, ensure_ascii=False, indent=2)
-    return text.replace('"VOCABULARY"', "[\n" + ",\n".join(rows) + "\n]") + "\n"
+    return text.replace('"VOCABULARY"', "[\n" + ",\n".join(lines) + "\n]") + "\n"
 
 
-def _sound(texts: Sequence[str]) -> list[str]:
-    """Texts without lone surrogates, which no UTF-8 can carry (a command line can hold them)."""
+def _without_surrogates(texts: Sequence[str]) -> list[str]:
+    """Replaces lone surrogates, which a command line may contain and UTF-8 cannot encode."""
     for index, text in enumerate(texts):
         if not isinstance(text, str):
             raise ValueError(f"text {index} is {text!r:.60}, not a string")
@@ -303,6 +304,7 @@ def _data_file(name: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line; `arguments` replaces `sys.argv[1:]`."""
     parser = argparse.ArgumentParser(
         prog="python -m auface_jax.data.tokenizer",
         description="Makes the default tokenizer from the dictionary and vocabulary.txt.",

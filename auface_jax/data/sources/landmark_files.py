@@ -1,4 +1,4 @@
-"""Landmarks as others write them: a text file a picture, or a MATLAB file a sequence."""
+"""Reads landmark files: a text file for each picture, or a MATLAB file for each sequence."""
 
 import re
 from pathlib import Path
@@ -14,10 +14,12 @@ _PTS_FRAME = re.compile(r"(version\s*:.*|n_points\s*:.*|\{|\}|)", re.IGNORECASE)
 
 
 def read_points(path: str | Path) -> Float32[np.ndarray, "M 2"]:
-    """Points of one picture: a line `x y` or `x,y` each; the frame of a `.pts` file is skipped.
+    """Reads the points of one picture: a line `x y` or `x,y` for each.
+
+    The header and the braces of a `.pts` file are skipped.
 
     Raises:
-      SourceError: No such file, no text, no point, or a line that is none.
+      SourceError: the file cannot be read, has no point, or has another line.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
@@ -38,38 +40,41 @@ def read_points(path: str | Path) -> Float32[np.ndarray, "M 2"]:
 
 
 def read_sequence(path: str | Path) -> tuple[list[np.ndarray | None], np.ndarray | None]:
-    """Points of a sequence from a MATLAB file (format 7 or older).
+    """Reads the points of a sequence from a MATLAB file (format 7 or older).
 
-    Taken is the first variable that is an array [F, M, 2], [M, 2, F] or [F, 2 M], or a structure
-    array of F frames with a field [M, 2] or [2, M]. Its field `frame`, if any, numbers the frames;
-    where a field `isTracked` is 0 or the points are not finite, or all 0, a frame has none.
+    The points are the first variable that is an array [F, M, 2], [M, 2, F] or [F, 2 M], or a
+    structure array of F frames with a field [M, 2] or [2, M]. A field `frame` of the structure
+    numbers the frames. A frame has no points where the field `isTracked` is 0, or where the points
+    are not finite or all 0.
 
     Returns:
-      (M points or None for each of F frames, numbers of the frames or None).
+      M points or None for each of F frames; and the numbers of the frames, or None.
 
     Raises:
-      SourceError: No such file, or nothing of the kind in it; tells what there is.
+      SourceError: the file cannot be read or has no such variable; the message lists its variables.
     """
     try:
         content = scipy.io.loadmat(path, squeeze_me=False, struct_as_record=True)
-    except Exception as error:  # a file of another format raises almost anything in scipy
+    except Exception as error:  # A file of another format may raise almost any error in scipy.
         raise SourceError(f"{path}: not a MATLAB file of landmarks ({error})") from error
     variables = {name: value for name, value in content.items() if not name.startswith("__")}
     for value in variables.values():
-        if value.dtype.names and (found := _of_structure(value.ravel())) is not None:
-            return found
-        if value.dtype.kind in "fiu" and (points := _of_array(value)) is not None:
+        if value.dtype.names and (sequence := _from_structure(value.ravel())) is not None:
+            return sequence
+        if value.dtype.kind in "fiu" and (points := _from_array(value)) is not None:
             return [_tracked(frame) for frame in points], None
-    there = ", ".join(
+    content_text = ", ".join(
         f"{name} {value.shape} {value.dtype.names or value.dtype}"
         for name, value in variables.items()
     )
     sets = ", ".join(map(str, POINTS))
-    raise SourceError(f"{path}: no array of {sets} landmarks a frame (there is: {there})")
+    raise SourceError(
+        f"{path}: no array of {sets} landmarks a frame (the file has: {content_text})"
+    )
 
 
-def _of_array(value: np.ndarray) -> np.ndarray | None:
-    """[F, M, 2] of an array in one of the usual shapes."""
+def _from_array(value: np.ndarray) -> np.ndarray | None:
+    """Reshapes an array to [F, M, 2]; None where its shape is another."""
     value = np.asarray(value, np.float64)
     if value.ndim == 3 and value.shape[2] == 2 and value.shape[1] in POINTS:
         return value
@@ -80,12 +85,12 @@ def _of_array(value: np.ndarray) -> np.ndarray | None:
     return None
 
 
-def _of_structure(
+def _from_structure(
     frames: np.ndarray,
 ) -> tuple[list[np.ndarray | None], np.ndarray | None] | None:
-    """Points and numbers of a structure array with one entry a frame."""
+    """Points and frame numbers of a structure array with one entry for each frame, or None."""
     for name in frames.dtype.names:
-        points = [_of_cell(cell) for cell in frames[name]]
+        points = [_from_cell(cell) for cell in frames[name]]
         if not any(cell is not None for cell in points):
             continue
         if "isTracked" in frames.dtype.names:
@@ -98,8 +103,8 @@ def _of_structure(
     return None
 
 
-def _of_cell(cell: np.ndarray) -> np.ndarray | None:
-    """[M, 2] of a field's value; None where it is something else, or empty."""
+def _from_cell(cell: np.ndarray) -> np.ndarray | None:
+    """Reshapes a field's value to [M, 2]; None where its shape is another."""
     if not isinstance(cell, np.ndarray) or cell.dtype.kind not in "fiu" or cell.ndim != 2:
         return None
     if cell.shape[1] == 2 and cell.shape[0] in POINTS:
@@ -110,5 +115,6 @@ def _of_cell(cell: np.ndarray) -> np.ndarray | None:
 
 
 def _tracked(points: np.ndarray) -> np.ndarray | None:
+    """The points as float32; None where they are not finite or all 0."""
     points = np.asarray(points, np.float32)
     return points if np.isfinite(points).all() and points.any() else None

@@ -1,5 +1,7 @@
 """Counts of a built data set and the card that shows them.
 
 counts  constructs, units, combinations, texts, people and splits, counted
-card    the counts as a page with plots
+kinds   the kinds of constructs
+card    the counts as a page to read
+plots   the plots of that page
 """

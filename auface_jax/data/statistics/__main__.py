@@ -11,7 +11,7 @@ from auface_jax.data.statistics.counts import statistics
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command line."""
+    """Runs the command line; `arguments` replaces `sys.argv[1:]`."""
     parser = argparse.ArgumentParser(
         prog="python -m auface_jax.data.statistics",
         description="Counts a data set; writes statistics.json, card.md and plots.",
@@ -19,9 +19,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("data", metavar="DIR", help="a folder made by auface_jax.data.build")
     parser.add_argument("--out", metavar="FOLDER", help="where to write; default DIR/statistics")
     parser.add_argument(
-        "--tokenizer", default="", help="a Hugging Face name or folder; default: the one shipped"
+        "--tokenizer", default="", help="a Hugging Face name or folder; default: the project's own"
     )
-    parser.add_argument("--dictionary", metavar="FILE", help="the texts to measure; default: ours")
+    parser.add_argument(
+        "--dictionary", metavar="FILE", help="texts to measure; default: the project's"
+    )
     options = parser.parse_args(arguments)
     out = Path(options.out or Path(options.data) / "statistics")
     try:
@@ -40,10 +42,10 @@ def main(arguments: list[str] | None = None) -> None:
     if counted["active_entries"]:
         print(
             f"with a combination: {combinations['share']:.1%} of these, "
-            f"{combinations['occurrences_per_entry']:.2f} occurrences an entry "
+            f"{combinations['occurrences_per_entry']:.2f} occurrences per entry "
             "(BP4D-AUText: 81.4 %, 1.35)"
         )
-    print(f"written: {out}/card.md and beside it statistics.json and the plots")
+    print(f"wrote {out}/card.md, statistics.json and the plots")
 
 
 if __name__ == "__main__":

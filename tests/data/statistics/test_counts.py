@@ -160,7 +160,7 @@ def test_drawn_label_rows_are_near_the_papers_set():
     rng = np.random.default_rng(0)
     rows = [(sample_intensities(rng) >= 0.3).astype(int) for _ in range(3000)]
     found = counts.combination_rates(rows)
-    assert found["rows"] == 3000
+    assert found["number"] == 3000
     assert abs(found["share"] - 0.814) < 0.07 and abs(found["occurrences"] - 1.35) < 0.2
-    with pytest.raises(ValueError, match="no row has an active unit"):
+    with pytest.raises(ValueError, match="no label vector has an active unit"):
         counts.combination_rates([np.zeros(12)])
