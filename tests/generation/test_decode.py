@@ -1,4 +1,4 @@
-"""Laws of iterative decoding, on the real network and on networks whose answers are known."""
+"""Laws of iterative decoding, on the real network and on networks with known logits."""
 
 import dataclasses
 import math
@@ -17,7 +17,7 @@ from tests.helpers.small_decoding import PLAIN, B, K, N, Q, inputs, keys, known,
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_decode_fills_every_token_and_depends_on_its_key_alone(layout):
     codes, masked = fully_masked(B, N, Q)
-    made = run(layout, PLAIN, given=(codes - 1, masked))  # -1: no place may keep what it came with
+    made = run(layout, PLAIN, given=(codes - 1, masked))  # -1: no token may stay as it was
     assert made.shape == (B, N, Q) and made.min() >= 0 and made.max() < K
     np.testing.assert_array_equal(run(layout, PLAIN), run(layout, PLAIN))
     assert (run(layout, PLAIN) != run(layout, PLAIN, seed=1)).any((1, 2)).all()
@@ -28,12 +28,12 @@ def test_decode_keeps_given_tokens(layout):
     rng = np.random.default_rng(0)
     codes = rng.integers(0, K, (B, N, Q)).astype(np.int32)
     masked = np.broadcast_to(rng.random((B, N, 1)) < 0.5, codes.shape).copy()
-    masked[2] = False  # a row with nothing to do
+    masked[2] = False  # an example with nothing to decode
     start = np.where(masked, -1, codes)
     made = run(layout, PLAIN, given=(start, masked))
     np.testing.assert_array_equal(made[~masked], codes[~masked])
     assert made.min() >= 0
-    # What is masked is invisible: it may as well hold something else.
+    # Masked tokens are invisible: their values do not matter.
     np.testing.assert_array_equal(run(layout, PLAIN, given=(codes, masked)), made)
 
 
@@ -72,14 +72,14 @@ def test_guidance_scale_of_zero_ignores_the_text(layout):
 def test_one_step_at_temperature_zero_takes_the_most_probable_tokens(layout):
     options = DecodeOptions(steps=1, guidance=1.0, temperature=0.0, choice_temperature=9.0)
     made = run(layout, options)
-    np.testing.assert_array_equal(run(layout, options, seed=4), made)  # noise has no say
+    np.testing.assert_array_equal(run(layout, options, seed=4), made)  # noise has no influence
     model, params = network(layout)
     _, masked = fully_masked(B, N, Q)
     no = jnp.zeros(B, bool)
     logits = model.apply(
         {"params": params}, made, masked, **inputs(), drop_text=no, drop_reference=no
     )
-    # In `depth` each level's logits are those that follow from the levels taken above it.
+    # In `depth` the logits of each level follow from the sampled coarser levels.
     np.testing.assert_array_equal(made, logits.argmax(-1))
 
 
@@ -102,14 +102,14 @@ def test_bad_options_are_refused(field, value, message):
         dataclasses.replace(PLAIN, **{field: value})
 
 
-# --- Networks whose answers are known ------------------------------------------------------------
+# --- Networks with known logits -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("noise", [0.0, 5.0])
 @pytest.mark.parametrize("steps", [1, 2, 5, 12, 40])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_number_of_masked_tokens_follows_the_cosine_schedule(layout, steps, noise):
-    # Each draw is the number of tokens still masked, so a code tells when it was kept.
+    # Each sample is the number of tokens still masked, which shows when it was unmasked.
     positions, levels = 6, 3
     total = positions if layout == "depth" else positions * levels
 
@@ -120,7 +120,7 @@ def test_number_of_masked_tokens_follows_the_cosine_schedule(layout, steps, nois
         return jnp.broadcast_to(logits[:, None], (len(masked), positions, total + 1))
 
     given = fully_masked(2, positions, levels)
-    # The second row starts with a third of its positions known.
+    # The second example starts with a third of its positions known.
     given = given[0], given[1].at[1, :2].set(False)
     options = DecodeOptions(steps=steps, guidance=1.0, temperature=0.0, choice_temperature=noise)
     made = known(layout, count_masked, options, given=given)
@@ -143,20 +143,21 @@ def test_number_of_masked_tokens_follows_the_cosine_schedule(layout, steps, nois
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_most_confident_tokens_are_unmasked_first(layout):
-    # Position n is surer than position n - 1; a code tells how many were masked when it was kept.
+    # Position n is more confident than position n - 1; its token is the number of masked tokens
+    # when it was unmasked.
     positions, steps = 8, 8
 
-    def surer_with_position(masked, dropped, codes, level):
+    def confident_by_position(masked, dropped, codes, level):
         count = masked[..., 0].sum(-1)
         height = 1.0 + jnp.arange(positions)
         return height[:, None] * jax.nn.one_hot(count, positions + 1)[:, None]
 
     options = DecodeOptions(steps=steps, guidance=1.0, temperature=0.0, choice_temperature=0.0)
     given = fully_masked(1, positions, 1)
-    (made,) = known(layout, surer_with_position, options, given=given)
+    (made,) = known(layout, confident_by_position, options, given=given)
     assert (np.diff(made[:, 0]) >= 0).all() and made[-1, 0] == positions
     noisy = dataclasses.replace(options, choice_temperature=50.0)
-    (other,) = known(layout, surer_with_position, noisy, given=given)
+    (other,) = known(layout, confident_by_position, noisy, given=given)
     assert (np.diff(other[:, 0]) < 0).any()
 
 
@@ -184,6 +185,6 @@ def test_samples_follow_the_probabilities():
     options = DecodeOptions(steps=1, guidance=1.0, temperature=1.0, choice_temperature=0.0)
     made = known("flat", fixed, options, given=fully_masked(40, 50, 2))
     np.testing.assert_allclose(np.bincount(made.ravel()) / made.size, p, atol=0.03)
-    # Rows, positions and levels have noise of their own.
+    # Examples, positions and levels have different noise.
     assert len({row.tobytes() for row in made}) == 40
     assert (made[..., 0] != made[..., 1]).any() and (made[:, 0] != made[:, 1]).any()

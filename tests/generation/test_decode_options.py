@@ -1,4 +1,4 @@
-"""Laws of what decoding can be told: order, codes to draw among, schedule of guidance."""
+"""Laws of the options of decoding: order, tokens to sample among, schedule of guidance."""
 
 import argparse
 import dataclasses
@@ -32,7 +32,7 @@ def history_of(layout, options, given, seed=0, records=None):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_position_is_unmasked_once_and_given_tokens_stay(layout, change):
     if "level_steps" in change and layout == "depth":
-        pytest.skip("the depth layout has no levels of their own")
+        pytest.skip("the depth layout decodes the levels of a position together")
     options = dataclasses.replace(PLAIN, **change)
     rng = np.random.default_rng(0)
     codes = rng.integers(0, K, (B, N, Q)).astype(np.int32)
@@ -41,7 +41,7 @@ def test_every_position_is_unmasked_once_and_given_tokens_stay(layout, change):
     assert made.min() >= 0 and made.max() < K
     np.testing.assert_array_equal(made[~hidden], codes[~hidden])
     masked_before = np.concatenate([hidden[None], masked_after[:-1]])
-    assert not (masked_after & ~masked_before).any()  # what is decided stays so
+    assert not (masked_after & ~masked_before).any()  # unmasked tokens stay so
     assert not masked_after[-1].any()
     for step, masked in enumerate(masked_after):
         decided = ~masked
@@ -58,7 +58,7 @@ def test_text_padding_and_history_do_not_change_the_result(layout):
         longer[name] = np.pad(longer[name], ((0, 0), (0, 3)), constant_values=filler)
     made = history_of(layout, options, given_codes)[0]
     padded = run(layout, options, records=longer)
-    assert (padded == made).mean() > 0.95  # but for draws so close that rounding decides
+    assert (padded == made).mean() > 0.95  # except for samples that rounding decides
 
 
 def test_level_steps_decode_one_level_after_the_other():

@@ -1,5 +1,4 @@
-"""Stage II through pre-trained encoders: where their weights come from, and what the step makes of
-them."""
+"""Stage II with pre-trained encoders: loading of their weights, and the training step."""
 
 import functools
 import json
@@ -54,7 +53,7 @@ def random_leaves(network, module, seed=0):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """Folders as `convert` writes them, of random weights."""
+    """Writes converted folders of random weights."""
     folders = {}
     for name, (network, fields) in FIELDS.items():
         folder = tmp_path_factory.mktemp(name)
@@ -76,7 +75,7 @@ def data(tmp_path_factory):
 
 
 def published_t5(folder):
-    """A T5 as Hugging Face publishes it, of random weights."""
+    """Writes a T5 of random weights as Hugging Face publishes it."""
     d, inner, ff = 8, 8, 12
     block = "encoder.block.0.layer"
     shapes = {
@@ -186,7 +185,7 @@ def test_cached_references_give_the_same_loss(weights, data):
         _, metrics = step(state, frozen, batch, key)
         losses[cached] = {name: float(value) for name, value in metrics.items()}
     assert losses[True] == pytest.approx(losses[False], rel=1e-5)
-    # It is the reference's own row that counts.
+    # The features are those of the example's own reference.
     other = batch | {"reference_row": np.roll(batch["reference_row"], 1)}
     _, metrics = step(state, frozen, other, key)
     assert float(metrics["grad_norm"]) != pytest.approx(losses[True]["grad_norm"], rel=1e-5)
@@ -202,7 +201,7 @@ def test_augmented_references_cannot_be_cached(weights, data):
 
 @pytest.fixture(scope="module")
 def published():
-    """The encoders at the sizes of their published weights, and the shapes of their variables."""
+    """Returns the encoders at their published sizes, and the shapes of their variables."""
     encoders = Encoders(
         text=t5.T5Encoder(**t5.SIZES["t5-large"]),
         structure=clip_vision.CLIPVision(**clip_vision.SIZES["ViT-L/14"], activation="quick_gelu"),

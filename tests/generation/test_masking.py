@@ -1,4 +1,4 @@
-"""The mask's size, its places and its schedule."""
+"""Size, positions and schedule of masks."""
 
 import functools
 import math
@@ -93,7 +93,7 @@ def test_training_mask_hides_a_share_of_the_examples_fully():
     assert make(jax.random.key(0), 64, full=1.0).all()
     some = np.asarray(make(jax.random.key(0), 4096, full=0.3)).all((1, 2)).mean()
     none = np.asarray(make(jax.random.key(0), 4096)).all((1, 2)).mean()
-    # The schedule masks a row throughout by itself when its ratio rounds up to all tokens.
+    # The schedule alone masks an example fully when its ratio rounds up to all tokens.
     assert abs(some - (0.3 + 0.7 * none)) < 0.03
 
 
@@ -111,7 +111,7 @@ def test_grouped_mask_never_exceeds_its_bound(layout, group, full, seed):
     options = GROUP | {"layout": layout, "full": full}
     mask = masking.training_mask(jax.random.key(seed), 8, **options, group=group)
     assert mask.shape == (8, 7, 3) and mask.any((1, 2)).all()
-    of_level = np.asarray(mask).sum(1)  # [rows, levels]
+    of_level = np.asarray(mask).sum(1)  # [examples, levels]
     assert (of_level.max(1) - of_level.min(1) <= (layout == "flat")).all()
     most = masking.max_masked_tokens(group, **options)
     assert of_level.reshape(-1, group, 3).sum(1).max() <= most <= 7 * group
@@ -132,7 +132,7 @@ def test_grouped_mask_has_the_distribution_of_independent_masks():
     quantiles = np.linspace(0.05, 0.95, 10)
     wanted = np.quantile(np.asarray(alone).mean((1, 2)), quantiles)
     np.testing.assert_allclose(np.quantile(shares, quantiles), wanted, atol=0.04)
-    # Spread evenly: groups differ much less from each other than rows do.
+    # Ratios are stratified: groups differ much less from each other than examples do.
     assert shares.reshape(-1, 8).mean(1).std() < shares.std() / 8
 
 
@@ -168,7 +168,7 @@ def test_quantizers_per_step_predicts_that_many_levels_of_a_position(at_once, gr
         times[row, places[row, _, level]] += of_all_levels
     wanted = at_once * np.asarray(mask)[..., 0].reshape(times.shape)
     np.testing.assert_array_equal(times, wanted)
-    if places.shape[-1] > 1:  # each level gets its share, and no place twice
+    if places.shape[-1] > 1:  # each level has its share, and no index twice
         counts = hidden.sum(1)
         assert (counts.max(1) - counts.min(1) <= at_once).all()
         for row, level in np.ndindex(counts.shape):

@@ -1,4 +1,4 @@
-"""Which tokens a region or a mask image re-draws."""
+"""Tokens of regions and of mask images."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Tables of jobs: names, references and bytes that cannot be used are told line by line."""
+"""CSVs of requests: illegal names, references and bytes are reported line by line."""
 
 import pytest
 

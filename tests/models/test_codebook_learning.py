@@ -1,4 +1,4 @@
-"""Laws of how codebooks come about."""
+"""Laws of codebook learning: k-means start, moving averages, restarts."""
 
 import jax
 import jax.numpy as jnp

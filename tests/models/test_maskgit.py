@@ -1,4 +1,4 @@
-"""What Stage II's network may see, in both token layouts."""
+"""Visibility of tokens, text and reference to Stage II's network, in both token layouts."""
 
 import functools
 import json
@@ -34,7 +34,7 @@ def model_of(layout):
 
 @functools.cache
 def network(layout):
-    """The compiled network with parameters large enough that what it sees shows."""
+    """Compiles the network, with parameters so large that every visible input changes logits."""
     model = model_of(layout)
     codes, masked = example_tokens(layout)
     apply = jax.jit(lambda p, c, m, inputs: model.apply({"params": p}, c, m, **inputs))
@@ -45,7 +45,7 @@ def network(layout):
 
 
 def changed(before, after):
-    """Where two tensors of logits [B, N, Q, K] differ at all: bool [B, N, Q]."""
+    """Returns True for the tokens [B, N, Q] whose logits [B, N, Q, K] differ."""
     return (np.asarray(before) != np.asarray(after)).any(-1)
 
 
@@ -195,7 +195,7 @@ def test_partners_are_of_another_group():
 
 
 def test_text_map_acts_at_its_own_positions_alone():
-    """Without blocks nothing mixes places, so a field that is zero there leaves them alone."""
+    """Without blocks nothing mixes positions, so a map does not act where it is zero."""
     sizes = {"grid": 4, "num_quantizers": Q, "codebook_size": K}
     model = MaskGIT(**tiny.TRANSFORMER_FIELDS | sizes | {"num_layers": 0})
     codes, masked = example_tokens("depth")

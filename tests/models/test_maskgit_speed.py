@@ -1,5 +1,7 @@
-"""What makes the transformer cheaper changes nothing: a loop over stacked layers, activations that
-are computed again, logits of masked tokens alone."""
+"""Cheaper forms of the transformer compute the same function.
+
+These are a loop over stacked layers, recomputed activations, and logits of masked tokens alone.
+"""
 
 import functools
 
@@ -37,7 +39,7 @@ def params_of(layout):
 
 
 def stacked(params):
-    """Parameters of blocks one after the other, as the loop wants them."""
+    """Stacks the parameters of unrolled blocks for the loop."""
     maskgit = dict(params["maskgit"])
     blocks = [maskgit.pop(f"blocks_{i}") for i in range(tiny.TRANSFORMER_FIELDS["num_layers"])]
     maskgit["blocks"] = jax.tree.map(lambda *leaves: jnp.stack(leaves), *blocks)
@@ -151,7 +153,7 @@ def test_logits_at_masked_tokens_give_the_same_loss_and_gradient(layout, full):
 
 
 def test_quantizers_per_step_keeps_loss_and_gradient_in_expectation():
-    """Over the turns: what each position shows of a level is the mean of what all would."""
+    """The expectation over assignments of levels is the loss of all levels, divided by Q."""
     model, params = model_of("depth"), params_of("depth")
     tokens = {"positions": N, "num_quantizers": Q, "layout": "depth", "full": 0.3}
     codes, _ = example_tokens("depth")
@@ -191,7 +193,7 @@ def test_quantizers_per_step_needs_mask_groups(tmp_path):
 
 
 def test_flat_model_of_2048_tokens_with_the_papers_switches_takes_a_step(tmp_path):
-    """256 positions of 8 levels, with the preset's every switch and tiny widths."""
+    """The model has 256 positions of 8 levels, all switches of the preset and tiny widths."""
     stage1, paper = tiny.stage1_config(), tiny.load_config("stage2", "paper")
     stage1.model.update({"image_size": 32, "channels": (8,), "num_quantizers": 8})
     config = tiny.stage2_config()

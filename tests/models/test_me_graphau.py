@@ -27,14 +27,14 @@ TINY_SWIN = {"width": 24, "depths": (2, 2, 2, 2), "heads": (1, 2, 3, 6), "window
 
 @functools.cache
 def originals():
-    """Outputs of the original by case and stage, and keys and shapes of its networks."""
+    """Loads outputs of the original by case and stage, and keys and shapes of its networks."""
     with np.load(golden.OUT) as file:
         arrays = {name: file[name] for name in file.files}
     return arrays, json.loads(arrays.pop("shapes").tobytes())
 
 
 def ported(case):
-    """Module and variables of a golden case, through the table of the released checkpoints."""
+    """Converts a golden case through the table of the released checkpoints."""
     stage, backbone, tiny = golden.CASES[case]
     drawn = {
         key: golden.redrawn(key, tuple(shape)) if golden.is_drawn(key) else np.zeros(shape)
@@ -81,7 +81,7 @@ def test_parity_with_the_original(case, record_property):
     neighbours = theirs.pop("neighbours", None)
     clear = np.ones((2, 12), bool)
     if neighbours is not None:
-        # Discontinuous: rows where the fourth and the fifth nearest are nearly alike are left out.
+        # The graph is discontinuous: examples whose fourth and fifth nearly tie are left out.
         nodes = theirs["unit_maps"].mean(2)
         similarity = np.sort(np.einsum("bid,bjd->bij", nodes, nodes))
         clear = similarity[..., -4] - similarity[..., -5] > 1e-4 * np.abs(similarity[..., -4])
@@ -142,7 +142,7 @@ def test_checkpoint_of_another_network_is_refused():
 
 @functools.cache
 def tiny(stage=2, backbone="resnet18"):
-    """A small recogniser with its variables and two pictures of 16 px."""
+    """Makes a small recogniser, its variables and two images of 16 px."""
     fields = TINY_RESNET if backbone.startswith("resnet") else TINY_SWIN
     module = make_recognizer(backbone, stage=stage, width=8, backbone_fields=fields)
     side = 16 if backbone.startswith("resnet") else 64

@@ -16,7 +16,7 @@ from tests.helpers.small_codebooks import C, K, Q, books, vectors
 
 
 def plain_quantize(codes, z):
-    """Residual quantisation as the paper tells it, a level at a time, in float64."""
+    """Quantises residuals by the formulas of the paper, a level at a time, in float64."""
     residual, ids, sums = z.astype(np.float64), [], []
     total = np.zeros_like(residual)
     for book in codes.astype(np.float64):
@@ -48,7 +48,7 @@ def in_blocks(codebooks, z):
     return quantized.ids, quantized.vectors, quantized.commitment(z)
 
 
-def at_once(codebooks, z):
+def in_one_block(codebooks, z):
     ids, partial = quantizer.quantize(codebooks, z)
     return ids, partial[-1], quantizer.commitment_loss(z, partial)
 
@@ -66,15 +66,15 @@ def test_quantize_batch_in_blocks_equals_one_block(block, monkeypatch):
     monkeypatch.setattr(quantizer, "BLOCK_BYTES", block * Q * C * 4)
     graded = functools.partial(jax.value_and_grad, argnums=1, has_aux=True)
     (_, outputs), gradient = jax.jit(graded(loss), static_argnums=0)(in_blocks, z)
-    (_, wanted), wanted_gradient = graded(loss)(at_once, z)
+    (_, wanted), wanted_gradient = graded(loss)(in_one_block, z)
     np.testing.assert_array_equal(outputs[0], wanted[0])
     np.testing.assert_allclose(outputs[1], wanted[1], atol=1e-6)
     assert outputs[2] == pytest.approx(float(wanted[2]), rel=1e-6)
     np.testing.assert_allclose(gradient, wanted_gradient, atol=1e-6)
-    assert np.abs(gradient - pull).max() > 1e-3, "the commitment has its share"
+    assert np.abs(gradient - pull).max() > 1e-3, "the commitment loss contributes"
 
 
-@pytest.mark.parametrize("block", [10**9, 4], ids=["at once", "in blocks"])
+@pytest.mark.parametrize("block", [10**9, 4], ids=["one block", "blocks"])
 def test_quantize_batch_searches_each_example_on_one_device(block, monkeypatch):
     monkeypatch.setattr(quantizer, "BLOCK_BYTES", block * Q * C * 256)
     z = vectors(8 * 256).reshape(8, 16, 16, C)
@@ -96,7 +96,9 @@ def test_quantize_batch_searches_each_example_on_one_device(block, monkeypatch):
         program = split.lower(books(), z).compile().as_text()
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), made, wanted)
     found = program_cost.collectives(program, 2)
-    assert all(one.kind == "all-reduce" and one.size <= 8 for one in found), "numbers, no rows"
+    assert all(one.kind == "all-reduce" and one.size <= 8 for one in found), (
+        "scalars alone, no examples"
+    )
 
 
 def test_quantiser_of_the_paper_fits_in_64_mebibytes():
@@ -122,7 +124,7 @@ def test_quantiser_of_the_paper_fits_in_64_mebibytes():
     rng = jax.eval_shape(lambda: jax.random.key(0))
     compiled = jax.jit(train, donate_argnums=0).lower(codebooks, abstract(*batch, width), rng)
     memory = compiled.compile().memory_analysis()
-    # All but the inputs and what replaces the codebooks in place: the results count.
+    # Results count, except those that replace the codebooks in place; inputs do not.
     beyond = memory.temp_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
     assert beyond <= 64 * 2**20
     assert memory.alias_size_in_bytes >= 2 * num_quantizers * codes * width * 4
@@ -157,9 +159,9 @@ def test_quantize_with_scales_quantises_cell_means(monkeypatch):
         np.testing.assert_array_equal(ids[..., level], spread)
         residual = residual - book[spread]
         np.testing.assert_allclose(z - partial[level], residual, atol=1e-5)
-    # Decoding needs not know.
+    # Decoding does not depend on the scales.
     np.testing.assert_allclose(quantizer.lookup(codebooks, ids), partial[-1], atol=1e-6)
-    # In blocks, too.
+    # The same holds in blocks.
     monkeypatch.setattr(quantizer, "BLOCK_BYTES", 16 * Q * C * 4)
     quantized = quantizer.quantize_batch(codebooks, z, num_quantizers=Q, scales=scales)
     assert quantized.partial_sums is None

@@ -1,4 +1,4 @@
-"""The memory table of the full-size preset: shapes alone."""
+"""Memory table of the full-size preset, from shapes alone."""
 
 import jax
 import jax.numpy as jnp

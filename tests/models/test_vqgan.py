@@ -1,4 +1,4 @@
-"""Encoder and decoder, their linear start, and the Stage I step with its adversarial part."""
+"""Encoder and decoder, their linear start, and Stage I's step with its adversarial loss."""
 
 import functools
 
@@ -30,7 +30,7 @@ def task_of(**gan):
 
 @functools.cache
 def started():
-    """A task whose adversarial part starts late, its state at step 0, its compiled first step."""
+    """Makes a task whose adversarial loss starts late, its state at step 0, its compiled step."""
     task = task_of()
     return task, tiny.stage1_state(), jax.jit(task.step_fn(1))
 

@@ -72,7 +72,7 @@ def test_attention_by_head_groups_stores_the_scores_of_one_group_alone():
 
 
 def lowered(platform, *operands):
-    """The program of the gradient, as lowered for a platform by a process that has cuDNN."""
+    """Lowers the gradient for a platform, as a process with cuDNN does."""
 
     def loss(q, k, v, mask):
         return attention(q, k, v, mask).astype(jnp.float32).sum()

@@ -1,4 +1,4 @@
-"""Sampling operations are their textbook definitions."""
+"""Sampling operations match their textbook definitions."""
 
 import hypothesis
 import jax

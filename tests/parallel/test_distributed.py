@@ -1,4 +1,4 @@
-"""Two real processes train as one: what they write, and what becomes of one that is left alone."""
+"""Two real processes train as one: their files, and the end of a process whose peer is lost."""
 
 import os
 import shutil
@@ -41,8 +41,8 @@ with fake_task.registered(), distributed.together():
 """
 
 
-# Each prints what it is told of a mesh on which the two would share rows, then goes through a run
-# of Stage II that keeps features of the references; what a step does is tested elsewhere.
+# Each process prints the error for a mesh on which the two would share examples, then runs Stage II
+# with cached features of the references; the step itself is tested elsewhere.
 STAGE2 = """
 import pathlib, sys
 import jax
@@ -90,7 +90,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A run of one process with two devices."""
+    """Trains a run in one process with two devices."""
     workdir = tmp_path_factory.mktemp("runs") / "whole"
     with fake_task.registered():
         loop.train(fake_task.config(), workdir)
@@ -98,7 +98,7 @@ def whole(tmp_path_factory):
 
 
 def run_two(*arguments, program=PROGRAM):
-    """A program in two processes with a device each."""
+    """Runs a program in two processes with a device each."""
     flags = [f for f in os.environ["XLA_FLAGS"].split() if "device_count" not in f]
     return subprocess.run(
         [ROOT / "launch" / "local.sh", "2", sys.executable, "-c", program, *arguments],
@@ -110,13 +110,13 @@ def run_two(*arguments, program=PROGRAM):
 
 @pytest.fixture(scope="module")
 def halved(tmp_path_factory):
-    """A run of two processes that lost the second one."""
+    """Trains a run of two processes that loses the second one."""
     workdir = tmp_path_factory.mktemp("runs") / "two"
     return workdir, run_two(workdir, "1")
 
 
 def assert_same_figures(workdir, whole):
-    """Every step is there once, with the figures of the other run."""
+    """Checks that every step is logged once, with the figures of the other run."""
     ours, theirs = (read_lines(folder / "metrics.jsonl") for folder in (workdir, whole))
     assert [line["step"] for line in ours] == [line["step"] for line in theirs]
     for line, wanted in zip(ours, theirs, strict=True):
@@ -172,7 +172,7 @@ def test_stage_two_caches_reference_features_and_shares_no_examples(data, tmp_pa
     done = run_two(data, tmp_path / "runs", tmp_path / "run", program=STAGE2)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "mesh.tensor=2: devices of several processes would share examples" in done.stdout
-    # Both have the codes of the rows that they read: the sums over the global batch are no zeros.
+    # Both count the tokens of the examples that they read, and the sums are over the global batch.
     assert all(line["loss"] > 0 for line in read_lines(tmp_path / "run" / "metrics.jsonl")[:2])
     assert checkpoints.has_export(tmp_path / "run")
 
@@ -182,7 +182,7 @@ def test_stage_two_caches_reference_features_and_shares_no_examples(data, tmp_pa
 
 @pytest.fixture
 def joined(monkeypatch):
-    """What `jax.distributed.initialize` was called with, in an environment without a cluster."""
+    """Records the calls of `jax.distributed.initialize` in an environment without a cluster."""
     for name in list(os.environ):
         if name.startswith(("JAX_COORD", "JAX_NUM", "JAX_PROCESS", "SLURM", "OMPI", "TPU_")):
             monkeypatch.delenv(name)

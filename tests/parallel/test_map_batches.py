@@ -1,4 +1,4 @@
-"""Whole arrays in batches of one size: every row once, in order."""
+"""Whole arrays in batches of one size: every example once, in order."""
 
 import jax
 import numpy as np

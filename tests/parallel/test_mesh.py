@@ -1,4 +1,4 @@
-"""Eight simulated devices train as one does, whatever the mesh; see `eight_devices.py`."""
+"""Eight simulated devices train as one device does on every mesh; see `eight_devices.py`."""
 
 import functools
 import json
@@ -16,7 +16,7 @@ SPLIT = ("8x1x1", "4x2x1", "2x2x2")
 
 @functools.cache
 def trained(name, steps, split):
-    """What `eight_devices.py` prints: mesh -> losses, distances, bytes, collectives."""
+    """Runs `eight_devices.py`, which prints mesh -> losses, distances, bytes, collectives."""
     script = Path(__file__).parents[1] / "helpers" / "eight_devices.py"
     done = subprocess.run(
         [sys.executable, script, name, str(steps), ",".join(["1x1x1", *split])],
@@ -29,10 +29,10 @@ def trained(name, steps, split):
 
 
 def assert_same(found, norm=1e-5):
-    """All figures of all steps, and gradients and averages of the first, to 1e-5.
+    """Compares all figures of all steps, and gradients and averages of the first, to 1e-5.
 
     Args:
-      norm: for the norms of the gradients.
+      norm: tolerance of the norms of the gradients.
     """
     alone = found["1x1x1"]["reports"]
     for mesh in found.keys() - {"1x1x1"}:
@@ -46,7 +46,7 @@ def assert_same(found, norm=1e-5):
         assert len(distances) > 20 and not {k: d for k, d in distances.items() if d > 1e-5}
 
 
-# Enough where one transformer has gone through all meshes.
+# One transformer goes through all meshes; this mesh is enough for the others.
 EVERY_AXIS = ("2x2x2",)
 
 
@@ -58,8 +58,8 @@ def test_twenty_steps_are_the_same_on_every_mesh(name, split):
     assert_same(found)
 
 
-# Networks of convolutions split rows over all axes: the other meshes only store weights elsewhere,
-# and are left to the script.
+# Convolutional networks split examples over all axes. The other meshes differ in the storage of
+# weights alone, and are left to the script.
 def test_twenty_steps_of_both_image_recogniser_stages_are_the_same():
     found = trained("au_image", 20, EVERY_AXIS)
     losses = [line["loss"] for line in found["1x1x1"]["reports"]]
@@ -108,7 +108,7 @@ def test_no_device_gathers_the_head_or_examples_of_other_devices():
     for shape in gathered:
         # Devices that share its codes gather only their own.
         assert sorted(shape) != sorted((levels, codes, width)), shape
-        # Rows and positions of the whole batch: 8 images, or with references 16, of 4 x 4 places.
+        # Examples and positions of the whole batch: 8 images, or with references 16, of 4 x 4.
         assert shape[:2] not in {(8, 16), (16, 16)} or len(shape) == 2, shape
         assert shape[:3] not in {(8, 4, 4), (16, 4, 4), (8, 16, 16), (16, 16, 16)}, shape
 

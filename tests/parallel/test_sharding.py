@@ -1,4 +1,4 @@
-"""Rules of where arrays live; two devices compute what one does in Stage I's first step."""
+"""Sharding rules, and Stage I's first step on two devices compared with one."""
 
 import functools
 
@@ -120,7 +120,7 @@ def test_batches_are_split_over_all_devices(data, fsdp):
 
 
 def keep_gradients(*_):
-    """An optimiser that moves nothing and keeps the gradient in its state."""
+    """Makes an optimizer that changes nothing and keeps the gradient in its state."""
     return optax.chain(optax.trace(0.0), optax.scale(0.0))
 
 
@@ -131,7 +131,7 @@ def stage1_task():
 
 
 def first_step(task, mesh, batch):
-    """The state after `init` on `mesh`, the state after one step, its metrics."""
+    """Returns the state after `init` on `mesh`, the state after one step, and its metrics."""
     rules = task.config.mesh.rules
     with sharding.mesh_context(mesh, rules):
         key = jax.random.key(3)
@@ -159,7 +159,7 @@ def assert_placed(leaf: jax.Array, wanted: NamedSharding):
 
 
 def assert_close(found, wanted):
-    """Leaf by leaf to 1e-5 of its norm; a leaf that is all rounding, to 1e-6 of the tree's."""
+    """Compares leaves to 1e-5 of their norms; leaves of mere rounding to 1e-6 of the tree's."""
     total = float(optax.tree.norm(wanted))
     for (path, a), b in zip(jax.tree.leaves_with_path(found), jax.tree.leaves(wanted), strict=True):
         error, size = np.linalg.norm(a - b), np.linalg.norm(b)
@@ -167,7 +167,7 @@ def assert_close(found, wanted):
 
 
 def test_first_step_of_stage_one_is_the_same_on_every_mesh(monkeypatch):
-    """The other tasks are in `test_mesh.py`."""
+    """The steps of the other tasks are compared in `test_mesh.py`."""
     monkeypatch.setattr(vqgan_task, "optimizer", keep_gradients)
     monkeypatch.setattr(sharding, "MIN_SHARDED_SIZE", 64)
     task = stage1_task()

@@ -1,4 +1,4 @@
-"""AlexNet: parity of its convolutions with torchvision's."""
+"""Parity of AlexNet's convolutions with torchvision's."""
 
 import jax
 import numpy as np

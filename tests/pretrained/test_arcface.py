@@ -21,14 +21,14 @@ from tests.helpers.parity import assert_parity
 
 @functools.cache
 def originals():
-    """Outputs of the original by network and stage, and keys and shapes of its networks."""
+    """Loads outputs of the original by network and stage, and keys and shapes of its networks."""
     with np.load(golden.OUT) as file:
         arrays = {name: file[name] for name in file.files}
     return arrays, json.loads(arrays.pop("shapes").tobytes())
 
 
 def ported(name):
-    """Module and variables of a network, through its table."""
+    """Converts a network through its table."""
     drawn = {
         key: golden.redrawn(key, tuple(shape)) if golden.is_drawn(key) else np.zeros(shape)
         for key, shape in originals()[1][name].items()
@@ -37,7 +37,7 @@ def ported(name):
 
 
 def stages_of(module, variables, x):
-    """Outputs of every stage that the golden file has, by its name there."""
+    """Returns the output of every stage in the golden file, by its name there."""
 
     @jax.jit
     def run(variables, x):
@@ -67,7 +67,7 @@ def test_parity_with_the_original(record_property, name):
 
 
 def test_every_batch_statistic_changes_the_embedding():
-    """Each leaf of a late block, turned round, moves the embedding beyond the bound of parity."""
+    """Reversing each leaf of a late block moves the embedding beyond the bound of parity."""
     module, variables = ported("r18")
     expected = originals()[0]["r18/features"]
     run = jax.jit(module.apply)
@@ -128,7 +128,7 @@ def test_prepare_images_matches_the_original(case):
     ours = jax.jit(arcface.prepare_images)(picture, golden.POINTS[case][None])
     theirs = originals()[0][f"aligned{case}"].astype(np.float32)
     difference = np.abs((np.asarray(ours[0]) + 1) * 127.5 - theirs)
-    # OpenCV rounds places to 1/32 of a pixel, and colours to whole numbers.
+    # OpenCV rounds positions to 1/32 of a pixel, and colours to whole numbers.
     inside = difference[theirs.max(-1) > 0]
     assert inside.mean() < 0.3 and np.quantile(inside, 0.99) < 0.6 and difference.max() < 5
     outside = (theirs == 0).all(-1).mean()
@@ -136,7 +136,7 @@ def test_prepare_images_matches_the_original(case):
 
 
 def test_prepare_images_undoes_rotation_and_scale():
-    """A smooth picture given by a formula: where its points are moved, the input stays."""
+    """A smooth image given by a formula has the same input after its points are moved."""
 
     def drawn(turn, shift):  # the picture whose place p shows the formula at (p - shift) / turn
         y, x = np.mgrid[:256, :256] + 0.5

@@ -32,7 +32,7 @@ TINY = {
 
 
 def pictures(rows=2, size=32, darkest=0, brightest=255):
-    """Random pictures, coarse and fine, uint8."""
+    """Returns random images, coarse and fine, uint8."""
     rng = np.random.default_rng(0)
     coarse = rng.uniform(darkest, brightest, (rows, size // 8, size // 8, 3))
     fine = coarse.repeat(8, axis=1).repeat(8, axis=2) + rng.normal(0, 8, (rows, size, size, 3))
@@ -143,7 +143,7 @@ def test_input_parity_with_torch(record_property):
 
 
 def hugging_face(activation, whole=False):
-    """A tiny image encoder of Hugging Face's, alone or in a whole CLIP, its weights redrawn."""
+    """Makes a tiny image encoder of Hugging Face's, alone or in a whole CLIP, at random weights."""
     import_torch()
     from transformers import CLIPConfig, CLIPModel, CLIPVisionConfig, CLIPVisionModel
 
@@ -166,7 +166,7 @@ def hugging_face(activation, whole=False):
 
 
 def stages_of(module, variables, x):
-    """Tokens before and after every block and what comes out, by name."""
+    """Returns tokens before and after every block, and the output, by name."""
 
     @jax.jit
     def run(variables, x):
@@ -224,7 +224,7 @@ def test_saved_folder_converts_with_or_without_the_text_encoder(tmp_path, whole)
 
 @functools.cache
 def open_clip(quick_gelu):
-    """A tiny CLIP of OpenCLIP's, image and text, its weights redrawn, and its configuration."""
+    """Makes a tiny CLIP of OpenCLIP's, image and text, at random weights, and its configuration."""
     import_torch()
     package = pytest.importorskip("open_clip", reason="run `make test-parity`")
     config = {
@@ -282,7 +282,7 @@ def test_parity_with_open_clip(record_property, tmp_path, quick_gelu):
 
 
 def weights(**changed):
-    """Keys of a tiny image encoder as the originals name them; None removes one."""
+    """Returns weights of a tiny image encoder under the original keys; None removes one."""
     width, hidden = TINY["width"], TINY["hidden"]
     shapes = {
         "class_embedding": (width,),

@@ -1,4 +1,4 @@
-"""Laws of the weights engine: strict both ways, nothing unpickled, nothing lost."""
+"""Laws of the conversion of weights: strict both ways, nothing unpickled, nothing lost."""
 
 import json
 import pickle
@@ -24,7 +24,7 @@ from tests.helpers.parity import import_torch
 
 
 class Small(nn.Module):
-    """A convolution, a batch norm and a linear layer over the flattened features."""
+    """Network of a convolution, a batch norm and a linear layer on the flattened features."""
 
     width: int
     classes: int = 2

@@ -33,7 +33,7 @@ def apply(model, variables, tokens, mask):
 
 
 def random_text(seed, batch, length, lengths=None):
-    """Random tokens [B, L] and their mask; row b has `lengths[b]` tokens before its padding."""
+    """Returns random tokens [B, L] and their mask; text b has `lengths[b]` tokens."""
     rng = np.random.default_rng(seed)
     tokens = rng.integers(0, TINY["vocab_size"], (batch, length), dtype=np.int32)
     lengths = np.full(batch, length) if lengths is None else np.asarray(lengths)
@@ -168,7 +168,7 @@ def test_unknown_feed_forward_names_the_legal_ones():
 
 
 def original(feed_forward):
-    """A tiny T5 encoder of Hugging Face's, its weights redrawn, and these as arrays."""
+    """Makes a tiny T5 encoder of Hugging Face's at random weights, and these as arrays."""
     import_torch()
     from transformers import T5Config, T5EncoderModel
 
@@ -186,7 +186,7 @@ def original(feed_forward):
 
 
 def features_of_both(feed_forward, tokens, mask):
-    """Ours and the original's, of the same random weights."""
+    """Returns outputs of ours and of the original, at the same random weights."""
     theirs, state = original(feed_forward)
     import torch
 
