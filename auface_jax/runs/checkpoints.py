@@ -1,5 +1,4 @@
-"""Saving and restoring a run with Orbax: train state, data iterator and what they belong to,
-together.
+"""Checkpoints and exports of a run, written and read with Orbax.
 
 `checkpoints/STEP/` holds `state` (sharded arrays), `data` (Grain's iterators, a file a process) and
 `meta` (JSON). An iterator's state counts batches of the whole run, so these files are alike, and a
@@ -45,8 +44,8 @@ class Checkpoints:
 
     Args:
       workdir: the run's folder.
-      keep: how many of the latest to keep.
-      keep_every: keep those of multiples of so many steps for good; None keeps none of them.
+      keep: number of the latest checkpoints to keep.
+      keep_every: never delete checkpoints whose step is a multiple of this; None: no such steps.
     """
 
     def __init__(self, workdir: pathlib.Path, keep: int, keep_every: int | None = None):
@@ -204,7 +203,7 @@ def save_export(
 
 
 def has_export(workdir: pathlib.Path) -> bool:
-    """Whether `workdir` holds a complete export."""
+    """Tells whether `workdir` holds a complete export."""
     return (workdir / "export" / "config.json").exists()
 
 
@@ -232,7 +231,7 @@ def load_config(workdir: pathlib.Path, *, task: str | None = None) -> ml_collect
 
 
 def load_meta(workdir: pathlib.Path) -> dict[str, Any]:
-    """What a finished run belongs to: the fingerprint of its text tokenizer, for one.
+    """Reads what a finished run depends on, such as the fingerprint of its text tokenizer.
 
     Raises:
       CheckpointError: it was written in another format.
@@ -248,7 +247,7 @@ def load_meta(workdir: pathlib.Path) -> dict[str, Any]:
 
 
 def load_export(workdir: pathlib.Path) -> PyTree:
-    """The weights of a finished run as nested dicts of numpy arrays, on any number of devices."""
+    """Reads the weights of a finished run as nested dicts of numpy arrays, on any devices."""
     load_meta(workdir)
     path = (workdir / "export" / "weights").resolve()
     checkpointer = ocp.PyTreeCheckpointer()
@@ -270,19 +269,20 @@ def weights_fingerprint(weights: PyTree) -> str:
 
 
 def weights_key(name: str) -> str:
-    """How a run's meta calls the fingerprint of the run that its config's `requires` names so."""
+    """The name of a required run's fingerprint in the meta of a run that builds on it."""
     return f"{name}_weights"
 
 
 def required_run(run: pathlib.Path, name: str) -> pathlib.Path:
-    """Where a run is that the finished `run` was built on.
+    """Finds the run that the finished `run` was built on.
 
-    A config names it relative to where `run` was trained. This may be another folder, in which
-    another run may have that name: so the one beside `run` is looked at as well, and the weights
-    decide, where `run` has their fingerprint.
+    The config of `run` names the other run relative to the folder in which `run` was trained. A
+    run that was moved may have another run of that name there, so the folder beside `run` is
+    searched too, and the fingerprint of the weights decides.
 
     Args:
-      name: of the other one in the config's `requires`: "stage1", for example.
+      run: the folder of a finished run.
+      name: the other run's name in the config's `requires`, such as "stage1".
 
     Raises:
       CheckpointError: neither is a finished run, or none has the weights that `run` was built on.

@@ -1,4 +1,4 @@
-"""The runs that a run builds on: where they are, and their training where they are absent."""
+"""Required runs: the finished runs that a run builds on, found or trained first."""
 
 import pathlib
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from collections.abc import Callable
 import ml_collections
 
 from auface_jax.runs import checkpoints, presets
-from auface_jax.runs.config_files import load_config_file
+from auface_jax.runs.config_files import installed_pages, load_config_file
 from auface_jax.runs.config_page import flatten
 from auface_jax.runs.console import say
 
@@ -14,9 +14,18 @@ Config = ml_collections.ConfigDict
 
 
 def complete(config: Config, name: str, workdir: pathlib.Path) -> Config:
-    """Fills in what depends on the command: the data's folder, the runs that this one builds on.
+    """Fills in the leaves that depend on the run's folder: the data's folder, and required runs.
 
-    Those are its siblings, in the variant that it asks for, whichever variant it is itself.
+    A required run that the config does not name is the sibling of `workdir`, in the variant that
+    the config asks for.
+
+    Args:
+      config: the config, which is changed.
+      name: the config page's name, such as "stage2".
+      workdir: the run's folder.
+
+    Returns:
+      the same config.
     """
     plain = workdir.with_name(workdir.name.removesuffix(suffix(config)))
     with config.unlocked():
@@ -28,22 +37,23 @@ def complete(config: Config, name: str, workdir: pathlib.Path) -> Config:
 
 
 def suffix(config: Config) -> str:
-    """What the name of a variant's run ends with."""
+    """The end of a run's name that tells its variant; empty for a preset as it is."""
     return f"-{config.variant}" if config.get("variant") else ""
 
 
 def train_requirements(
     config: Config, config_dir: pathlib.Path, train: Callable[[Config, pathlib.Path], object]
 ) -> None:
-    """Trains the runs that `config` builds on and that are absent, on the same data.
+    """Trains the required runs that are absent, on the same data.
 
     Args:
-      config: completed; `requires` may have changes to a required run's own config.
-      config_dir: where the config files are.
-      train: `train.train`: trains a config into a folder.
+      config: a config after `complete`; `requires` may have changes to a required run's config.
+      config_dir: the folder of the config files; a page that is not there is the installed one.
+      train: trains a config into a folder, as `training.loop.train` does.
 
     Raises:
-      checkpoints.CheckpointError: one is absent and the preset is too big to train it unasked.
+      checkpoints.CheckpointError: a run is absent, and the preset is too large to train it
+        unasked.
     """
     for name, required in config.requires.items():
         run = pathlib.Path(required.run)
@@ -59,7 +69,9 @@ def train_requirements(
                 f"this run builds on {run}, which is not a finished run; train it first: {command}"
             )
         say(f"{run} is not there yet and this run builds on it: training it first, as\n  {command}")
-        needed = load_config_file(config_dir / f"{name}.py", config.preset)
+        beside = config_dir / f"{name}.py"
+        page = beside if beside.exists() else installed_pages() / beside.name
+        needed = load_config_file(page, config.preset)
         with needed.unlocked():
             del needed.preset_reason
             needed.data = config.data.copy_and_resolve_references()

@@ -1,11 +1,11 @@
-"""What to do about a step that went wrong: a loss that is not finite, or a gradient far too large.
+"""A guard against bad steps: a loss that is not finite, or a gradient that is far too large.
 
-guard.action      "stop" ends the run with an error, "skip" leaves the update out and counts it
-guard.grad_norm   gradients longer than this count as wrong; 0 lets every length pass. Of Stage I
-                  the generator's is measured; the discriminator's has to be finite
-guard.spike       so do those so many times as long as they were on the average of the last hundred
-                  steps or so; 0 lets all pass
-guard.patience    so many steps skipped in a row end the run all the same
+guard.action      "stop" ends the run with an error; "skip" leaves the update out and counts it
+guard.grad_norm   a gradient norm above this makes a step bad; 0 turns the check off. In Stage I the
+                  generator's norm is measured; the discriminator's only has to be finite
+guard.spike       a gradient norm above this multiple of its running mean (about the last hundred
+                  steps) makes a step bad; 0 turns the check off
+guard.patience    this many skipped steps in a row end the run in any case
 """
 
 from collections.abc import Callable
@@ -16,9 +16,9 @@ import ml_collections
 import numpy as np
 
 ACTIONS = ("stop", "skip")
-# The length of the gradient at what is trained, and at Stage I's discriminator.
+# Norms of the gradients: of the trained parameters, and of Stage I's discriminator.
 GRADIENTS = ("grad_norm", "grad_norm_discriminator")
-# Of the running mean of the gradients' lengths, and how many steps it takes before it is believed.
+# Decay of the running mean of the norm, and the steps before the mean is used.
 SPIKE_DECAY, SPIKE_WARMUP = 0.99, 20
 
 
@@ -29,7 +29,7 @@ class Guard:
       config: `action`, `grad_norm`, `spike` and `patience`, as above.
 
     Raises:
-      ValueError: one of them makes no sense.
+      ValueError: a value is out of range.
     """
 
     def __init__(self, config: ml_collections.ConfigDict):
@@ -46,7 +46,7 @@ class Guard:
         self._checked = self._in_row = self._skipped = 0
 
     def watched(self, init_fn: Callable) -> Callable:
-        """A task's init, its state with what `guarded` keeps there: the gradients' mean length."""
+        """Wraps a task's `init`: the state also holds the running mean that `guarded` updates."""
         if not self._config.spike:
             return init_fn
 
@@ -58,11 +58,11 @@ class Guard:
         return init
 
     def guarded(self, step_fn: Callable) -> Callable:
-        """A task's step that leaves wrong updates out, or tells of them.
+        """Wraps a task's step: bad updates are left out, or reported.
 
-        Nothing changes in a step that is skipped but the state's number of steps, so that random
-        keys and schedules by that number go on; optimisers' own counts stand still. Where the run
-        is to stop and no mean is kept, this is the very step.
+        A skipped step changes nothing in the state but the number of steps, so that random keys and
+        schedules by that number go on; the optimizers' own counts stand still. With "stop" and
+        without a running mean, the step is returned as it is.
         """
         skipping = self._config.action == "skip"
         if not (skipping or self._config.spike):
@@ -83,7 +83,7 @@ class Guard:
                 )
                 right &= norm <= limit
                 metrics |= {"grad_norm_limit": limit}
-                # Early on all steps count alike; what was wrong does not count.
+                # Early on all steps count alike; bad steps do not count.
                 share = jnp.where(
                     right, jnp.maximum(1.0 - SPIKE_DECAY, 1.0 / (mean["steps"] + 1.0)), 0.0
                 )
@@ -102,11 +102,11 @@ class Guard:
         return step
 
     def check(self, step: int, metrics: dict[str, jax.Array]) -> dict[str, float]:
-        """Metrics as floats.
+        """Converts metrics to floats and checks them.
 
         Raises:
-          FloatingPointError: the step went wrong and is not skipped, or one too many was; the
-            message has the step and every part.
+          FloatingPointError: the step is bad and is not skipped, or too many steps in a row were;
+            the message has the step and every part of the loss.
         """
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         limit = self._config.grad_norm
@@ -146,7 +146,7 @@ class Guard:
         return values
 
     def report(self) -> dict[str, float]:
-        """How many steps were skipped since the last report; nothing where none ever is."""
+        """Counts the steps skipped since the last report; empty where the run stops instead."""
         if self._config.action == "stop":
             return {}
         skipped, self._skipped = self._skipped, 0
@@ -154,6 +154,8 @@ class Guard:
 
 
 def _finite(metrics: dict) -> list[str]:
-    """What of a step's metrics must be finite: the loss, and the lengths of gradients, since these
-    can be wrong where the loss still is not."""
+    """Names the metrics that must be finite.
+
+    These are the loss and the gradient norms, which can be bad while the loss is still finite.
+    """
     return ["loss", *(name for name in metrics if name in GRADIENTS)]

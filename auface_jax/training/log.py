@@ -1,6 +1,6 @@
-"""What a run says: `metrics.jsonl`, TensorBoard events, a progress line.
+"""Reports of a run: `metrics.jsonl`, TensorBoard events, and progress lines.
 
-`metrics.jsonl` is written always: one JSON object a report, `step` first. TensorBoard events go
+`metrics.jsonl` is always written: one JSON object a report, `step` first. TensorBoard events go
 through CLU's writers, which need TensorFlow; a machine without the `tensorboard` extra gets one
 line saying so.
 """
@@ -26,9 +26,8 @@ class MetricsLog:
 
     Args:
       workdir: the run's folder; created when absent.
-      resume_step: reports of later steps, written by a run that was killed after its last
-      checkpoint,
-        are dropped, as is a last line torn by the kill: no step appears twice.
+      resume_step: reports of later steps, which a run wrote that was killed after its last
+        checkpoint, are dropped, as is a last line torn by the kill: no step appears twice.
     """
 
     def __init__(self, workdir: pathlib.Path, resume_step: int):
@@ -62,9 +61,9 @@ class MetricsLog:
             )
 
     def scalars(self, step: int, values: Mapping[str, float], **notes: str) -> None:
-        """One report: a line of `metrics.jsonl`, `notes` in it, and TensorBoard scalars.
+        """Writes one report: a line of `metrics.jsonl`, with `notes`, and TensorBoard scalars.
 
-        What is not finite is null in the line.
+        A number that is not finite is null in the line.
         """
         if not self._active:
             return
@@ -75,19 +74,20 @@ class MetricsLog:
             self._writer.write_scalars(step, values)
 
     def pictures(self, step: int, images: Mapping[str, Image.Image]) -> None:
-        """TensorBoard images; the caller writes the PNG files."""
+        """Writes TensorBoard images; the caller writes the PNG files."""
         if self._active and self._writer:
             arrays = {name: np.asarray(image)[None] for name, image in images.items()}
             self._writer.write_images(step, arrays)
 
     def close(self) -> None:
+        """Writes everything out and closes the TensorBoard writer."""
         if self._writer:
             self._writer.flush()
             self._writer.close()
 
 
 def _as_line(report: Mapping) -> str:
-    """JSON knows neither infinity nor what is undefined, such as F1 of a unit that nobody shows."""
+    """A report as a line of JSON, which has no infinity and no undefined numbers."""
     told = {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in report.items()
@@ -96,8 +96,14 @@ def _as_line(report: Mapping) -> str:
 
 
 def read_lines(path: pathlib.Path) -> list[dict]:
-    """The reports of a `metrics.jsonl`, null as NaN, without a torn last line; [] when there is no
-    file."""
+    """Reads the reports of a `metrics.jsonl`, null as NaN, without a torn last line.
+
+    Returns:
+      the reports in order; none where there is no file.
+
+    Raises:
+      ValueError: a line before the last is not a report.
+    """
     if not path.exists():
         return []
     reports = []
@@ -114,11 +120,11 @@ def read_lines(path: pathlib.Path) -> list[dict]:
 
 
 class Heartbeat:
-    """Keeps `heartbeat.json`: the last step done and when, for whoever watches from outside.
+    """Keeps `heartbeat.json`, the last step and its time, for whoever watches from outside.
 
     Args:
       workdir: the run's folder.
-      seconds: how much time lies between two beats, at least.
+      seconds: least time between two beats.
     """
 
     def __init__(self, workdir: pathlib.Path, seconds: float = 10.0):
@@ -126,7 +132,7 @@ class Heartbeat:
         self._active, self._last = jax.process_index() == 0, -math.inf
 
     def beat(self, step: int) -> None:
-        """Notes the step, unless the last beat was a moment ago."""
+        """Writes the step, unless the last beat was less than `seconds` ago."""
         if not self._active or time.monotonic() - self._last < self._seconds:
             return
         self._last = time.monotonic()
@@ -135,9 +141,14 @@ class Heartbeat:
 
 
 class Progress:
-    """A line a report: step, share done, speed, time left, the main figures.
+    """Progress lines: step, share done, speed, time left, and the main figures.
 
-    The speed is that of the last interval, so that compilation and pauses do not blur it.
+    The speed is that of the last interval, without compilation and pauses before it.
+
+    Args:
+      start_step: number of updates made before.
+      num_steps: length of the run.
+      batch_size: examples in a step, of all processes.
     """
 
     def __init__(self, start_step: int, num_steps: int, batch_size: int):

@@ -70,7 +70,7 @@ def optimizer(
 
 
 def muon_dimensions(params: PyTree) -> PyTree:
-    """Which axes of each parameter make a matrix's rows and columns; None where Adam stays."""
+    """Names the axes of each parameter that make a matrix for Muon; None leaves it to Adam."""
 
     def of_leaf(path, leaf):
         names = {getattr(key, "key", None) for key in path}

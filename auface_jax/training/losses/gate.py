@@ -1,7 +1,7 @@
-"""The gate of the anatomical loss: a recogniser has nothing to say about a blur.
+"""The gate of the anatomical loss, which stays closed while reconstructions are blurs.
 
-The paper switches the loss on "only once reconstructions show basic facial structure"; how that is
-told is ours (docs/explanation/stage1.md).
+The paper switches the loss on once reconstructions show basic facial structure; the criterion is
+our own (docs/explanation/stage1.md).
 """
 
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ WORST = 2.0
 
 @struct.dataclass
 class Gate:
-    """A leaf of the train state, so that a resumed run finds it as it was.
+    """The gate's state, a leaf of the train state.
 
     Attributes:
       running_recon: running mean of L_recon.
@@ -26,7 +26,7 @@ class Gate:
 
     @classmethod
     def closed(cls) -> "Gate":
-        """At the start of a run."""
+        """The gate at the start of a run."""
         return cls(jnp.asarray(WORST, jnp.float32), jnp.zeros((), bool))
 
     def update(
@@ -42,10 +42,10 @@ class Gate:
 
         Args:
           recon: L_recon of this step.
-          step: steps done before it.
-          threshold: it opens when the running mean is below this;
-          start_step: and at least this many steps are done.
-          decay: of the running mean; while few steps are done it follows faster.
+          step: number of steps before it.
+          threshold: the gate opens when the running mean is below this,
+          start_step: and at least this many steps are made.
+          decay: decay of the running mean, which follows faster in the first steps.
         """
         decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
         running = decay * self.running_recon + (1.0 - decay) * recon

@@ -1,4 +1,4 @@
-"""The frozen networks through which Stage I's losses compare a picture with its reconstruction.
+"""Frozen networks through which Stage I's losses compare a picture with its reconstruction.
 
 Each is read from a folder, runs in inference mode, and its variables are an argument of the
 training step. No gradient goes to them: the step differentiates with respect to pixels alone.
@@ -29,9 +29,9 @@ class LossNetwork:
     """A frozen network and which of its features are compared.
 
     Attributes:
-      name: what they are, in words; a substitute for the paper's network says so.
+      name: the features in words; a substitute for the paper's network says so.
       features: (variables, images in [-1, 1]) -> float32 [B, ...]; a pure function.
-      variables: the network's, as arrays.
+      variables: the network's variables, as arrays.
       fingerprint: hex sha256 of what the variables were read from.
     """
 
@@ -42,12 +42,18 @@ class LossNetwork:
 
 
 def vgg_features(module: vgg.VGG16) -> Features:
-    """What the paper's perceptual loss compares."""
+    """The second 4096-wide features of VGG16, which the paper's perceptual loss compares."""
     return lambda variables, image: module.apply(variables, vgg.normalize(image))["fc2"]
 
 
 def unit_nodes(module: AURecognizer, size: int, crop: int) -> Features:
-    """What the anatomical loss compares, of a recogniser that reads `crop` of `size` pixels."""
+    """The unit vectors of a recogniser, which the anatomical loss compares.
+
+    Args:
+      module: the recogniser.
+      size: side in pixels to which pictures are resized.
+      crop: side of the central crop that the recogniser reads.
+    """
 
     def nodes(variables, image):
         return module.apply(variables, recognizer_input(image, size, crop)).nodes

@@ -312,5 +312,5 @@ class MaskGITTask(Task):
 
 
 def drawing_weights(weights: PyTree, frozen: PyTree) -> PyTree:
-    """What `generate_batch` takes: without the features of the training people's references."""
+    """The weights that `generate_batch` takes, without the cached features of references."""
     return {"params": weights["params"], "stage1": frozen["stage1"], "encoders": frozen["encoders"]}

@@ -1,4 +1,4 @@
-"""What Stage II's training does to a batch: faces are moved and tinted, inputs dropped."""
+"""Augmentation of Stage II's batches, and dropout of its inputs."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,10 @@ def augment(rng: jax.Array, batch: Batch, config: ml_collections.ConfigDict) -> 
     A shift moves every token of a face, so that few people look like many. Edges are repeated.
 
     Args:
-      config: `shift`, at most so many pixels each way; `tint`, at most this share a colour channel.
+      rng: key of the draws.
+      batch: `image` and `reference`, uint8 [B, H, W, 3], and other fields, which stay.
+      config: `shift`, the largest shift in pixels each way; `tint`, the largest change of a colour
+        channel, as a share.
     """
     if not config.shift and not config.tint:
         return batch
@@ -36,9 +39,15 @@ def augment(rng: jax.Array, batch: Batch, config: ml_collections.ConfigDict) -> 
 def context_dropout(
     rng: jax.Array, rows: int, config: ml_collections.ConfigDict
 ) -> tuple[Bool[Array, " B"], Bool[Array, " B"]]:
-    """Which rows lose their text and which their reference; at most one of three cases a row.
+    """Draws the examples that lose their text, and those that lose their reference.
 
-    `config` has the probabilities `text`, `reference` (each alone) and `both`.
+    Args:
+      rng: key of the draw.
+      rows: number of examples, B.
+      config: the probabilities `text` and `reference`, of losing one alone, and `both`.
+
+    Returns:
+      masks of the examples without text and without reference.
     """
     u = jax.random.uniform(rng, (rows,))
     both = u < config.both

@@ -133,7 +133,7 @@ class VQGANTask(Task):
 
     @property
     def rows_at_once(self) -> int:
-        """How many images pass the networks together: what fits in memory in a step."""
+        """Number of images that pass the networks together: a microbatch."""
         return self.config.batch_size // self.config.num_microbatches
 
     def _in_parts(self, function: Callable[[Array], Array], image: Array) -> Array:

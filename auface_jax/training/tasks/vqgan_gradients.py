@@ -1,13 +1,14 @@
-"""What Stage I's networks descend on, of one batch and one forward pass of encoder and decoder.
+"""Gradients of Stage I's losses, from one forward pass of encoder and decoder over a batch.
 
     L = recon·L_recon + l2·L2 + gradient·L_grad + commit·L_commit + perceptual·L_perc
         + lpips·L_lpips + anatomical·L_anat + gan.weight·λ·L_adv
 
-L_anat counts once its gate has opened (`gate.py`), L_adv from `gan.start_step` on; λ is VQGAN's
-adaptive weight (eq. 7 there): the gradient norm of the losses between image and reconstruction over
-that of L_adv, both at the decoder's last convolution.
+L_anat counts once its gate has opened (`training/losses/gate.py`), L_adv from `gan.start_step` on.
+λ is VQGAN's adaptive weight (equation 7 there): the gradient norm of the losses between image and
+reconstruction over that of L_adv, both at the decoder's last convolution.
 """
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -42,7 +43,7 @@ FEATURE_LOSSES = {"perceptual": perceptual, "lpips": lpips, "anatomical": anatom
 def pixel_losses(
     image: Float[Array, "B H W 3"], reconstruction: Float[Array, "B H W 3"]
 ) -> dict[str, Float[Array, ""]]:
-    """The losses that compare pixels, by their names in the config."""
+    """Losses between pixels, by the names of their weights in the config."""
     return {
         "recon": reconstruction_l1(image, reconstruction),
         "l2": reconstruction_l2(image, reconstruction),
@@ -56,7 +57,7 @@ def feature_losses(
     image: Float[Array, "B H W 3"],
     reconstruction: Float[Array, "B H W 3"],
 ) -> dict[str, Float[Array, ""]]:
-    """The losses that compare features of frozen networks, by the networks' names."""
+    """Losses between features of frozen networks, by the networks' names."""
     parts = {}
     for name, network in networks.items():
         of_image, of_reconstruction = (
@@ -80,124 +81,33 @@ def gradients(
     tuple[Float[Array, "B h w C"], Int[Array, "B h w Q"]],
     dict[str, Float[Array, ""]],
 ]:
-    """Gradients of generator and discriminator.
+    """Computes the gradients of generator and discriminator.
 
     Args:
-      task: a `tasks.vqgan.VQGANTask`: its config, its networks.
-      networks: those of the losses between features; `frozen` has their variables.
-      adversarial: with L_adv and the discriminator's loss.
-      penalty: that loss includes R1.
+      task: a `tasks.vqgan.VQGANTask`, for its config and its networks.
+      networks: frozen networks of the losses between features; `frozen` has their variables.
+      state: the train state.
+      frozen: variables of `networks` by name.
+      image: the batch.
+      adversarial: whether to include L_adv and the discriminator's loss.
+      penalty: whether the discriminator's loss includes R1.
 
     Returns:
-      gradients like `state.params`, of the discriminator only where `adversarial`;
-      the vectors before quantisation and their codes;
+      gradients shaped like `state.params`, of the discriminator only where `adversarial`;
+      the vectors before quantisation and their tokens;
       metrics.
     """
-    c, vqgan, discriminator = task.config, task.vqgan, task.discriminator
-    frozen = all_gather_parameters(frozen)
     image = to_float(image)
-    decode = vqgan.decoder.apply
-
-    def of_pixels(reconstruction):
-        parts = pixel_losses(image, reconstruction)
-        return sum(c.loss[name] * value for name, value in parts.items()), parts
-
-    def of_features(reconstruction):
-        """Weighted sum, and each of them.
-
-        A closed gate multiplies by 0 and spares nothing: it opens once, early, and XLA's
-        convolutions on a CPU are about ten times slower inside a conditional.
-        """
-        parts = feature_losses(networks, frozen, image, reconstruction)
-        total = 0.0
-        for name, value in parts.items():
-            weight = c.loss[name]
-            if name == "anatomical":
-                weight *= state.variables["anatomical_gate"].open
-            total += weight * value
-        return total, (total, parts)
-
-    def adversarial_loss(reconstruction):
-        params = all_gather_parameters(state.params["discriminator"])
-        logits = discriminator.apply({"params": params}, reconstruction)
-        return adversarial_generator(logits)
-
-    def adversarial_pull(reconstruction, features, params, pulls):
-        """L_adv, and λ times its gradient at the image: one pass through the discriminator."""
-        value, at_image = jax.value_and_grad(adversarial_loss)(reconstruction)
-        pixels_at_image = jax.grad(lambda r: of_pixels(r)[0])(reconstruction)
-        pixels_at_image = sum(pulls, start=pixels_at_image)
-
-        def head(conv_out):
-            weights = {"params": {**params["decoder"], "conv_out": conv_out}}
-            return decode(weights, features, method="head")
-
-        _, to_conv_out = jax.vjp(head, params["decoder"]["conv_out"])
-        norm_pixels, norm_adversarial = (
-            optax.tree.norm(to_conv_out(g)) for g in (pixels_at_image, at_image)
-        )
-        adaptive = jnp.clip(norm_pixels / (norm_adversarial + 1e-4), 0.0, 1e4)
-        return value, c.gan.weight * adaptive, c.gan.weight * adaptive * at_image
-
-    def generator_loss(params):
-        params = all_gather_parameters(params)
-        z = vqgan.encoder.apply({"params": params["encoder"]}, image)
-        codebooks = state.variables["codebooks"]
-        quantized = quantizer.quantize_batch(codebooks, z, **vqgan.quantizing)
-        z_q = quantizer.straight_through(z, quantized.vectors)
-        weights = {"params": params["decoder"]}
-        features = decode(weights, z_q, method="features")
-        reconstruction = decode(weights, features, method="head")
-        reconstruction += decode(weights, z_q, method="linear_image")
-        loss, parts = of_pixels(reconstruction)
-        parts["commit"] = quantized.commitment(z)
-        loss += c.loss.commit * parts["commit"]
-        value, pulls = loss, []
-        if networks:
-            # The gradient at the image serves the update and λ: one pass through each network.
-            at_image, (total, feature_parts) = jax.grad(of_features, has_aux=True)(
-                jax.lax.stop_gradient(reconstruction)
-            )
-            loss += jnp.vdot(at_image, reconstruction)
-            value += total
-            parts |= feature_parts
-            pulls.append(at_image)
-        if adversarial:
-            l_adv, weight, pull = adversarial_pull(
-                *jax.lax.stop_gradient((reconstruction, features, params, pulls))
-            )
-            # Its value is not L_adv, as above; its gradient is λ times L_adv's.
-            loss += jnp.vdot(pull, reconstruction)
-            value += weight * l_adv
-            parts |= {"adversarial": l_adv, "adversarial_weight": weight}
-        return loss, (value, parts, (z, quantized.ids), reconstruction)
-
-    of_generator, (value, parts, assigned, reconstruction) = jax.grad(generator_loss, has_aux=True)(
+    generator = GeneratorLoss(
+        task, networks, state, all_gather_parameters(frozen), image, adversarial
+    )
+    of_generator, (value, parts, assigned, reconstruction) = jax.grad(generator, has_aux=True)(
         state.params["generator"]
     )
     grads = {"generator": of_generator}
-
-    def discriminator_loss(params, reconstruction):
-        params = all_gather_parameters(params)
-
-        def discriminate(pixels):
-            return discriminator.apply({"params": params}, pixels)
-
-        real, fake = discriminate(image), discriminate(reconstruction)
-        loss = adversarial_discriminator(real, fake)
-        parts = {
-            "discriminator": loss,
-            "logits_real": real.mean(),
-            "logits_fake": fake.mean(),
-        }
-        if penalty:
-            parts["r1"] = r1_penalty(discriminate, image)
-            # Lazily, in one step of several, and so many times as strong.
-            loss += 0.5 * c.gan.r1.weight * c.gan.r1.every * parts["r1"]
-        return loss, parts
-
     if adversarial:
-        grads["discriminator"], discriminator_parts = jax.grad(discriminator_loss, has_aux=True)(
+        discriminator = DiscriminatorLoss(task, image, penalty)
+        grads["discriminator"], discriminator_parts = jax.grad(discriminator, has_aux=True)(
             state.params["discriminator"], jax.lax.stop_gradient(reconstruction)
         )
         parts |= discriminator_parts
@@ -209,3 +119,141 @@ def gradients(
         "psnr": psnr(image, reconstruction).mean(),
     }
     return grads, assigned, metrics
+
+
+def with_gradient(gradient: Float[Array, "*n"], x: Float[Array, "*n"]) -> Float[Array, ""]:
+    """A scalar whose gradient at `x` is `gradient`: their inner product.
+
+    The value is not that of the loss which the gradient belongs to; that is summed apart.
+    """
+    return jnp.vdot(gradient, x)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class GeneratorLoss:
+    """The loss of encoder and decoder, as a function of their parameters.
+
+    Attributes:
+      task, networks, state, frozen, adversarial: see `gradients`.
+      image: the batch in [-1, 1].
+    """
+
+    task: Any
+    networks: dict[str, LossNetwork]
+    state: TrainState
+    frozen: PyTree
+    image: Float[Array, "B H W 3"]
+    adversarial: bool
+
+    def __call__(self, params: PyTree):
+        """A scalar with the gradient to descend on; and value, parts, tokens and reconstruction."""
+        c, vqgan = self.task.config, self.task.vqgan
+        params = all_gather_parameters(params)
+        z = vqgan.encoder.apply({"params": params["encoder"]}, self.image)
+        quantized = quantizer.quantize_batch(
+            self.state.variables["codebooks"], z, **vqgan.quantizing
+        )
+        z_q = quantizer.straight_through(z, quantized.vectors)
+        weights = {"params": params["decoder"]}
+        features = vqgan.decoder.apply(weights, z_q, method="features")
+        reconstruction = vqgan.decoder.apply(weights, features, method="head")
+        reconstruction += vqgan.decoder.apply(weights, z_q, method="linear_image")
+        loss, parts = self._of_pixels(reconstruction)
+        parts["commit"] = quantized.commitment(z)
+        loss += c.loss.commit * parts["commit"]
+        value, pulls = loss, []
+        if self.networks:
+            # The gradient at the image serves the update and λ: one pass through each network.
+            at_image, (total, feature_parts) = jax.grad(self._of_features, has_aux=True)(
+                jax.lax.stop_gradient(reconstruction)
+            )
+            loss += with_gradient(at_image, reconstruction)
+            value += total
+            parts |= feature_parts
+            pulls.append(at_image)
+        if self.adversarial:
+            l_adv, weight, pull = self._adversarial_pull(
+                *jax.lax.stop_gradient((reconstruction, features, params, pulls))
+            )
+            loss += with_gradient(pull, reconstruction)
+            value += weight * l_adv
+            parts |= {"adversarial": l_adv, "adversarial_weight": weight}
+        return loss, (value, parts, (z, quantized.ids), reconstruction)
+
+    def _of_pixels(self, reconstruction):
+        """The weighted sum of the losses between pixels, and each of them."""
+        parts = pixel_losses(self.image, reconstruction)
+        return sum(self.task.config.loss[name] * value for name, value in parts.items()), parts
+
+    def _of_features(self, reconstruction):
+        """The weighted sum of the losses between features, and each of them.
+
+        A closed gate multiplies by 0 and saves nothing: it opens once, early, and XLA's
+        convolutions on a CPU are about ten times slower inside a conditional.
+        """
+        parts = feature_losses(self.networks, self.frozen, self.image, reconstruction)
+        total = 0.0
+        for name, value in parts.items():
+            weight = self.task.config.loss[name]
+            if name == "anatomical":
+                weight *= self.state.variables["anatomical_gate"].open
+            total += weight * value
+        return total, (total, parts)
+
+    def _adversarial_loss(self, reconstruction):
+        params = all_gather_parameters(self.state.params["discriminator"])
+        logits = self.task.discriminator.apply({"params": params}, reconstruction)
+        return adversarial_generator(logits)
+
+    def _adversarial_pull(self, reconstruction, features, params, pulls):
+        """L_adv, λ, and λ times its gradient at the image: one pass through the discriminator."""
+        value, at_image = jax.value_and_grad(self._adversarial_loss)(reconstruction)
+        pixels_at_image = jax.grad(lambda r: self._of_pixels(r)[0])(reconstruction)
+        pixels_at_image = sum(pulls, start=pixels_at_image)
+
+        def head(conv_out):
+            weights = {"params": {**params["decoder"], "conv_out": conv_out}}
+            return self.task.vqgan.decoder.apply(weights, features, method="head")
+
+        _, to_conv_out = jax.vjp(head, params["decoder"]["conv_out"])
+        norm_pixels, norm_adversarial = (
+            optax.tree.norm(to_conv_out(g)) for g in (pixels_at_image, at_image)
+        )
+        adaptive = jnp.clip(norm_pixels / (norm_adversarial + 1e-4), 0.0, 1e4)
+        weight = self.task.config.gan.weight
+        return value, weight * adaptive, weight * adaptive * at_image
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DiscriminatorLoss:
+    """The hinge loss of the discriminator, with R1 where `penalty`.
+
+    Attributes:
+      task, penalty: see `gradients`.
+      image: the batch in [-1, 1].
+    """
+
+    task: Any
+    image: Float[Array, "B H W 3"]
+    penalty: bool
+
+    def __call__(self, params: PyTree, reconstruction: Float[Array, "B H W 3"]):
+        """The loss, and its parts."""
+        params = all_gather_parameters(params)
+
+        def discriminate(pixels):
+            return self.task.discriminator.apply({"params": params}, pixels)
+
+        real, fake = discriminate(self.image), discriminate(reconstruction)
+        loss = adversarial_discriminator(real, fake)
+        parts = {
+            "discriminator": loss,
+            "logits_real": real.mean(),
+            "logits_fake": fake.mean(),
+        }
+        if self.penalty:
+            r1 = self.task.config.gan.r1
+            parts["r1"] = r1_penalty(discriminate, self.image)
+            # Applied lazily: in one step of `every`, and that many times as strong.
+            loss += 0.5 * r1.weight * r1.every * parts["r1"]
+        return loss, parts

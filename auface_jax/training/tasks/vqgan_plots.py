@@ -1,4 +1,4 @@
-"""Plots of what a Stage I run's codes do on held-out people."""
+"""Plots of a Stage I run on held-out people."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ def codebook_usage(
     usage: Sequence[float],
     perplexity: Sequence[float],
 ) -> Image.Image:
-    """How often each code of a level is used, from the most to the least, against equal use."""
+    """Plots the use of each code of a quantizer level, in order of use, against equal use."""
     figure, axes = _axes(6.4, 4.0)
     for level, ids in enumerate(np.asarray(codes).reshape(-1, codes.shape[-1]).T):
         share = np.sort(np.bincount(ids, minlength=num_codes))[::-1] * num_codes / len(ids)
@@ -36,10 +36,11 @@ def codebook_usage(
 
 
 def psnr_by_level(psnr: Float[np.ndarray, "M Q"], bits: Sequence[float]) -> Image.Image:
-    """PSNR of pictures decoded from the first levels alone: mean, and the middle half of them.
+    """Plots the PSNR of pictures decoded from the first levels alone: mean and middle half.
 
     Args:
-      bits: that the codes of an image take up to each level.
+      psnr: dB of each picture by number of levels.
+      bits: bits of a picture's codes up to each level.
     """
     figure, axes = _axes(5.0, 4.0)
     levels = np.arange(1, psnr.shape[1] + 1)
@@ -68,7 +69,7 @@ def region_errors(
 def error_map(
     images: UInt8[np.ndarray, "M S S 3"], made: UInt8[np.ndarray, "M S S 3"]
 ) -> Image.Image:
-    """Where in an aligned face the reconstruction errs, with the mean of every region."""
+    """Maps the mean absolute error over aligned faces, with the mean of every region."""
     error, of_region = region_errors(images, made)
     figure, axes = _axes(5.6, 4.6)
     shown = axes.imshow(error, cmap="magma", extent=(0, 1, 1, 0), vmin=0)
