@@ -71,7 +71,7 @@ def stage2_task(config: ConfigDict, references: int) -> "AbstractStage2":
     """Makes the task of Stage II with the shapes of Stage I, encoders and cached references.
 
     Args:
-      references: how many pictures of training people are cached, if the config caches them.
+      references: number of images of training people that are cached, if the config caches them.
     """
     named = named_weights(config)
     # T5's own tokenizer: only its size matters here.

@@ -3,16 +3,16 @@
     python -m benchmarks.collectives --config configs/stage2.py:paper --fsdp 2 --tensor 2
     python -m benchmarks.collectives --config configs/stage1.py:paper --topology v5e:4x4
 
-Without `--topology` the step is compiled for eight simulated devices of this machine, whose XLA may
-choose other exchanges than a GPU's. With it, for that TPU, by the compiler that comes with
-`.venv/bin/python -m pip install 'jax[tpu]'` and needs no TPU. Weights are not needed either: shapes
-are enough, those of the published encoders and of the runs that a config builds on. Batches are
-`--rows` for each device, in one part (`num_microbatches=1`).
+Without `--topology` the step is compiled for eight simulated devices of this machine, for which XLA
+may choose other collectives than for GPUs. With it, the step is compiled for that TPU by the
+compiler of `.venv/bin/python -m pip install 'jax[tpu]'`, which needs no TPU. No weights are needed:
+the shapes of the published encoders and of the required runs are enough. A batch has `--rows`
+examples for each device, in one microbatch.
 
-Prints kinds of collectives with their number and bytes (of results on a device, and sent by it),
-FLOPs of matrix products and convolutions, bytes of the state, and memory that XLA allots. XLA
-counts what a loop reads and writes once: `--unroll` compiles a transformer without loops, for that
-figure alone. `--json FILE` appends a line, for `benchmarks/scaling.py`.
+The program prints kinds of collectives with their number and bytes (of results on a device, and
+sent by it), FLOPs of matrix products and convolutions, bytes of the state, and the memory that XLA
+allocates. XLA counts the memory traffic of a loop's body once: `--unroll` compiles a transformer
+without loops, for that figure alone. `--json FILE` appends a line for `benchmarks/scaling.py`.
 """
 
 import argparse

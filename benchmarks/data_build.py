@@ -2,11 +2,11 @@
 
     python -m benchmarks.data_build --work DIR [--records 300000] [--processes 2]
 
-Writes people like BP4D's and BP4D+'s (181 of them) with drawn label rows at BP4D's rates and
-pictures of noise, 16 pixels square, as a folder with a table; then builds a data set of it, counts
-what is in it, and takes an epoch of training batches. What is measured is what a record costs
-beside its pixels. Each step is given by the wall clock and by processor time, which other programs
-on the machine cannot take. DIR keeps the folder, so that a second run builds alone.
+It writes noise images of 16 x 16 pixels for 181 people, as many as BP4D and BP4D+ have, with label
+vectors sampled at BP4D's rates, as a folder with a table. Then it builds a data set of them, counts
+its records, and takes an epoch of training batches. So it measures the cost of a record besides its
+pixels. Each step is measured by the wall clock and by processor time, which does not depend on
+other programs. DIR keeps the folder, so that a second run only builds.
 """
 
 import argparse

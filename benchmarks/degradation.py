@@ -4,8 +4,8 @@
 
 AU combinations are sampled at the rates of the open faces, which follow BP4D's. A growing share of
 the units that each "picture" shows is taken from another combination, until it shows that one
-alone. No picture is drawn and no network runs: the plot shows the metric itself, once on labels and
-once on the probabilities of readers that are unsure and sometimes wrong.
+alone. No image is generated and no network runs: the plot shows the metric itself, once on labels
+and once on the probabilities of readers that are uncertain and sometimes wrong.
 
 With --data, --image-run and --text-run, a third panel shows real pictures of that data set's test
 people with texts of a shrinking share of their labels, both read by trained recognisers.
@@ -48,8 +48,8 @@ def sample_labels(count: int, seed: int) -> Int8[np.ndarray, "M A"]:
 def degrade(labels: Int8[np.ndarray, "M A"], share: float, seed: int) -> Int8[np.ndarray, "M A"]:
     """Takes a share of each label vector from another one of the set.
 
-    A larger share takes all that a smaller one takes. With a share of 1 each vector is another one
-    of the set, none in its place.
+    A larger share replaces all units that a smaller one replaces. With a share of 1 each vector is
+    another one of the set, and none is its own.
     """
     rng = np.random.default_rng(seed)
     taken = rng.random(labels.shape) < share
@@ -103,8 +103,8 @@ def fall(labels: Int8[np.ndarray, "M A"], *, noisy: bool, seed: int = 0) -> Fall
 
     Args:
       labels: labels of the texts.
-      noisy: whether `unsure` readers read texts and pictures; else both sides are labels.
-      seed: seed of every draw.
+      noisy: whether `unsure` readers read texts and images; otherwise both sides are labels.
+      seed: seed of all samples.
     """
     text = unsure(labels, seed + 1) if noisy else labels
     # The noise of the reader is the same for all shares, which change only the units shown.
@@ -126,9 +126,9 @@ def fall_of_readings(
     Args:
       images: real faces.
       labels: their labels.
-      recognizer: reads the faces.
-      reader: reads the texts.
-      seed: seed of every draw.
+      recognizer: recogniser of the faces.
+      reader: reader of the texts.
+      seed: seed of all samples.
     """
     rng = np.random.default_rng(seed)
     text = [

@@ -3,10 +3,10 @@
     python -m benchmarks.faces
     python -m benchmarks.faces --facekit CLONE --rounds 7
 
-Each round draws a person's frames with every face model at every size, one after another, and
-packs them as PNG, as a build does on each of its processes; what a person costs once (shape, skin,
-hair, glasses) is part of it. Rates are images a second of this process's processor time, which
-other programs cannot take, and medians over the rounds, each of another person.
+Each round renders a person's frames with every face model at every size and encodes them as PNG, as
+each process of a build does; the work that is done once a person (shape, skin, hair, glasses) is
+included. Rates are images per second of this process's processor time, which does not depend on
+other programs. They are medians over the rounds, each with another person.
 """
 
 import argparse

@@ -2,11 +2,11 @@
 
     python -m benchmarks.kills --work DIR --kills 30
 
-It trains the quickstart's probe, made smaller, on a few pictures, and saves every third step:
-many of the moments lie inside of a save, and one in six before the first step. Every attempt is a
-process of its own that ends by SIGKILL. After all of them the run must have the reports, to the
-last bit, of a run that nothing disturbed. Prints a line a kill and what was found, in Markdown, and
-ends with an error when something was lost.
+It trains a smaller form of the quickstart's probe on a few images and saves every third step, so
+that many kills fall into a save, and one in six before the first step. Every attempt is a process
+that ends by SIGKILL. After all attempts, the run must have the same reports, to the last bit, as an
+undisturbed run. The program prints a line for each kill and the findings in Markdown, and ends with
+an error if work was lost.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from auface_jax.training.log import read_lines
 
 CONFIG = pathlib.Path(__file__).resolve().parents[1] / "configs" / "au_probe.py"
 CHECKPOINT_EVERY, KEEP = 3, 2
-# Nothing is waited for longer than this.
+# Longest time to wait for anything.
 PATIENCE_SECONDS = 1800
 
 

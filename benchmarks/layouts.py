@@ -1,18 +1,17 @@
-"""The flat and the depth layout against each other: what they learn in how much time, and in how
-many iterations they draw.
+"""Comparison of the flat and the depth layout: learning over time, and iterations of decoding.
 
     python -m benchmarks.layouts --out runs/layouts --stage1 runs/stage1-quickstart \
         --probe runs/au_probe-quickstart --scorer runs/au_image-quickstart
 
-trains the quickstart's Stage II on one Stage I in every layout for several numbers of steps, each a
-run of its own with its own decay of the rate, and scores what each draws; then draws the longest
-run of each layout in fewer iterations. Writes `table.md`, `table.json` and `layouts.png` to the
-folder after each. Stopped, the same command goes on.
+trains the quickstart's Stage II on one Stage I in every layout for several numbers of steps, each
+as a run with its own decay of the learning rate, and scores the images of each run. Then it
+generates images with the longest run of each layout in fewer iterations. It writes `table.md`,
+`table.json` and `layouts.png` to the folder after each run, and resumes when it is started again.
 
-Accuracy is of held-out records with some positions masked at all their levels: the share of the
-first level's codes there that the likeliest code hits, which both layouts predict from the same
-tokens, and of all levels' codes, those of the coarser levels given: in the depth layout the
-position's own, in the flat layout all positions'.
+Accuracy is measured on held-out records with some positions masked at all levels. For the first
+level it is the share of tokens that the most probable token equals; both layouts predict these from
+the same visible tokens. For all levels the tokens of coarser levels are given: in the depth layout
+those of the position, in the flat layout those of all positions.
 """
 
 import argparse
@@ -43,14 +42,14 @@ from auface_jax.runs.json_files import read_object, write_object
 from auface_jax.training import loop
 from auface_jax.training.tasks.maskgit_evaluation import MASK_RATIOS, TOLD
 
-# Name -> leaves of the quickstart's config that differ, and steps that take about the same times.
+# Name -> leaves of the quickstart's config that differ.
 LAYOUTS = {
     "flat": {"model.transformer.layout": "flat"},
     "depth": {},
     "by turns": {"speed.mask_group": 16, "speed.quantizers_per_step": 1},
 }
 STEPS = {"flat": (75, 150, 300), "depth": (150, 300, 600, 1200), "by turns": (300, 600, 1200)}
-# How the longest run of a layout is drawn, beside its config's 12 steps: options of `evaluate`.
+# Decoding options of the longest run of a layout, besides the 12 steps of its config.
 DRAWS = {
     "flat": [
         *(("--steps", steps) for steps in ("24", "6")),

@@ -3,11 +3,11 @@
     python -m benchmarks.memory --work DIR
     python -m benchmarks.memory --work DIR --checkpoint-every 100
 
-It trains a tiny Stage I with its adversary in a process of its own, reports every 10 steps, draws
-sheets of pictures every 500 and saves at the end, or every so many steps besides. Prints a line of
-JSON every thousand steps, with what the process holds then, and ends with an error when at the end
-it has more than 0.5 % over the resident memory of a fifth of the way, or more files or threads than
-a save that is under way opens.
+It trains a tiny Stage I with its adversary in another process, which logs every 10 steps, writes
+sheets of images every 500, and saves at the end, or also every `--checkpoint-every` steps. The
+program prints the memory, files and threads of that process as a line of JSON every thousand steps.
+It ends with an error if the resident memory at the end is more than 0.5 % above that after a fifth
+of the steps, or if more files or threads are open than a save in progress needs.
 """
 
 import argparse
@@ -74,7 +74,7 @@ def main() -> None:
     pid = kills.begin(config, work / "run", output)
     while len(seen) < 10:
         time.sleep(0.2)
-        # The last of ten is taken a little before the end, while there still is a process.
+        # The last of ten samples is taken a little before the end, while the process still runs.
         due = (len(seen) + 1) * steps // 10 - steps // 100
         if (step := last_step(work / "run" / "metrics.jsonl")) >= due:
             seen.append({"step": step, **held(pid), "seconds": round(time.monotonic() - began)})

@@ -6,14 +6,14 @@
     python -m benchmarks.pipeline --memory-minutes 10
 
 Rounds alternate between the pipeline and the decoder alone (Pillow, bytes in memory to an array),
-on equally many images and threads, so that whatever else the machine does troubles both. A round
-of the pipeline begins with its buffers full and ends when they are full again, so that all its
-work is in its own time; batches are counted in a file as they are made, so that this holds for the
-buffers of worker processes, too. Each is given by the wall clock and by the processor time of this
-process and its workers, which other programs cannot take; a ratio to `decode` is the median over
-the rounds. `quick` is the decoder that the pipeline itself has, as bare as Pillow's, and `of_quick`
-a ratio to it. `pipeline` reads the set as if it had 300,000 records, all of which are decoded each
-time; `kept` is the pipeline on the set as it is, which decodes a small one once.
+on equally many images and threads, so that other work on the machine disturbs both alike. A round
+of the pipeline begins with full buffers and ends when they are full again, so that it contains all
+of its work; batches are counted in a file as they are made, so that this includes the buffers of
+worker processes. Figures are by the wall clock and by the processor time of this process and its
+workers, which does not depend on other programs; a ratio to `decode` is the median over the rounds.
+`quick` is the decoder of the pipeline by itself, and `of_quick` a ratio to it. `pipeline` reads the
+set as if it had 300,000 records, all of which are decoded each time; `kept` reads the set as it is,
+and a small set is decoded once.
 """
 
 import argparse
@@ -49,7 +49,7 @@ from auface_jax.data.tokenizer import load_tokenizer
 _IMPORT_SECONDS = time.perf_counter() - _START
 
 THREADS = 2  # as many as the pipeline has
-# What is measured when no data set is named: the quickstart's, and the paper's size.
+# Data sets that are measured by default: the quickstart's, and the paper's size.
 DEFAULTS = {
     "datasets/builtin-360x12-64px-seed0": {"people": 360, "frames": 12, "size": 64, "seed": 0},
     "datasets/builtin-16x32-256px-jpeg": {
@@ -128,7 +128,7 @@ def measure(
             next(iterator)
             wait_until_full(made)
         # References, sentences and file caches are warm from here on, and four epochs decode most
-        # of the pictures that are kept in both directions.
+        # of the images that are cached in both directions.
         run(*iterators["pipeline"])
         run(*iterators["kept"], 4 * len(reader) // batch_size + 1)
         for _ in range(rounds):

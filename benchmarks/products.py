@@ -2,9 +2,9 @@
 
     python -m benchmarks.products
 
-What `auface_jax/ops/row_padding.py` and the order of the logits (`MaskGIT._logits`) rest on: one
-line of JSON a product, with the shape that a step of Stage II has and, beside it, that of the form
-which the package takes.
+These measurements are the reason for `auface_jax/ops/row_padding.py` and for the order of logits
+in `MaskGIT._logits`. The program prints a line of JSON for each product, at the shape of a step of
+Stage II, in its plain form and in the form that the package uses.
 """
 
 import argparse

@@ -3,11 +3,12 @@
     python -m benchmarks.collectives --config configs/stage2.py:paper --topology v5e:4x4 --json F
     python -m benchmarks.scaling F
 
-A table in Markdown, a row a program. The model: products at `--products` of the vendor's peak,
-reading and writing at `--memory` of its bandwidth, the longer of these two, and exchanges, which
-take nothing where they are hidden altogether and their whole time where none is. The efficiency is
-that of weak scaling: the step without exchanges over the step with them, at the same rows a device.
-A program compiled with `--unroll` gives its twin the bytes read and written.
+It prints a Markdown table with a row for each program. The model takes matrix products at the share
+`--products` of the vendor's peak and memory traffic at the share `--memory` of its bandwidth, and
+the longer of these two times. Collectives take no time if all are hidden, and their whole time if
+none is. The efficiency is that of weak scaling: the step without collectives divided by the step
+with them, at the same number of examples a device. A program compiled with `--unroll` supplies the
+memory traffic of its twin with loops.
 """
 
 import argparse
@@ -21,11 +22,12 @@ class Device:
     """Hardware by the vendor's figures, in bytes and FLOPs per second.
 
     Attributes:
-      name: as published.
-      peak: products in bfloat16.
-      memory: bytes; bandwidth: of it.
-      sends: bytes that a device sends a second to others of its slice or machine: one direction of
-        one link for each dimension of a TPU's slice, of NVLink all.
+      name: name of the product.
+      peak: FLOPs per second of products in bfloat16.
+      memory: bytes of memory.
+      bandwidth: bytes per second of the memory.
+      sends: bytes per second that a device sends to others of its slice or machine: one direction
+        of one link for each dimension of a TPU's slice, or of all of NVLink.
     """
 
     name: str
@@ -35,7 +37,7 @@ class Device:
     sends: float
 
 
-# By what `where` of a record begins with. Programs for GPUs are compiled for simulated devices.
+# Start of a record's `where` -> device. Programs for GPUs are compiled for simulated devices.
 DEVICES = {
     "v5e": (Device("v5e", 197e12, 16e9, 819e9, 2 * 50e9),),
     "v5p": (Device("v5p", 459e12, 95e9, 2_765e9, 3 * 100e9),),
@@ -44,7 +46,7 @@ DEVICES = {
         Device("H200 SXM", 989e12, 141e9, 4_800e9, 450e9),
     ),
 }
-# What a program is, apart from how its transformer's loops are compiled.
+# Fields that identify a program, apart from the compilation of its transformer's loops.
 TWIN = ("config", "where", "mesh", "rows", "length")
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import jax
 
-FLOOR = 0.25  # seconds that a round of an entry takes at least
+FLOOR = 0.25  # least duration of an entry's round in seconds
 
 
 @dataclasses.dataclass
@@ -26,8 +26,11 @@ class Entry:
     """Program that is measured repeatedly.
 
     Attributes:
-      run: what is carried -> what is carried to the next call.
+      name: name in the output.
+      run: function of the carried value, which returns the carried value of the next call.
+      carried: the carried value.
       rounds: seconds of a call, in each round.
+      calls: number of calls in a round.
     """
 
     name: str
@@ -76,9 +79,10 @@ def measure(
     """Prints a line of JSON for each entry, then those of `compare`.
 
     Args:
-      make_entries: called once the peers have run for the first time.
-      compare: results of the entries, and of each run of the peers -> more lines.
-      peers: another program and its options, to run before and after.
+      make_entries: function that is called after the first run of the peers.
+      compare: function of the results of the entries and of each run of the peers -> more lines.
+      rounds: number of rounds.
+      peers: another program and its options, which runs before and after.
     """
     jax.config.update("jax_enable_compilation_cache", False)
     runs = [run_peers(peers)] if peers else []

@@ -4,11 +4,12 @@
     python -m benchmarks.stage1 --peers BENCH_PEERS.py
     python -m benchmarks.stage1 --memory paper
 
-One line of JSON an entry. A rate is items over the median seconds of its rounds, which go around
-all entries, so that what else the machine does troubles each alike; memory is XLA's account of the
-compiled program, arguments included. `--peers` names a program that measures other packages at the
-same shapes (options `--only a,b --json FILE`); it runs before and after, and the ratios follow: of
-a step `times_as_fast` at equal FLOPs of the autoencoder's forward pass, and a FLOP executed.
+The program prints a line of JSON for each entry. A rate is items divided by the median seconds of
+the rounds, which measure all entries in turn, so that other work disturbs all alike; memory is
+XLA's account of the compiled program with its arguments. `--peers` gives a program that measures
+other packages at the same shapes (options `--only a,b --json FILE`). It runs before and after, and
+ratios are printed: `times_as_fast` of a step at equal FLOPs of the autoencoder's forward pass, and
+per executed FLOP.
 """
 
 import argparse
@@ -81,14 +82,14 @@ def peers_config() -> ConfigDict:
     return config
 
 
-# --- Entries: a name, how many items a call has, a function to call ------------------------------
+# --- Entries: name, number of items of a call, function ------------------------------------------
 
 
 class Entry(side_by_side.Entry):
     """Compiled program with its arguments.
 
-    Args:
-      carried: whether the first argument is donated, and comes back first of the results.
+    Attributes:
+      carried: whether the first argument is donated, and is the first of the results.
     """
 
     def __init__(
@@ -99,12 +100,12 @@ class Entry(side_by_side.Entry):
         self.compiled = lowered.compile()
         self.compile_seconds = time.perf_counter() - began
         self.items, self.unit, self.forward_gflop = items, unit, forward_gflop
-        # Loops are counted once in XLA's account, so the quantiser's work is worked out.
+        # XLA counts loops once, so the FLOPs of the quantiser are computed from the shapes.
         self.gflop = gflop or self.compiled.cost_analysis()["flops"] / 1e9
         if carried:
             state, *rest = arguments
             run = lambda state: self.compiled(state, *rest)[0]  # noqa: E731
-            # What is donated must be nobody else's.
+            # Donated arrays must have no other reference.
             super().__init__(name, run, jax.tree.map(jnp.copy, state))
         else:
             super().__init__(name, lambda _: self.compiled(*arguments), None)

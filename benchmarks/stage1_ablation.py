@@ -4,9 +4,9 @@
         --teacher runs/au_image_loss-quickstart --scorer runs/au_image-quickstart
 
 trains the quickstart's Stage I once for every row and writes `table.md` and `table.json` to the
-folder after each. Stopped, the same command goes on: finished runs are not trained again. TEACHER
-is a recogniser for losses, SCORER one for scores; both come of `configs/au_image_loss.py` and
-`configs/au_image.py`. `--runs RUN...` measures finished runs of Stage I in place of the rows.
+folder after each run. When it is started again it resumes: finished runs are not trained again.
+`--teacher` is the recogniser of the losses (`configs/au_image_loss.py`), `--scorer` the one of the
+scores (`configs/au_image.py`). `--runs RUN...` measures finished Stage I runs instead of the rows.
 """
 
 import argparse

@@ -3,9 +3,10 @@
     python -m benchmarks.stage1_gradients --run runs/stage1-quickstart \
         --perceptual runs/au_image_loss-quickstart --anatomical runs/au_image_loss-quickstart
 
-Of a finished run, on pictures of people it was not trained on: a line of JSON a loss, with its
-value, its norm at weight 1 and the weight at which it would pull as hard as L_recon at weight 1.
-The adversarial loss needs no such weight: its own follows the norms at every step.
+For a finished run, on images of people that it was not trained on, the program prints a line of
+JSON for each loss: its value, its gradient norm at weight 1, and the weight at which that norm
+equals the norm of L_recon at weight 1. The adversarial loss is left out: its weight adapts to the
+norms at every step.
 """
 
 import argparse

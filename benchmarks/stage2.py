@@ -3,13 +3,13 @@
     python -m benchmarks.stage2
     python -m benchmarks.stage2 --peers BENCH_PEERS.py
 
-One line of JSON an entry. A rate is items over the median seconds of its rounds, which go around
-all entries, so that what else the machine does troubles each alike. Shapes are those of a program
-that measures other packages (512 wide, 4 blocks, 8 heads, a text of 128 tokens, 8,192 codes): with
-`--peers` it runs before and after ours (options `--only c,d --json FILE`), and the ratios follow,
-of time and of time a FLOP. `gflop` is worked out from the shapes, the same way for every entry:
-`gflop_of_all` is what a step would take if the heads saw every token and not the masked ones alone,
-and in drawing both halves of the guided batch.
+The program prints a line of JSON for each entry. A rate is items divided by the median seconds of
+the rounds, which measure all entries in turn, so that other work disturbs all alike. Shapes are
+those of a program that measures other packages (width 512, 4 blocks, 8 heads, a text of 128 tokens,
+8,192 codes). With `--peers` that program runs before and after (options `--only c,d --json FILE`),
+and the ratios of time, and of time per FLOP, are printed. `gflop` is computed from the shapes in
+the same way for every entry; `gflop_of_all` counts the heads on every token rather than on masked
+tokens alone, and in generation on both halves of the guided batch.
 """
 
 import argparse
@@ -56,8 +56,10 @@ class Entry(side_by_side.Entry):
     """Program with a rate.
 
     Attributes:
-      items: images of a call; tokens: of a call, image tokens of all of them.
-      gflop, gflop_of_all: see the module's docstring.
+      items: images of a call.
+      tokens: image tokens of a call.
+      gflop: see the module's docstring.
+      gflop_of_all: see the module's docstring.
     """
 
     items: int
@@ -222,13 +224,13 @@ def drawing(name, layout, grid, levels, rows, dtype, **options) -> Entry:
     return Entry(name, run, None, rows, rows * positions * levels, gflop, of_all)
 
 
-# Name -> the entry. 2,048 tokens are 32 x 32 positions of two levels where they are compared with
-# the peers' (all places have 8,192 logits, and tables are the smallest), 16 x 16 of eight in depth.
+# Name -> the entry. 2,048 tokens are 32 x 32 positions of two levels in comparisons with the peers
+# (all tokens have 8,192 logits, and tables are smallest), and 16 x 16 of eight levels in depth.
 ENTRIES = {
     "train_flat_256": lambda d: training("train_flat_256", "flat", 16, 1, 8, d, heads_per_step=2),
     "train_flat_2048": lambda d: training("train_flat_2048", "flat", 32, 2, 1, d, heads_per_step=1),
     "train_depth_2048": lambda d: training("train_depth_2048", "depth", 16, 8, 8, d),
-    # A position's levels by turns: an eighth of the heads' work a step.
+    # One level of each position a step: an eighth of the heads' arithmetic.
     "train_depth_2048_by_turns": lambda d: training(
         "train_depth_2048_by_turns", "depth", 16, 8, 8, d, at_once=1
     ),
@@ -236,7 +238,7 @@ ENTRIES = {
     "draw_flat_256": lambda d: drawing("draw_flat_256", "flat", 16, 1, 4, d),
     "draw_flat_2048": lambda d: drawing("draw_flat_2048", "flat", 16, 8, 1, d),
     "draw_depth_2048": lambda d: drawing("draw_depth_2048", "depth", 16, 8, 1, d),
-    # Logits only where a token is decided: less work for the same tokens.
+    # Logits are computed at unmasked positions alone: less work for the same tokens.
     "draw_flat_64_halton": lambda d: drawing(
         "draw_flat_64_halton", "flat", 8, 1, 4, d, order="halton"
     ),
@@ -246,7 +248,7 @@ ENTRIES = {
     "draw_depth_2048_halton": lambda d: drawing(
         "draw_depth_2048_halton", "depth", 16, 8, 1, d, order="halton"
     ),
-    # As few iterations as `layouts.py` finds to draw as well; the flat layout has one for a level.
+    # The fewest iterations of equal quality by `layouts.py`; the flat layout has one a level.
     "draw_flat_2048_few": lambda d: drawing("draw_flat_2048_few", "flat", 16, 8, 1, d, steps=8),
     "draw_depth_2048_few": lambda d: drawing("draw_depth_2048_few", "depth", 16, 8, 1, d, steps=3),
     "draw_depth_2048_halton_few": lambda d: drawing(

@@ -2,9 +2,9 @@
 
     python -m benchmarks.stage2_memory --preset paper --shapes
 
-Shapes alone: no weights are read and nothing is run. Parameters, their moments and averages and the
-frozen encoders are counted to the byte as `mesh.fsdp` lays them out. Without `--shapes` the step of
-one device's rows is compiled too, for the platform of this process, and XLA's account added.
+Only shapes are needed: no weights are read and nothing is run. The bytes of parameters, moments,
+averages and frozen encoders are counted as `mesh.fsdp` splits them. Without `--shapes` the step of
+one device is compiled as well, for the platform of this process, and XLA's account is added.
 """
 
 import argparse

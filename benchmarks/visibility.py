@@ -3,9 +3,9 @@
     python -m benchmarks.visibility
     python -m benchmarks.visibility --source ict --facekit CLONE
 
-A pixel has changed when a channel differs by more than 20 of 255 from the neutral face of the same
-person in the same scene. A smooth skin moves as the other does and forms no wrinkles: a unit that
-showed in its wrinkles alone would be a stamp, not a movement.
+A pixel has changed if a channel differs by more than 20 of 255 from the neutral face of the same
+person in the same scene. Skin without wrinkles moves in the same way: the share without wrinkles
+shows that a unit is a movement and not only a pattern of wrinkles.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def visibility(model: FaceModel, people: int = 20, size: int = 128, seed: int = 
     """Computes the mean share of changed pixels of each unit.
 
     Args:
-        model: the face model.
-        people: how many are averaged.
-        size: pixels a side.
-        seed: who they are.
+        model: face model.
+        people: number of people to average over.
+        size: image size in pixels.
+        seed: seed of the people.
 
     Returns:
         float64 [12, 4]: at intensity 1, at 1 without wrinkles, at 0.5, at 0.5 without wrinkles.
