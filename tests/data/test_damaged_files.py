@@ -101,7 +101,7 @@ def written(path, load):
     return load_bytes
 
 
-def test_records(record):
+def test_damaged_records_raise_record_errors(record):
     def load(data):
         found = decode_record(data)
         decode_image(found, 16)
@@ -110,7 +110,7 @@ def test_records(record):
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP", "WEBP"])
-def test_images(folder, form):
+def test_damaged_images_raise_image_file_errors(folder, form):
     whole = io.BytesIO()
     noise = np.random.default_rng(0).integers(0, 256, (12, 12, 3), np.uint8)
     Image.fromarray(noise).save(whole, form)
@@ -118,7 +118,7 @@ def test_images(folder, form):
     survives(whole.getvalue(), written(path, read_rgb), ImageFileError)
 
 
-def test_a_picture_that_would_fill_memory_is_refused(folder):
+def test_picture_that_would_fill_memory_is_refused(folder):
     def chunk(name, data):
         return (
             struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -131,7 +131,7 @@ def test_a_picture_that_would_fill_memory_is_refused(folder):
         read_rgb(folder / "large.png")
 
 
-def test_dictionaries():
+def test_damaged_dictionaries_raise_dictionary_errors():
     whole = json.dumps(
         {
             "schema_version": 1,
@@ -147,7 +147,7 @@ def test_dictionaries():
     survives(whole, load, descriptions.DictionaryError)
 
 
-def test_tables_of_labels(folder):
+def test_damaged_tables_raise_source_errors(folder):
     labels = write_folder(folder / "table", people=2, frames=2, size=8)
 
     def load(path):
@@ -157,7 +157,7 @@ def test_tables_of_labels(folder):
     survives(labels.read_bytes(), written(path, load), SourceError)
 
 
-def test_safetensors(folder):
+def test_damaged_safetensors_raise_weight_file_errors(folder):
     whole = safetensors_bytes({"a.weight": np.ones((2, 3), np.float32), "b": np.zeros(4, np.int8)})
 
     def load(path):
@@ -168,7 +168,7 @@ def test_safetensors(folder):
     survives(whole, written(folder / "x.safetensors", load), WeightFileError)
 
 
-def test_indices_of_sharded_weights(folder):
+def test_damaged_weight_indices_raise_weight_file_errors(folder):
     shard = folder / "sharded" / "one.safetensors"
     shard.parent.mkdir()
     shard.write_bytes(safetensors_bytes({"a": np.ones(2, np.float32)}))
@@ -178,7 +178,7 @@ def test_indices_of_sharded_weights(folder):
 
 
 @pytest.mark.parametrize("name", ["../outside.safetensors", "/outside.safetensors"])
-def test_an_index_cannot_reach_out_of_its_folder(tmp_path, name):
+def test_weight_index_cannot_name_files_outside_its_folder(tmp_path, name):
     path = tmp_path / "weights" / "model.safetensors.index.json"
     path.parent.mkdir()
     path.write_text(json.dumps({"weight_map": {"a": name}}))
@@ -204,7 +204,7 @@ def test_pickles_are_not_opened(folder, suffix):
         weight_files.open_source(path)
 
 
-def test_tokenizers(folder):
+def test_damaged_tokenizers_raise_value_errors(folder):
     words = {"<pad>": 0, "</s>": 1, "<unk>": 2, "brow": 3, "raised": 4}
     backend = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="<unk>"))
     backend.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
@@ -230,7 +230,7 @@ CONFIGS = {name: tiny.load_config(name) for name in ("stage1", "stage2", "au_ima
 
 @settings(suppress_health_check=list(HealthCheck))
 @given(st.data())
-def test_config_overrides(data):
+def test_any_config_override_is_refused_or_works(data):
     """Whatever a flag sets a leaf to: the flag, the check or the task refuses it, or it is fine."""
     config = CONFIGS[data.draw(st.sampled_from(sorted(CONFIGS)))].copy_and_resolve_references()
     leaf = data.draw(st.sampled_from(sorted(config_page.flatten(config.to_dict()))))
@@ -255,7 +255,7 @@ def test_config_overrides(data):
         assert str(error)
 
 
-def test_every_number_that_makes_no_sense_is_told_at_once():
+def test_all_illegal_numbers_of_a_config_are_listed():
     config = tiny.load_config("stage2")
     config.batch_size, config.optimizer.b1, config.loss.quantizer_weights = 0, 1.5, (1.0, -2.0)
     config.optimizer.learning_rate = float("nan")
@@ -271,14 +271,14 @@ def test_every_number_that_makes_no_sense_is_told_at_once():
 
 @pytest.mark.parametrize("name", [path.stem for path in sorted(tiny.CONFIGS.glob("*.py"))])
 @pytest.mark.parametrize("preset", presets.PRESETS)
-def test_the_presets_are_in_order(name, preset):
+def test_presets_pass_the_config_check(name, preset):
     check_config(tiny.load_config(name, preset))
 
 
 # --- A run's own files ---------------------------------------------------------------------------
 
 
-def test_reports(folder):
+def test_damaged_reports_raise_value_errors(folder):
     whole = b'{"step": 1, "loss": 0.5}\n{"step": 2, "loss": NaN}\n{"step": 3, "lo'
 
     def load(path):
@@ -287,7 +287,7 @@ def test_reports(folder):
     survives(whole, written(folder / "metrics.jsonl", load), ValueError)
 
 
-def test_the_config_in_a_runs_folder(folder):
+def test_damaged_run_configs_raise_checkpoint_errors(folder):
     config = ml_collections.ConfigDict({"task": "vqgan", "data": {"size": 8, "buckets": (1, 2)}})
     (folder / "run").mkdir()
 
@@ -299,7 +299,7 @@ def test_the_config_in_a_runs_folder(folder):
 
 
 @pytest.mark.parametrize("name", ["config.json", "meta.json"])
-def test_exports(folder, name):
+def test_damaged_exports_raise_checkpoint_errors(folder, name):
     run = folder / f"of-{name}"
     (run / "export").mkdir(parents=True)
     files = {

@@ -46,7 +46,7 @@ def run(corpus, out="tables/disfa.csv"):
     return disfa.write_table(corpus / "ActionUnit_Labels", corpus / "frames", corpus / out)
 
 
-def test_every_code_with_a_picture_is_a_line(corpus):
+def test_codes_with_a_picture_become_lines(corpus):
     found = run(corpus)
     assert found == {
         "people": 4,
@@ -67,7 +67,7 @@ def test_every_code_with_a_picture_is_a_line(corpus):
         assert not {"AU5", "AU7", "AU26"} & row.keys()
 
 
-def test_the_set_has_intensities_and_marks_what_disfa_does_not_code(corpus):
+def test_built_data_set_has_intensities_and_marks_uncoded_units(corpus):
     disfa.main(
         ["--labels", str(corpus / "ActionUnit_Labels"), "--frames", str(corpus / "frames")]
         + ["--out", str(corpus / "disfa.csv")]
@@ -91,7 +91,7 @@ def test_the_set_has_intensities_and_marks_what_disfa_does_not_code(corpus):
                 assert record.labels[column] == -1
 
 
-def test_what_does_not_fit_is_listed_at_once(corpus, capsys):
+def test_malformed_codes_and_pictures_are_all_listed(corpus, capsys):
     codes = corpus / "ActionUnit_Labels"
     (codes / "SN001" / "SN001_au1.txt").write_text("1,0\nsecond\n1,0\n")
     (codes / "SN001" / "SN002_au2.txt").write_text("1,0\n")

@@ -89,7 +89,7 @@ def test_decoding_inverts_encoding(
     assert encode_record(decode_record(data)) == data
 
 
-def test_only_a_novel_label_row_has_no_image():
+def test_only_novel_records_may_lack_an_image():
     record = a_record(image=None, split=UNSEEN_NOVEL)
     assert_same(decode_record(encode_record(record)), record)
     with pytest.raises(RecordError, match="F001/T1/7 has no image"):
@@ -99,7 +99,7 @@ def test_only_a_novel_label_row_has_no_image():
             encode_record(a_record(image=None, split=split))
 
 
-def test_every_truncation_is_a_record_error():
+def test_truncated_records_are_record_errors():
     data = encode_record(a_record())
     for length in range(0, len(data), 37):
         with pytest.raises(RecordError, match="truncated"):
@@ -142,7 +142,7 @@ def changed(**changes) -> bytes:
         (changed(intensities=["<f4", [12], np.full(12, np.nan, "<f4").tobytes()]), "not in"),
     ],
 )
-def test_bytes_that_are_no_record_say_why(data, message):
+def test_invalid_bytes_are_errors_with_a_reason(data, message):
     with pytest.raises(RecordError, match=message):
         decode_record(data)
 
@@ -157,12 +157,12 @@ def test_bytes_that_are_no_record_say_why(data, message):
         ({"frame": np.int64(7)}, "F001/T1/7: .*numpy.int64"),
     ],
 )
-def test_what_could_not_be_read_is_not_written(change, message):
+def test_invalid_records_are_not_encoded(change, message):
     with pytest.raises(RecordError, match=message):
         encode_record(a_record(**change))
 
 
-def test_png_keeps_every_pixel_and_jpeg_nearly():
+def test_png_is_exact_and_jpeg_nearly():
     ramp = np.linspace(0, 255, 32, dtype=np.uint8)
     image = np.stack([np.broadcast_to(ramp, (32, 32))] * 3, axis=-1)
     for image_format, tolerance in (("png", 0), ("jpeg", 6)):
@@ -173,7 +173,7 @@ def test_png_keeps_every_pixel_and_jpeg_nearly():
         encode_image(image, "gif")
 
 
-def test_a_damaged_image_names_its_record():
+def test_damaged_image_names_its_record():
     record = a_record()
     with pytest.raises(RecordError, match="F001/T1/7: the image is 16 x 16 RGB, expected 32 x 32"):
         decode_image(record, 32)
@@ -211,7 +211,7 @@ def saved(picture: Image.Image, *arguments, **options) -> bytes:
 
 @pytest.mark.parametrize("size", [16, 21, 24, 64])
 @pytest.mark.parametrize("image_format", IMAGE_FORMATS)
-def test_the_quick_decoder_gives_the_pixels_of_pillow(size, image_format, monkeypatch):
+def test_quick_decoder_equals_pillow(size, image_format, monkeypatch):
     rng = np.random.default_rng(size)
     smooth = rng.integers(0, 256, (5, 5, 3), np.uint8)
     smooth = np.asarray(Image.fromarray(smooth).resize((size, size), Image.Resampling.BICUBIC))
@@ -224,7 +224,7 @@ def test_the_quick_decoder_gives_the_pixels_of_pillow(size, image_format, monkey
             np.testing.assert_array_equal(got, expected[:, ::-1] if mirrored else expected)
 
 
-def test_what_pillow_refuses_is_refused_and_what_it_takes_is_the_same():
+def test_unusual_pictures_are_decoded_or_refused_as_by_pillow():
     noise = np.random.default_rng(0).integers(0, 256, (24, 24, 4), np.uint8)
     picture = Image.fromarray(noise[..., :3])
     assert_as_pillow(saved(picture, "JPEG", progressive=True))
@@ -244,7 +244,7 @@ def test_what_pillow_refuses_is_refused_and_what_it_takes_is_the_same():
 
 
 @pytest.mark.parametrize("image_format", IMAGE_FORMATS)
-def test_a_damaged_picture_is_what_pillow_makes_of_it(image_format):
+def test_damaged_pictures_are_decoded_or_refused_as_by_pillow(image_format):
     rng = np.random.default_rng(0)
     whole = encode_image(rng.integers(0, 256, (24, 24, 3), np.uint8), image_format)
     for length in (*range(0, len(whole), 11), *range(len(whole) - 20, len(whole))):

@@ -36,7 +36,7 @@ def builder(directory):
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test", REFERENCES])
-def test_examples_are_the_records(directory, builder, split):
+def test_examples_equal_the_records(directory, builder, split):
     records = ShardReader(directory, split)
     source = builder.as_data_source(split)
     assert len(source) == len(records) == builder.info.splits[split].num_examples
@@ -53,7 +53,7 @@ def test_examples_are_the_records(directory, builder, split):
             assert example[name].dtype == builder.info.features[name].np_dtype, name
 
 
-def test_slices_of_splits_and_batches(directory, builder):
+def test_slices_and_batches_have_the_records_in_order(directory, builder):
     names = [r.id for r in ShardReader(directory, "train")]
 
     def ids(source):
@@ -67,7 +67,7 @@ def test_slices_of_splits_and_batches(directory, builder):
     assert sorted(ids(shuffled)) == sorted(names) != ids(shuffled)
 
 
-def test_the_set_says_what_it_is(builder):
+def test_description_names_splits_units_and_licence(builder):
     info = builder.info
     assert set(info.splits) == {"train", "val", "test", REFERENCES}
     assert "2603.18588" in info.citation and "AU1, 2, 4, 6" in info.description
@@ -76,7 +76,7 @@ def test_the_set_says_what_it_is(builder):
     assert info.features["labels"].shape == (12,)
 
 
-def test_opening_imports_no_tensorflow(directory):
+def test_opening_does_not_import_tensorflow(directory):
     program = f"""
 import sys
 import tensorflow_datasets as tfds
@@ -92,7 +92,7 @@ print(len(source))
     assert run.stdout.strip() == str(len(ShardReader(directory, "train")))
 
 
-def test_the_command_describes_a_set_that_was_built_without(directory, builder, tmp_path, capsys):
+def test_command_describes_a_data_set_built_without_tfds(directory, builder, tmp_path, capsys):
     files = ("dataset_info.json", "features.json", "LICENSE")
     bare = shutil.copytree(directory, tmp_path / "bare", ignore=shutil.ignore_patterns(*files))
     assert not (bare / files[0]).exists()
@@ -102,7 +102,7 @@ def test_the_command_describes_a_set_that_was_built_without(directory, builder, 
         assert (bare / name).read_bytes() == (directory / name).read_bytes(), name
 
 
-def test_a_build_without_tensorflow_datasets_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+def test_build_without_tfds_names_the_command(tmp_path, monkeypatch, capsys):
     labels = write_folder(tmp_path / "faces", size=SIZE)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     options = {"source": "folder", "labels": str(labels), "size": SIZE, "processes": 1}

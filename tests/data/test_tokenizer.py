@@ -35,14 +35,14 @@ def test_sizes_and_special_tokens():
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_dictionary_texts_come_back(text):
+def test_dictionary_texts_survive_a_round_trip(text):
     ids = encode(text)
     assert TOKENIZER.decode(ids) == text
     assert ids[-1] == TOKENIZER.eos_id and TOKENIZER.eos_id not in ids[:-1]
     assert len(ids) <= 1.3 * len(text.split()) + 3  # words are whole pieces, punctuation apart
 
 
-def test_whole_descriptions_come_back():
+def test_whole_descriptions_survive_a_round_trip():
     rng = np.random.default_rng(0)
     for _ in range(50):
         text = facs.describe(rng.integers(0, 2, 12), rng)
@@ -50,20 +50,20 @@ def test_whole_descriptions_come_back():
 
 
 @given(st.text(st.characters(exclude_categories=()), max_size=200))
-def test_no_text_gives_an_unknown_token(text):
+def test_text_never_gives_unknown_tokens(text):
     ids = encode(text)
     assert UNKNOWN not in ids and max(ids) < TOKENIZER.vocab_size
     assert ids.count(TOKENIZER.eos_id) == 1 and TOKENIZER.pad_id not in ids
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=100))
-def test_ascii_text_comes_back(text):
+def test_ascii_text_survives_a_round_trip(text):
     text = text.lstrip(" ")
     assert TOKENIZER.decode(encode(text)) == text
 
 
 @pytest.mark.parametrize("text", ["日本語の顔", "\U0001f600 é ñ", "tab\tand\nline", "\x00", "ж"])
-def test_other_scripts_come_back_through_bytes(text):
+def test_other_scripts_survive_a_round_trip_as_bytes(text):
     assert TOKENIZER.decode(encode(text)) == text
 
 
@@ -74,7 +74,7 @@ def test_text_cannot_spell_a_special_token(text):
     assert TOKENIZER.decode(ids) == text
 
 
-def test_rows_are_padded_to_the_smallest_bucket_that_fits():
+def test_texts_are_padded_to_the_smallest_bucket_that_fits():
     short, long = "The chin is pushed up.", " ".join(["lip"] * 20)
     tokens, mask = TOKENIZER.encode_batch([short, long], (8, 16, 32, 64))
     assert tokens.shape == mask.shape == (2, 32)
@@ -88,7 +88,7 @@ def test_rows_are_padded_to_the_smallest_bucket_that_fits():
     assert TOKENIZER.encode_batch([], (8, 16))[0].shape == (0, 8)
 
 
-def test_a_text_past_the_last_bucket_is_cut_and_counted():
+def test_text_longer_than_the_last_bucket_is_truncated_and_counted():
     tokenizer = load_tokenizer()
     text = " ".join(["lip"] * 20)
     tokens, mask = tokenizer.encode_batch([text, "lip"], (4, 8))
@@ -99,7 +99,7 @@ def test_a_text_past_the_last_bucket_is_cut_and_counted():
     assert tokenizer.truncated == 1
 
 
-def test_a_text_is_encoded_as_its_sentences_are():
+def test_text_is_encoded_as_by_the_library():
     """Sentences are remembered, so this compares with the library, which encodes whole texts."""
     plain = load_tokenizer()._backend
     rng = np.random.default_rng(0)
@@ -117,26 +117,26 @@ def test_wrong_buckets_are_refused(buckets):
 
 
 @pytest.mark.parametrize("texts", ["one string", [None], [b"lip"], ["lip", 3]])
-def test_what_is_no_list_of_texts_is_refused(texts):
+def test_values_other_than_a_list_of_texts_are_refused(texts):
     with pytest.raises(ValueError, match="list of texts|not a string"):
         TOKENIZER.encode_batch(texts, (8,))
 
 
-def test_it_survives_pickling():
+def test_tokenizer_survives_pickling():
     copy = pickle.loads(pickle.dumps(TOKENIZER))
     assert copy.fingerprint == TOKENIZER.fingerprint
     a, b = (t.encode_batch(TEXTS[:4], (64,))[0] for t in (copy, TOKENIZER))
     np.testing.assert_array_equal(a, b)
 
 
-def test_the_command_reproduces_the_shipped_file(tmp_path, capsys):
+def test_command_reproduces_the_shipped_file(tmp_path, capsys):
     out = tmp_path / "tokenizer.json"
     tokenizer_module.main(["--out", str(out)])
     assert out.read_bytes() == SHIPPED.read_bytes()
     assert f"{TOKENIZER.vocab_size} pieces" in capsys.readouterr().out
 
 
-def test_every_word_of_the_dictionary_is_in_the_vocabulary():
+def test_dictionary_words_are_in_the_vocabulary():
     """A misspelt word would have to be misspelt in both files."""
     known = set(tokenizer_module.vocabulary_words())
     assert len(known) == len(tokenizer_module.vocabulary_words())
@@ -167,7 +167,7 @@ def folder_of(path, config, *, end=True):
 
 
 @pytest.mark.parametrize("end", [True, False])
-def test_a_folder_of_hugging_face_is_used(tmp_path, end):
+def test_hugging_face_folder_is_loaded(tmp_path, end):
     config = {"pad_token": "[pad]", "eos_token": "[end]"}
     outside = load_tokenizer(folder_of(tmp_path / "tok", config, end=end))
     tokens, mask = outside.encode_batch(["lip chin", "lip"], (2, 4))
@@ -179,12 +179,12 @@ def test_a_folder_of_hugging_face_is_used(tmp_path, end):
     assert outside.fingerprint != TOKENIZER.fingerprint
 
 
-def test_a_tokenizer_without_an_end_is_refused(tmp_path):
+def test_tokenizer_without_an_end_token_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no end-of-text token"):
         load_tokenizer(folder_of(tmp_path / "tok", {"pad_token": "[pad]"}))
 
 
-def test_what_cannot_be_loaded_is_explained(tmp_path):
+def test_unloadable_tokenizer_is_explained(tmp_path):
     with pytest.raises(ValueError, match="cannot load the tokenizer.*tokenizer.json"):
         load_tokenizer(str(tmp_path / "nowhere"))
     (tmp_path / "empty").mkdir()

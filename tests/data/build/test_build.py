@@ -40,7 +40,7 @@ def all_records(directory: Path) -> dict:
     return {name: list(ShardReader(directory, name)) for name in (*SPLITS, REFERENCES)}
 
 
-def test_every_image_is_a_target_or_a_reference_of_one_split(table, tmp_path):
+def test_every_image_is_a_target_or_reference_in_one_split(table, tmp_path):
     info = build_folder(table, tmp_path / "set", shard_records=4)
     records = all_records(tmp_path / "set")
     given = {(row[0], row[1], int(row[2])) for row in read_table(table)}
@@ -67,7 +67,7 @@ def test_every_image_is_a_target_or_a_reference_of_one_split(table, tmp_path):
     assert on_disk == named | {"dataset.json", "test_list.json"} | described
 
 
-def test_the_number_of_processes_does_not_matter_and_the_seed_does(table, tmp_path):
+def test_build_depends_on_the_seed_and_not_on_processes(table, tmp_path):
     one = build_folder(table, tmp_path / "one", processes=1)
     two = build_folder(table, tmp_path / "two", processes=2)
     assert one == two == read_info(tmp_path / "two")
@@ -76,7 +76,7 @@ def test_the_number_of_processes_does_not_matter_and_the_seed_does(table, tmp_pa
     assert other["fingerprint"] != one["fingerprint"]
 
 
-def test_a_moved_source_is_the_same_and_a_changed_one_is_not(table, tmp_path):
+def test_moved_source_is_the_same_and_changed_source_is_refused(table, tmp_path):
     first = build_folder(table, tmp_path / "set")
     moved = Path(shutil.move(table.parent, tmp_path / "moved")) / "labels.csv"
     assert build_folder(moved, tmp_path / "set") == first
@@ -87,7 +87,7 @@ def test_a_moved_source_is_the_same_and_a_changed_one_is_not(table, tmp_path):
         build_folder(moved, tmp_path / "set")
 
 
-def test_a_complete_folder_is_left_alone(table, tmp_path, capsys):
+def test_complete_data_set_is_not_built_again(table, tmp_path, capsys):
     out = tmp_path / "set"
     options = {"source": "folder", "labels": str(table), "size": 16, "processes": 1}
     options |= {"progress": False, "people": None}
@@ -103,7 +103,7 @@ def test_a_complete_folder_is_left_alone(table, tmp_path, capsys):
         build_if_absent(options | {"size": 20}, out)
 
 
-def test_a_folder_of_something_else_is_not_touched(table, tmp_path):
+def test_folder_of_other_files_is_not_touched(table, tmp_path):
     out = tmp_path / "thesis"
     out.mkdir()
     build_folder(table, out)  # an empty folder may become a data set
@@ -115,9 +115,7 @@ def test_a_folder_of_something_else_is_not_touched(table, tmp_path):
     assert (out / "chapter1.tex").read_text() == "years of work"
 
 
-def test_a_build_that_failed_goes_on_and_one_of_something_else_starts_anew(
-    table, tmp_path, monkeypatch
-):
+def test_failed_build_continues_unless_options_differ(table, tmp_path, monkeypatch):
     out, partial = tmp_path / "set", tmp_path / ".set.partial"
     whole = build_folder(table, tmp_path / "whole", shard_records=4)
 
@@ -156,7 +154,7 @@ def test_a_build_that_failed_goes_on_and_one_of_something_else_starts_anew(
     assert {p.suffix for p in tmp_path.glob(".*")} == {".lock"}
 
 
-def test_a_build_waits_for_another_of_the_same_set(tmp_path):
+def test_build_waits_for_another_of_the_same_data_set(tmp_path):
     began, entered = threading.Event(), threading.Event()
 
     def other():
@@ -173,7 +171,7 @@ def test_a_build_waits_for_another_of_the_same_set(tmp_path):
     thread.join()
 
 
-def test_a_killed_build_goes_on_with_no_record_lost_or_made_twice(tmp_path):
+def test_killed_build_continues_without_lost_or_repeated_records(tmp_path):
     options = {"people": 3, "frames": 20, "size": 24, "shard_records": 6}
     command = [sys.executable, "-m", "auface_jax.data.build", "--source", "builtin"]
     command += ["--out", str(tmp_path / "set"), "--processes", "1"]
@@ -203,7 +201,7 @@ def test_a_killed_build_goes_on_with_no_record_lost_or_made_twice(tmp_path):
 
 @pytest.mark.parametrize("people", [3, 4, 10, 101])
 @pytest.mark.parametrize("fractions", [(0.8, 0.1, 0.1), (0.01, 0.01, 0.98)])
-def test_splits_are_by_person_and_none_is_empty(people, fractions):
+def test_splits_are_by_person_and_not_empty(people, fractions):
     subjects = tuple(f"S{n}" for n in range(people))
     splits = split_people(subjects, fractions=fractions, seed=0)
     counts = [list(splits.values()).count(split) for split in SPLITS]
@@ -214,7 +212,7 @@ def test_splits_are_by_person_and_none_is_empty(people, fractions):
     assert people < 101 or split_people(subjects, fractions=fractions, seed=1) != splits
 
 
-def test_a_split_of_too_few_people_or_wrong_shares_is_refused():
+def test_too_few_people_or_illegal_fractions_are_refused():
     with pytest.raises(ValueError, match="2 people .* at least 3"):
         split_people(("A", "B"), fractions=(0.8, 0.1, 0.1), seed=0)
     for fractions in ((0.8, 0.1), (0.9, 0.1, 0.0), (0.8, 0.1, 0.2)):
@@ -237,7 +235,7 @@ def samples_of(rows: list[list[int]], subject: str = "A") -> list[Sample]:
     ]
 
 
-def test_the_reference_is_a_random_neutral_image_or_else_the_first():
+def test_reference_is_a_random_neutral_image_or_the_first():
     active, neutral, uncoded = [1] + [0] * 11, [0] * 12, [0] * 11 + [-1]
     rows = np.array([active, neutral, active, uncoded, neutral], np.int8)
     orders = [list(reference_order(rows, f"S{n}", seed=0)) for n in range(40)]
@@ -247,7 +245,7 @@ def test_the_reference_is_a_random_neutral_image_or_else_the_first():
     assert list(reference_order(rows[:1].repeat(4, axis=0), "A", seed=0)) == [0, 1, 2, 3]
 
 
-def test_units_that_were_not_coded_stay_so_and_are_described_as_absent():
+def test_uncoded_units_stay_marked_and_are_described_as_absent():
     class HalfCoded:
         name, exact = "half", False
 
@@ -270,7 +268,7 @@ def test_units_that_were_not_coded_stay_so_and_are_described_as_absent():
     assert target.constructs == facs.constructs(np.maximum(target.labels, 0))
 
 
-def test_a_persons_only_image_is_left_out_and_said(table, tmp_path):
+def test_only_image_of_a_person_is_left_out_and_counted(table, tmp_path):
     rows = read_table(table)
     write_table(table, [*rows, ["alone", *rows[0][1:]]])
     info = build_folder(table, tmp_path / "set")
@@ -278,7 +276,7 @@ def test_a_persons_only_image_is_left_out_and_said(table, tmp_path):
     assert list(info["left_out"].values()) == [1]
 
 
-def test_options_of_the_wrong_source_are_refused(table, tmp_path):
+def test_illegal_options_are_refused(table, tmp_path):
     for options, message in (
         ({"source": "web"}, "source is 'web', expected bp4d, builtin, folder or ict"),
         ({"source": "builtin", "people": 3}, "builtin needs --frames"),
@@ -300,7 +298,7 @@ def test_options_of_the_wrong_source_are_refused(table, tmp_path):
     assert not (tmp_path / "set").exists()
 
 
-def test_the_command_line_builds_and_says_what_is_wrong(table, tmp_path, capsys):
+def test_command_builds_and_reports_errors(table, tmp_path, capsys):
     out = str(tmp_path / "set")
     arguments = ["--source", "folder", "--labels", str(table), "--out", out, "--size", "16"]
     main([*arguments, "--processes", "1"])

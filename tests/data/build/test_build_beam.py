@@ -16,7 +16,7 @@ OPTIONS = {"size": 16, "seed": 2, "shard_records": 6, "progress": False}
 
 
 @pytest.mark.parametrize("split", ["person", "image"])
-def test_folder_faces_are_the_same(split, tmp_path):
+def test_folder_source_gives_the_same_data_set(split, tmp_path):
     labels = str(write_folder(tmp_path / "faces", people=6, frames=9))
     options = {"source": "folder", "labels": labels, "split": split, **OPTIONS}
     options |= {"held_out_rows": 0.3, "novel_rows": 12}
@@ -26,7 +26,7 @@ def test_folder_faces_are_the_same(split, tmp_path):
     assert_same_sets(tmp_path / "here", tmp_path / "beam")
 
 
-def test_drawn_faces_are_the_same(tmp_path):
+def test_drawn_source_gives_the_same_data_set(tmp_path):
     options = {"source": "builtin", "people": 4, "frames": 4, "novel_rows": 3, **OPTIONS}
     assert build(tmp_path / "here", processes=1, **options) == build(
         tmp_path / "beam", runner="DirectRunner", **options
@@ -34,7 +34,7 @@ def test_drawn_faces_are_the_same(tmp_path):
     assert_same_sets(tmp_path / "here", tmp_path / "beam")
 
 
-def test_faults_are_told_and_nothing_is_left(tmp_path):
+def test_faults_are_reported_and_no_files_remain(tmp_path):
     labels = write_folder(tmp_path / "faces", people=4, frames=5)
     (tmp_path / "faces" / "images" / "1_3.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match="1 fault.*\n.*1_3.png"):
@@ -44,7 +44,7 @@ def test_faults_are_told_and_nothing_is_left(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"faces", ".set.lock"}
 
 
-def test_a_finished_shard_is_not_made_again(tmp_path, monkeypatch):
+def test_finished_shard_is_not_written_again(tmp_path, monkeypatch):
     labels = str(write_folder(tmp_path / "faces", people=4, frames=6))
     options = {"source": "folder", "labels": labels, "runner": "DirectRunner", **OPTIONS}
     whole = build(tmp_path / "whole", **options)

@@ -41,7 +41,7 @@ def codes_in(directory, name) -> set[int]:
 
 
 @pytest.mark.parametrize("split", ["person", "image"])
-def test_no_training_record_has_an_unseen_label_row(split, tmp_path):
+def test_training_records_have_no_unseen_combination(split, tmp_path):
     labels = few_rows(tmp_path / "faces")
     out = tmp_path / "set"
     info = build_folder(labels, out, split=split, held_out_rows=0.3, novel_rows=50)
@@ -70,7 +70,7 @@ def test_no_training_record_has_an_unseen_label_row(split, tmp_path):
         assert WITHHELD not in info["left_out"]
 
 
-def test_novel_rows_without_a_picture_have_text_and_reference(tmp_path):
+def test_novel_combinations_without_an_image_have_text_and_reference(tmp_path):
     labels = few_rows(tmp_path / "faces")
     build_folder(labels, tmp_path / "set", novel_rows=30)
     references = {r.subject: r for r in ShardReader(tmp_path / "set", REFERENCES)}
@@ -83,7 +83,7 @@ def test_novel_rows_without_a_picture_have_text_and_reference(tmp_path):
         pipeline.load_references(tmp_path / "set", UNSEEN_HELD_OUT)
 
 
-def test_novel_rows_of_drawn_faces_are_drawn(tmp_path):
+def test_novel_combinations_of_drawn_faces_have_images(tmp_path):
     options = {"people": 4, "frames": 6, "size": 24, "processes": 1, "progress": False}
     plain = build(tmp_path / "plain", source="builtin", **options)
     info = build(tmp_path / "set", source="builtin", novel_rows=5, **options)
@@ -99,7 +99,7 @@ def test_novel_rows_of_drawn_faces_are_drawn(tmp_path):
         assert info["shards"][name] == plain["shards"][name]
 
 
-def test_units_that_the_source_does_not_code_are_in_no_novel_row():
+def test_novel_combinations_have_no_uncoded_unit():
     coded = CODED.copy()
     coded[[4, 5]] = 0  # AU7 and AU10
     novel = draw_novel({0b111111}, coded, count=4096, seed=0)
@@ -111,7 +111,7 @@ def test_units_that_the_source_does_not_code_are_in_no_novel_row():
     count=st.integers(0, 3000),
     seed=st.integers(0, 9),
 )
-def test_novel_rows_are_new_no_richer_than_the_data_and_of_every_kind(known, count, seed):
+def test_novel_combinations_are_new_plausible_and_of_every_kind(known, count, seed):
     novel = draw_novel(known, CODED, count=count, seed=seed)
     assert len(novel) == len(set(novel)) <= count and not known & set(novel)
     assert all(0 < code.bit_count() <= max(k.bit_count() for k in known) for code in novel)
@@ -125,13 +125,13 @@ def row(code: int) -> np.ndarray:
     return facs.labels_from_units(units_of_code(code))
 
 
-def test_a_code_names_its_units():
+def test_combination_codes_invert_units_of_code():
     for code in range(4096):
         assert combination_codes(row(code)) == code
     assert combination_codes(np.array([[1, -1] * 6], np.int8)).tolist() == [0b010101010101]
 
 
-def test_held_out_rows_are_a_share_of_those_shown_and_no_reference_has_one():
+def test_held_out_combinations_are_a_share_without_references():
     shown, references = set(range(40)), set(range(10))
     held_out = draw_held_out(shown, references, share=0.5, seed=0)
     assert len(held_out) == 20 and not set(held_out) & references
@@ -145,7 +145,7 @@ def test_held_out_rows_are_a_share_of_those_shown_and_no_reference_has_one():
         draw_held_out({0, 3}, {3}, share=0.5, seed=0)
 
 
-def test_the_test_list_is_a_plain_seeded_draw_or_all(tmp_path, monkeypatch):
+def test_test_list_is_a_seeded_draw_or_all_records(tmp_path, monkeypatch):
     labels = write_folder(tmp_path / "faces", people=10, frames=8)
     build_folder(labels, tmp_path / "all")
     count = read_info(tmp_path / "all")["counts"]["test"]
@@ -164,7 +164,7 @@ def test_the_test_list_is_a_plain_seeded_draw_or_all(tmp_path, monkeypatch):
         read_test_list(tmp_path / "again")
 
 
-def test_a_shard_has_about_the_size_asked_for(tmp_path):
+def test_shards_have_about_the_requested_size(tmp_path):
     rng = np.random.default_rng(0)
     labels = write_folder(tmp_path / "faces", people=10, frames=24)
     for path in (tmp_path / "faces" / "images").iterdir():
@@ -174,7 +174,7 @@ def test_a_shard_has_about_the_size_asked_for(tmp_path):
     assert len(sizes) > 4 and all(0.8 < size / 2**16 < 1.1 for size in sizes[:-1])
 
 
-def test_images_are_split_whoever_is_on_them(tmp_path):
+def test_split_by_image_ignores_people(tmp_path):
     labels = write_folder(tmp_path / "faces", people=5, frames=12)
     info = build_folder(labels, tmp_path / "set", split="image", fractions=(0.6, 0.2, 0.2))
     assert info["counts"] == {"train": 33, "val": 11, "test": 11, "references": 5}
@@ -188,7 +188,7 @@ def test_images_are_split_whoever_is_on_them(tmp_path):
         build_folder(labels, tmp_path / "other", split="row")
 
 
-def test_rows_that_leave_nothing_to_train_on_are_refused(tmp_path):
+def test_held_out_share_that_empties_train_is_refused(tmp_path):
     labels = write_folder(tmp_path / "faces", people=3, frames=3)
     rows = [[*r[:4], *([0] * 12 if int(r[2]) < 1 else [1] * 12)] for r in read_table(labels)]
     write_table(labels, rows)

@@ -15,18 +15,7 @@ from auface_jax.data.loading import pipeline
 from auface_jax.data.loading.stream_order import ExampleOrder, PositionGenerator
 from auface_jax.data.record import decode_image
 from auface_jax.data.shards import DatasetError, ShardReader
-from auface_jax.data.tokenizer import load_tokenizer
-from tests.helpers.small_batches import BUCKETS, SIZE, assert_same_batches, build_set, take, who
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory):
-    return build_set(tmp_path_factory.mktemp("pipeline"))
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return load_tokenizer()
+from tests.helpers.small_batches import BUCKETS, SIZE, assert_same_batches, take, who
 
 
 @pytest.fixture
@@ -42,7 +31,7 @@ def batches(directory, tokenizer):
     return make
 
 
-def test_a_batch_is_what_the_models_are_promised(batches):
+def test_batch_has_documented_names_shapes_and_types(batches):
     batch = next(batches(batch_size=5))
     names = {"image", "reference", "reference_row", "labels", "text_tokens", "text_mask"}
     assert batch.keys() == names
@@ -56,7 +45,7 @@ def test_a_batch_is_what_the_models_are_promised(batches):
     assert people == [image[0, 0, 0] // 10 for image in batch["reference"]]
 
 
-def test_a_reference_has_its_row_among_all(batches, directory):
+def test_reference_row_selects_the_reference_among_all(batches, directory):
     references = batches_module.References(directory, "train")
     every = references.all(mirrored=True)
     rows = set()
@@ -68,7 +57,7 @@ def test_a_reference_has_its_row_among_all(batches, directory):
     np.testing.assert_array_equal(references.all(mirrored=False)[::2], every[::2])
 
 
-def test_an_epoch_gives_each_example_once_and_the_next_in_another_order(batches, directory):
+def test_epoch_has_each_example_once_and_the_next_another_order(batches, directory):
     records = ShardReader(directory, "train")
     number = len(records)
     stream = list(itertools.chain.from_iterable(who(b) for b in take(batches(5), number)))
@@ -85,12 +74,12 @@ def test_labels_belong_to_their_image(batches, directory):
             np.testing.assert_array_equal(row, labels[example])
 
 
-def test_one_seed_gives_one_stream(batches):
+def test_stream_depends_on_the_seed(batches):
     assert_same_batches(take(batches(seed=3), 6), take(batches(seed=3), 6))
     assert [who(b) for b in take(batches(seed=3), 3)] != [who(b) for b in take(batches(), 3)]
 
 
-def test_a_batch_is_what_its_positions_give_one_by_one(batches, directory, tokenizer):
+def test_batch_equals_examples_made_one_by_one(batches, directory, tokenizer):
     records = list(ShardReader(directory, "train"))
     references = {s: pipeline.load_reference(directory, s) for s in {r.subject for r in records}}
     order, generator = ExampleOrder(len(records), 5), PositionGenerator(5)
@@ -113,7 +102,7 @@ def test_a_batch_is_what_its_positions_give_one_by_one(batches, directory, token
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 2**30])
-def test_what_is_kept_decoded_changes_nothing(batches, monkeypatch, kept_bytes):
+def test_cache_sizes_do_not_change_batches(batches, monkeypatch, kept_bytes):
     expected = take(batches(), 25)
     monkeypatch.setattr(batches_module, "_SPLIT_BYTES", kept_bytes)
     monkeypatch.setattr(batches_module, "_REFERENCE_BYTES", kept_bytes)
@@ -121,7 +110,7 @@ def test_what_is_kept_decoded_changes_nothing(batches, monkeypatch, kept_bytes):
 
 
 @pytest.mark.parametrize("taken", [0, 1, 13])
-def test_resuming_continues_to_the_last_bit(batches, taken):
+def test_resumed_stream_is_bit_identical(batches, taken):
     iterator = batches()
     take(iterator, taken)
     state = json.loads(json.dumps(iterator.get_state()))
@@ -132,7 +121,7 @@ def test_resuming_continues_to_the_last_bit(batches, taken):
     assert_same_batches(take(resumed, 12), expected)
 
 
-def test_state_is_kept_by_a_checkpoint(batches, tmp_path):
+def test_checkpoint_restores_the_iterator_state(batches, tmp_path):
     iterator = batches()
     take(iterator, 5)
     with ocp.CheckpointManager(tmp_path / "checkpoints") as manager:
@@ -146,7 +135,7 @@ def test_state_is_kept_by_a_checkpoint(batches, tmp_path):
     assert_same_batches(take(resumed, 4), expected)
 
 
-def test_processes_together_see_what_one_process_sees(batches):
+def test_batches_of_all_processes_form_the_global_batch(batches):
     whole = take(batches(batch_size=6), 9)
     parts = [take(batches(batch_size=2, process_index=i, process_count=3), 9) for i in range(3)]
     # Texts are padded alike, whoever has the longest.
@@ -184,14 +173,14 @@ def texts_of_each(batches, tokenizer, **options) -> dict[tuple, set[str]]:
     return texts
 
 
-def test_a_record_has_one_text_or_a_new_one_each_time(batches, tokenizer):
+def test_record_has_one_text_or_a_new_one_each_time(batches, tokenizer):
     assert all(
         len(texts) == 1 for texts in texts_of_each(batches, tokenizer, redescribe=False).values()
     )
     assert all(len(texts) > 2 for texts in texts_of_each(batches, tokenizer).values())
 
 
-def test_degree_words_go_before_the_same_texts(tmp_path, tokenizer):
+def test_degree_words_precede_unchanged_texts(tmp_path, tokenizer):
     options = {"people": 3, "frames": 5, "size": SIZE, "processes": 1, "progress": False}
     build(tmp_path / "set", source="builtin", **options)
     plain = pipeline.load_split(tmp_path / "set", "test", tokenizer, BUCKETS)
@@ -217,7 +206,7 @@ def test_degree_words_go_before_the_same_texts(tmp_path, tokenizer):
     assert graded_text == stream[False]
 
 
-def test_a_split_is_loaded_whole_and_alike_each_time(directory, tokenizer):
+def test_split_is_loaded_whole_with_one_text_each(directory, tokenizer):
     split = pipeline.load_split(directory, "train", tokenizer, BUCKETS)
     records = list(ShardReader(directory, "train"))
     assert split["subjects"] == [record.subject for record in records]
@@ -235,7 +224,7 @@ def test_a_split_is_loaded_whole_and_alike_each_time(directory, tokenizer):
     assert not is_mirrored(split["image"]).any()
 
 
-def test_a_limit_is_spread_over_the_people(directory, tokenizer):
+def test_limit_is_spread_over_people(directory, tokenizer):
     def limited(limit, seed=0):
         split = pipeline.load_split(directory, "train", tokenizer, BUCKETS, limit, seed)
         return list(zip(split["subjects"], split["frames"], strict=True))
@@ -253,7 +242,7 @@ def test_a_limit_is_spread_over_the_people(directory, tokenizer):
     assert limited(10**6) == everything
 
 
-def test_people_and_their_references_can_be_named(directory):
+def test_people_and_references_are_found_by_name(directory):
     by_split = [pipeline.reference_subjects(directory, s) for s in ("train", "val", "test")]
     assert sorted(itertools.chain(*by_split)) == [f"S{n:02d}" for n in range(7)]
     assert pipeline.reference_subjects(directory) == list(itertools.chain(*by_split))
@@ -266,7 +255,7 @@ def test_people_and_their_references_can_be_named(directory):
         pipeline.reference_subjects(directory, "tset")
 
 
-def test_a_wrong_folder_or_size_is_refused(batches, directory, tokenizer, tmp_path):
+def test_wrong_folder_or_size_is_refused(batches, directory, tokenizer, tmp_path):
     with pytest.raises(DatasetError, match="holds images of 24 px, the model wants 64"):
         batches(size=64)
     with pytest.raises(DatasetError, match="holds no data set .*auface_jax.data.build"):

@@ -10,22 +10,11 @@ import pytest
 from auface_jax.data.loading import pipeline
 from auface_jax.data.loading.stream import open_stream
 from auface_jax.data.record import RecordError
-from auface_jax.data.tokenizer import load_tokenizer
 from auface_jax.runs.run_config import write_config
 from auface_jax.training.config_check import ConfigError, check_config
 from tests.helpers import tiny
 from tests.helpers.damaged_records import change_records
 from tests.helpers.small_batches import BUCKETS, SIZE, assert_same_batches, build_set, take
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory):
-    return build_set(tmp_path_factory.mktemp("workers"))
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return load_tokenizer()
 
 
 @pytest.fixture
@@ -42,7 +31,7 @@ def batches(directory, tokenizer):
         yield make
 
 
-def test_batches_and_state_are_the_same_for_any_number_of_workers(batches):
+def test_batches_and_state_are_equal_for_any_number_of_workers(batches):
     alone, helped = batches(), batches(workers=2)
     next(alone)
     helped.set_state(alone.get_state())  # a run goes on that had none
@@ -74,7 +63,7 @@ def take_again(iterator, first: int, count: int) -> list[dict]:
     return take(iterator, count)
 
 
-def test_a_worker_names_the_record_and_counts_what_it_leaves_out(batches, tmp_path, tokenizer):
+def test_worker_names_corrupt_records_and_counts_skipped_ones(batches, tmp_path, tokenizer):
     damaged = build_set(tmp_path)
     shard = damaged / "train-00001-of-00007.array_record"
 
@@ -94,7 +83,7 @@ def test_a_worker_names_the_record_and_counts_what_it_leaves_out(batches, tmp_pa
     assert len(skipped) == 1 and lines == expected_lines
 
 
-def test_a_batch_fits_its_slot_whatever_its_texts(directory, tokenizer):
+def test_batch_fits_its_slot_for_any_text_length(directory, tokenizer):
     for buckets in (BUCKETS, BUCKETS[-1:], (8,)):
         stream = open_stream(directory, 5, 0, tokenizer, buckets, size=SIZE)
         sizes = [sum(array.nbytes for array in stream[n].values()) for n in range(9)]
@@ -104,12 +93,12 @@ def test_a_batch_fits_its_slot_whatever_its_texts(directory, tokenizer):
 
 
 @pytest.mark.parametrize("workers", [-1, 1.5, "2", True])
-def test_a_number_of_workers_that_is_none_is_refused(batches, workers):
+def test_illegal_number_of_workers_is_refused(batches, workers):
     with pytest.raises(ValueError, match="workers is .*expected a whole number"):
         batches(workers=workers)
 
 
-def test_a_run_may_go_on_with_other_workers(tmp_path):
+def test_run_may_continue_with_another_number_of_workers(tmp_path):
     config = tiny.load_config("au_probe")
     assert config.data.workers == 0
     write_config(config, tmp_path)

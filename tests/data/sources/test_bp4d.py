@@ -84,7 +84,7 @@ def load_all(source, subject: str):
     return source.load(subject, range(len(source.index(subject).names)))
 
 
-def test_a_corpus_is_read_as_it_is_published(bp4d):
+def test_corpus_is_read_as_published(bp4d):
     faces = BP4DFaces(size=32, bp4d=str(bp4d))
     assert faces.subjects == ("BP4D-F001", "BP4D-F002", "BP4D-M001") and not faces.left_out
     assert faces.index("BP4D-M001").names == tuple((t, f) for t in ("T1", "T8") for f in FRAMES)
@@ -99,7 +99,7 @@ def test_a_corpus_is_read_as_it_is_published(bp4d):
         assert np.abs(sample.image.astype(int) - (sample.frame, 40, 1)).max() <= 4
 
 
-def test_what_was_found_is_said(bp4d, bp4d_plus):
+def test_summary_lines_count_the_files(bp4d, bp4d_plus):
     lines = BP4DFaces(size=16, bp4d=str(bp4d), bp4d_plus=str(bp4d_plus)).summary_lines
     assert lines[0] == "BP4D: 6 sequences of pictures, 6 of codes, 6 of landmarks"
     assert lines[1].startswith("BP4D: 30 coded frames, 30 of them with every code, 3 people; ")
@@ -107,7 +107,7 @@ def test_what_was_found_is_said(bp4d, bp4d_plus):
     assert lines[2].startswith("BP4D+: 2 sequences") and lines[4].endswith("by: landmarks")
 
 
-def test_both_corpora_together_keep_people_of_one_id_apart(bp4d, bp4d_plus, tmp_path):
+def test_people_with_one_id_in_both_corpora_are_distinct(bp4d, bp4d_plus, tmp_path):
     info = build(
         tmp_path / "set",
         source="bp4d",
@@ -127,7 +127,7 @@ def test_both_corpora_together_keep_people_of_one_id_apart(bp4d, bp4d_plus, tmp_
     assert {r.subject for r in records if r.task == "T6"} == {"BP4D+-F001", "BP4D+-M058"}
 
 
-def test_the_published_folds_are_people_of_a_set_built_of_the_corpus(tmp_path):
+def test_published_folds_name_people_of_a_built_data_set(tmp_path):
     folds = cross_validation.read_folds("")
     for person in (person.removeprefix("BP4D-") for fold in folds for person in fold):
         write_sequence(tmp_path / "BP4D", person, "T1")
@@ -145,7 +145,7 @@ def test_the_published_folds_are_people_of_a_set_built_of_the_corpus(tmp_path):
         cross_validation.check_data(str(tmp_path / "held"), folds)
 
 
-def test_how_a_set_was_built_is_written_into_the_config_that_reads_it(bp4d, tmp_path, capsys):
+def test_config_adopts_the_options_of_a_built_data_set(bp4d, tmp_path, capsys):
     directory = tmp_path / "set"
     options = {"size": 32, "margin": 0.2, "processes": 1, "progress": False}
     build(directory, source="bp4d", bp4d=str(bp4d), **options)
@@ -166,7 +166,7 @@ def test_how_a_set_was_built_is_written_into_the_config_that_reads_it(bp4d, tmp_
         check_same_config(config, tmp_path / "run")
 
 
-def test_one_unknown_code_drops_one_frame(bp4d):
+def test_unknown_code_of_a_unit_drops_one_frame(bp4d):
     path = bp4d / "AUCoding/AU_OCC/F001_T1.csv"
     lines = path.read_text().splitlines()
     for number, unit, code in ((1, 4, 9), (2, 5, 9), (3, 24, 999), (4, 6, -1)):
@@ -180,7 +180,7 @@ def test_one_unknown_code_drops_one_frame(bp4d):
     assert faces.index("BP4D-F001").names[:2] == (("T1", 99), ("T1", 102))
 
 
-def test_frames_with_a_picture_or_a_code_alone_are_counted(bp4d):
+def test_frames_without_picture_or_code_are_counted(bp4d):
     (bp4d / "F001/T1/0099.jpg").unlink()
     Image.new("RGB", (8, 8)).save(bp4d / "F001/T1/7.jpg")
     (bp4d / "F002/T3").mkdir()
@@ -194,7 +194,7 @@ def test_frames_with_a_picture_or_a_code_alone_are_counted(bp4d):
     }
 
 
-def test_units_that_a_corpus_never_codes_are_refused_or_marked(bp4d, bp4d_plus):
+def test_uncoded_units_of_a_corpus_are_refused_or_marked(bp4d, bp4d_plus):
     for path in (bp4d_plus / "AUCoding/AU_OCC").iterdir():
         rows = [line.split(",") for line in path.read_text().splitlines()]
         for row in rows[1:]:
@@ -211,7 +211,7 @@ def test_units_that_a_corpus_never_codes_are_refused_or_marked(bp4d, bp4d_plus):
         assert units == ({7, 24} if subject.startswith("BP4D+") else set())
 
 
-def test_every_file_that_does_not_fit_is_named(bp4d):
+def test_malformed_files_are_all_named(bp4d):
     occurrence_folder = bp4d / "AUCoding/AU_OCC"
     (occurrence_folder / "F001_T1.csv").write_text("frame,AU1\n1,0\n")
     write_table(occurrence_folder / "F001_T8.csv", [[1, 2, 4], [0, 0, 1]])
@@ -232,7 +232,7 @@ def test_every_file_that_does_not_fit_is_named(bp4d):
         assert part in str(error.value), str(error.value)
 
 
-def test_a_folder_that_is_no_corpus_says_what_was_looked_for(bp4d, tmp_path):
+def test_folder_without_a_corpus_is_an_error_with_the_layout(bp4d, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match=r"3 fault\(s\)") as error:
         BP4DFaces(size=16, bp4d=str(tmp_path / "empty"))
@@ -244,7 +244,7 @@ def test_a_folder_that_is_no_corpus_says_what_was_looked_for(bp4d, tmp_path):
         BP4DFaces(size=16)
 
 
-def test_a_lost_face_is_left_out_and_a_wrong_count_is_a_fault(bp4d):
+def test_lost_face_is_left_out_and_wrong_frame_count_is_a_fault(bp4d):
     points = np.stack([points_of(frame) for frame in FRAMES])
     points[1], points[2] = np.nan, 0
     path = bp4d / "2DFeatures/F001_T1.mat"
@@ -260,7 +260,7 @@ def test_a_lost_face_is_left_out_and_a_wrong_count_is_a_fault(bp4d):
 
 
 @pytest.mark.parametrize("form", ["F M 2", "M 2 F", "F 2M", "fit", "fit with numbers"])
-def test_landmark_files_of_several_forms_are_one(tmp_path, form):
+def test_landmark_files_of_all_forms_give_the_same_points(tmp_path, form):
     points = np.stack([points_of(frame) for frame in FRAMES]).astype(np.float64)
     tracked = np.array([1, 1, 0, 1, 1])
     if form.startswith("fit"):
@@ -291,7 +291,7 @@ def test_landmark_files_of_several_forms_are_one(tmp_path, form):
         assert numbers is None
 
 
-def test_a_file_without_landmarks_tells_what_is_in_it(tmp_path):
+def test_file_without_landmarks_is_an_error_with_its_variables(tmp_path):
     scipy.io.savemat(tmp_path / "a.mat", {"pose": np.zeros((5, 3))})
     with pytest.raises(SourceError, match=r"a.mat: no array of 68, 66, 51, 49 .*pose \(5, 3\)"):
         read_sequence(tmp_path / "a.mat")

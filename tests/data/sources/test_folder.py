@@ -54,25 +54,25 @@ def build_spoilt(monkeypatch, out, **usable):
     return builder.build(out, **options, processes=1, progress=False)
 
 
-def test_images_left_out_on_reading_are_counted_with_their_reason(monkeypatch, tmp_path):
+def test_unusable_images_are_counted_by_reason(monkeypatch, tmp_path):
     info = build_spoilt(monkeypatch, tmp_path / "set", A=4, B=2, C=3)
     reasons = {reason.split(" (first")[0]: n for reason, n in info["left_out"].items()}
     assert reasons == {"never coded": 5, "no face": 3}
     assert sum(info["counts"].values()) == 9
 
 
-def test_a_person_with_one_usable_image_has_no_record():
+def test_person_with_one_usable_image_has_no_record():
     refused = choose_reference(Spoilt({"A": 1}), "A", seed=0)
     assert isinstance(refused, ExcludedPerson) and refused.left_out[-1] == ("A/T/0", ONLY_IMAGE)
     assert sorted(refused.left_out[:-1]) == [(f"A/T/{frame}", "no face") for frame in (1, 2, 3)]
 
 
-def test_a_reference_that_cannot_be_used_gives_way():
+def test_unusable_reference_gives_way_to_the_next():
     chosen = {choose_reference(Spoilt({"A": 2}), "A", seed=seed).reference for seed in range(20)}
     assert chosen == {0, 1}
 
 
-def test_too_few_people_with_usable_images_is_an_error_with_the_reasons(monkeypatch, tmp_path):
+def test_too_few_usable_people_are_an_error_with_reasons(monkeypatch, tmp_path):
     with pytest.raises(SourceError, match="1 people with two usable images") as error:
         build_spoilt(monkeypatch, tmp_path / "set", A=4, B=0, C=1)
     assert "7 x no face" in str(error.value) and "1 x a person's only" in str(error.value)
@@ -103,7 +103,7 @@ def table(tmp_path):
     return write_folder(tmp_path / "faces")
 
 
-def test_a_code_unknown_on_one_frame_drops_that_frame(table):
+def test_unknown_code_drops_its_frame(table):
     rows = read_table(table)
     rows[2][4] = rows[8][9] = ""
     write_table(table, rows)
@@ -116,7 +116,7 @@ def test_a_code_unknown_on_one_frame_drops_that_frame(table):
 
 
 @pytest.mark.parametrize("spelling", ["no column", "empty column"])
-def test_units_that_nobody_coded_are_refused_or_marked(table, tmp_path, spelling):
+def test_uncoded_units_are_refused_or_marked(table, tmp_path, spelling):
     rows = read_columns(table)
     for row in rows:
         for unit in ("AU7", "AU24"):
@@ -144,7 +144,7 @@ def test_units_that_nobody_coded_are_refused_or_marked(table, tmp_path, spelling
         assert all(found[n] in (-1, int(row.get(u) or 0)) for n, u in enumerate(COLUMNS[4:]))
 
 
-def test_a_missing_key_column_is_not_an_uncoded_unit(table):
+def test_missing_key_column_is_not_an_uncoded_unit(table):
     rows = read_columns(table)
     for row in rows:
         del row["task"], row["AU1"]
@@ -154,7 +154,7 @@ def test_a_missing_key_column_is_not_an_uncoded_unit(table):
     assert "uncoded" not in str(error.value)
 
 
-def test_an_unscored_intensity_is_zero_and_its_label_says_so(table):
+def test_missing_intensity_is_zero_with_an_uncoded_label(table):
     rows = [[*row[:4], *(3 * int(v) for v in row[4:-1]), ""] for row in read_table(table)]
     write_table(table, rows)
     faces = FolderFaces(
@@ -189,7 +189,7 @@ def write_landmarks(table: Path, form: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("form", ["pts", "csv"])
-def test_landmarks_bring_faces_to_the_template(table, form):
+def test_landmarks_align_faces_to_the_template(table, form):
     write_landmarks(table, form)
     faces = FolderFaces(labels=str(table), size=32)
     assert faces.options["align"] == "landmarks"
@@ -203,7 +203,7 @@ def test_landmarks_bring_faces_to_the_template(table, form):
     assert plain.options["align"] == "off" and load_all(plain, "S02").samples[0].landmarks is None
 
 
-def test_a_face_without_usable_landmarks_is_left_out_with_the_reason(table, tmp_path):
+def test_face_without_usable_landmarks_is_left_out_with_a_reason(table, tmp_path):
     write_landmarks(table, "pts")
     rows = read_columns(table)
     (table.parent / "far.pts").write_text("1 1\n" * 68)
@@ -237,6 +237,6 @@ def test_a_face_without_usable_landmarks_is_left_out_with_the_reason(table, tmp_
         ({"threshold": 3.0}, "threshold is 3.0, expected at most the maximum, 1.0"),
     ],
 )
-def test_options_that_do_not_fit_are_refused(table, options, message):
+def test_illegal_or_conflicting_options_are_refused(table, options, message):
     with pytest.raises(ValueError, match=message):
         _ = FolderFaces(labels=str(table), size=16, **options).options

@@ -13,7 +13,6 @@ from auface_jax.data.sources.base import SourceError
 from auface_jax.data.sources.folder import FolderFaces
 from auface_jax.data.sources.open_faces import OpenFaces
 from auface_jax.faces import sampler
-from auface_jax.images.files import read_square
 from tests.helpers.small_dataset import COLUMNS, build_folder, read_table, write_folder, write_table
 
 FOREIGN_FACES = Path(__file__).parents[4] / "shared" / "foreign_faces"
@@ -24,7 +23,7 @@ def table(tmp_path):
     return write_folder(tmp_path / "faces")
 
 
-def test_intensities_and_their_threshold(table, tmp_path):
+def test_threshold_turns_intensities_into_labels(table, tmp_path):
     rows = [[*row[:4], *(3 * int(v) + 1 for v in row[4:])] for row in read_table(table)]
     write_table(table, rows)
     with pytest.raises(SourceError, match="AU1 is '1', expected 0 to 0.5") as error:
@@ -38,7 +37,7 @@ def test_intensities_and_their_threshold(table, tmp_path):
         assert {round(float(v), 6) for v in record.intensities} <= {0.2, 0.8}
 
 
-def test_all_faults_of_a_table_are_listed(table):
+def test_table_faults_are_all_listed(table):
     rows = read_table(table)
     rows[0][0] = ""
     rows[1][2] = "one"
@@ -66,7 +65,7 @@ def test_all_faults_of_a_table_are_listed(table):
         FolderFaces(labels=str(table), size=16)
 
 
-def test_a_table_without_the_columns_is_refused(tmp_path):
+def test_table_without_the_columns_is_refused(tmp_path):
     path = tmp_path / "labels.csv"
     for text, message in (
         ("subject,task,frame,path,AU1\n", "columns AU2, AU4, .* are missing"),
@@ -85,7 +84,7 @@ def test_a_table_without_the_columns_is_refused(tmp_path):
         FolderFaces(labels=str(tmp_path / "none.csv"), size=16)
 
 
-def test_unreadable_images_are_all_listed_and_nothing_is_built(table, tmp_path):
+def test_unreadable_images_are_all_listed_and_stop_the_build(table, tmp_path):
     images = sorted((table.parent / "images").iterdir())
     images[0].write_bytes(images[0].read_bytes()[:50])
     images[7].write_text("not a picture")
@@ -96,27 +95,6 @@ def test_unreadable_images_are_all_listed_and_nothing_is_built(table, tmp_path):
     assert "3 fault(s)" in message and "8 bits a channel" in message
     assert all(images[n].name in message for n in (0, 7, 9))
     assert {path.name for path in tmp_path.iterdir()} == {"faces", ".set.lock"}
-
-
-def test_an_image_is_made_upright_square_and_smooth(tmp_path):
-    picture = np.zeros((40, 80, 3), np.uint8)
-    picture[:20, 20:60] = (255, 0, 0)  # upper half of the central square
-    picture[20:, 20:60, 2] = 255
-    upright = Image.fromarray(picture)
-    exif = Image.Exif()
-    exif[0x0112] = 6  # stored turned: a quarter to the right makes it upright
-    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
-    upright.save(tmp_path / "upright.png")
-    got = read_square(tmp_path / "turned.png", 20)
-    np.testing.assert_array_equal(got, read_square(tmp_path / "upright.png", 20))
-    # Nearly: the filter rings at an edge, and its support reaches past the cut.
-    np.testing.assert_allclose(got[:8, 2:-2].astype(int) - (255, 0, 0), 0, atol=20)
-    np.testing.assert_allclose(got[12:, 2:-2].astype(int) - (0, 0, 255), 0, atol=20)
-    stripes = np.zeros((64, 64), np.uint8)
-    stripes[:, ::2] = 255
-    Image.fromarray(stripes).save(tmp_path / "stripes.png")
-    inner = read_square(tmp_path / "stripes.png", 16)[:, 2:-2]
-    assert np.abs(inner.astype(int) - 128).max() < 16  # the mean, not one stripe in four
 
 
 def test_builtin_faces_have_a_neutral_reference_and_exact_labels(tmp_path):
@@ -135,7 +113,7 @@ def test_builtin_faces_have_a_neutral_reference_and_exact_labels(tmp_path):
     assert not any(r.labels.any() for r in ShardReader(tmp_path / "set", REFERENCES))
 
 
-def test_builtin_faces_are_those_of_the_sampler_in_any_part():
+def test_builtin_faces_equal_those_of_the_sampler():
     source = OpenFaces(people=3, frames=5, size=24, seed=5)
     whole = sampler.person_frames(2, num_frames=5, size=24, seed=5)
     index = source.index("P00002")
@@ -148,7 +126,7 @@ def test_builtin_faces_are_those_of_the_sampler_in_any_part():
 
 
 @pytest.mark.skipif(not FOREIGN_FACES.is_dir(), reason="needs the faces drawn by others")
-def test_faces_that_others_drew_are_read(tmp_path):
+def test_foreign_faces_are_read(tmp_path):
     info = build_folder(FOREIGN_FACES / "labels.csv", tmp_path / "labels", size=64)
     assert sum(info["counts"].values()) == 320 and info["counts"]["references"] == 16
     assert not any(r.labels.any() for r in ShardReader(tmp_path / "labels", REFERENCES))

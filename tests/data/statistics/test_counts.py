@@ -45,7 +45,7 @@ def counted(directory):
     return counts.statistics(directory)
 
 
-def test_counts_are_those_of_a_plain_reading(counted, records):
+def test_counts_equal_a_plain_count_of_records(counted, records):
     active = [r for r in records if (r.labels == 1).any()]
     assert counted["entries"] == len(records)
     assert counted["active_entries"] == len(active)
@@ -69,14 +69,14 @@ def test_counts_are_those_of_a_plain_reading(counted, records):
     assert counted["label_rows"] == len({r.labels.tobytes() for r in records})
 
 
-def test_every_active_entry_is_called_after_one_kind(counted, records):
+def test_every_active_entry_has_one_leading_kind(counted, records):
     leading = {kind: k["leading"] for kind, k in counted["kinds"].items()}
     assert sum(leading.values()) == counted["active_entries"]
     assert leading["antagonistic"] == sum(bool(ANTAGONISTIC & set(r.constructs)) for r in records)
     assert sum(counted["constructs_per_entry"].values()) == len(records)
 
 
-def test_texts_are_measured_as_training_sees_them(counted, records):
+def test_text_lengths_are_those_of_training(counted, records):
     texts = [record_text(record) for record in records]
     words = [len(text.split()) for text in texts]
     tokens = [int(load_tokenizer().encode_batch([text], (512,))[1].sum()) for text in texts]
@@ -89,7 +89,7 @@ def test_texts_are_measured_as_training_sees_them(counted, records):
     assert counted["texts"] == len(set(texts))
 
 
-def test_people_and_splits(counted, directory):
+def test_people_are_counted_by_split(counted, directory):
     people = read_info(directory)["people"]
     for split in SPLITS:
         assert counted["splits"][split] == {
@@ -118,7 +118,7 @@ def without_au7(directory, tmp_path):
     return folder
 
 
-def test_an_uncoded_unit_is_named_and_left_out(without_au7, counted):
+def test_uncoded_unit_is_named_and_has_no_rate(without_au7, counted):
     found = counts.statistics(without_au7)
     assert found["units"]["AU7"] == {
         "present": 0, "absent": 0, "uncoded": counted["entries"], "rate": None,
@@ -131,7 +131,7 @@ def test_an_uncoded_unit_is_named_and_left_out(without_au7, counted):
     assert "Every unit is coded" in card.markdown(counted)
 
 
-def test_the_command_writes_json_card_and_plots(directory, tmp_path, counted, capsys):
+def test_command_writes_json_card_and_plots(directory, tmp_path, counted, capsys):
     main([str(directory), "--out", str(tmp_path / "card")])
     assert f"{counted['combinations']['share']:.1%} of these" in capsys.readouterr().out
     assert json.loads((tmp_path / "card" / "statistics.json").read_text()) == counted
@@ -145,7 +145,7 @@ def test_the_command_writes_json_card_and_plots(directory, tmp_path, counted, ca
         assert pixels.shape[1] == 1200 and 0.01 < (pixels < 250).mean() < 0.7
 
 
-def test_a_fault_is_told_by_the_command(directory, tmp_path):
+def test_command_reports_faults(directory, tmp_path):
     with pytest.raises(SystemExit, match="holds no data set"):
         main([str(tmp_path)])
     (tmp_path / "words.json").write_text('{"schema_version": 2, "constructs": {"AU1": []}}')
@@ -155,7 +155,7 @@ def test_a_fault_is_told_by_the_command(directory, tmp_path):
         assert fault in str(caught.value)
 
 
-def test_drawn_label_rows_are_near_the_papers_set():
+def test_drawn_label_vectors_are_near_the_papers_rates():
     """81.4 % of BP4D-AUText's entries have a combination, 1.35 occurrences an entry."""
     rng = np.random.default_rng(0)
     rows = [(sample_intensities(rng) >= 0.3).astype(int) for _ in range(3000)]

@@ -10,19 +10,8 @@ import pytest
 from auface_jax.data.loading import pipeline
 from auface_jax.data.record import REFERENCES, RecordError, decode_record, encode_record
 from auface_jax.data.shards import DatasetError, ShardReader
-from auface_jax.data.tokenizer import load_tokenizer
 from tests.helpers.damaged_records import change_records, write_shard
-from tests.helpers.small_batches import BUCKETS, SIZE, assert_same_batches, build_set, take, who
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory):
-    return build_set(tmp_path_factory.mktemp("damaged"))
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return load_tokenizer()
+from tests.helpers.small_batches import BUCKETS, SIZE, assert_same_batches, take, who
 
 
 @pytest.fixture
@@ -30,7 +19,7 @@ def damaged(directory, tmp_path):
     return shutil.copytree(directory, tmp_path / "set")
 
 
-def test_a_missing_or_cut_shard_is_named(damaged, tokenizer):
+def test_missing_or_truncated_shard_is_named(damaged, tokenizer):
     shard = next(damaged.glob("val-00000*"))
     data = shard.read_bytes()
     for content, message in (
@@ -48,7 +37,7 @@ def test_a_missing_or_cut_shard_is_named(damaged, tokenizer):
         pipeline.load_split(damaged, "val", tokenizer, BUCKETS)
 
 
-def test_a_corrupt_record_is_named_by_shard_and_place(damaged, tokenizer):
+def test_corrupt_record_is_named_by_shard_and_number(damaged, tokenizer):
     shard = damaged / "train-00001-of-00007.array_record"
 
     def cut(records):
@@ -62,7 +51,7 @@ def test_a_corrupt_record_is_named_by_shard_and_place(damaged, tokenizer):
         take(iterator, 20)
 
 
-def test_corrupt_records_and_shards_are_counted_and_passed_over(damaged, directory, tokenizer):
+def test_corrupt_records_and_shards_are_skipped_and_counted(damaged, directory, tokenizer):
     def cut(records):
         records[3] = records[3][:40]
         record = decode_record(records[4])
@@ -112,7 +101,7 @@ def test_corrupt_records_and_shards_are_counted_and_passed_over(damaged, directo
     np.testing.assert_array_equal(split["labels"], np.stack([r.labels for r in kept]))
 
 
-def test_a_corrupt_block_takes_no_other_record_with_it(damaged, directory):
+def test_corrupt_block_damages_no_other_record(damaged, directory):
     shard = damaged / "train-00001-of-00007.array_record"
     records = [encode_record(record) for record in ShardReader(directory, "train")][5:10]
     data = bytearray(shard.read_bytes())
@@ -128,7 +117,7 @@ def test_a_corrupt_block_takes_no_other_record_with_it(damaged, directory):
     assert reader.read([8, 3, 5]) == sound.read([8, 3, 5])
 
 
-def test_people_whose_reference_is_corrupt_are_passed_over(damaged, tokenizer):
+def test_people_with_a_corrupt_reference_are_skipped(damaged, tokenizer):
     records = list(ShardReader(damaged, "train"))
     references = ShardReader(damaged, REFERENCES)
     index = next(i for i, r in enumerate(references) if r.subject == records[0].subject)
@@ -147,7 +136,7 @@ def test_people_whose_reference_is_corrupt_are_passed_over(damaged, tokenizer):
     assert len(skipped) == 1 + sum(r.subject == records[0].subject for r in records)
 
 
-def test_a_set_with_nothing_to_read_is_refused_all_the_same(damaged, tokenizer):
+def test_data_set_without_any_readable_shard_is_refused(damaged, tokenizer):
     for shard in damaged.glob("train-*"):
         shard.unlink()
     with pytest.raises(DatasetError, match="train-00000-of-00007.array_record is missing"):
