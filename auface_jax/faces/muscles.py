@@ -1,6 +1,7 @@
 """Action units -> muscle contractions -> a moved face.
 
-A unit is a muscle, a muscle is a pull, and pulls meet in the tissue. Three steps:
+A unit drives one or several muscles, each of which pulls the skin, and pulls that meet compete.
+Three steps:
 
 1. Each intensity saturates: the first half of an effort moves the skin more than the second.
 2. Antagonists compete: each takes a share of the other's contraction away, never all of it, so
@@ -10,9 +11,8 @@ A unit is a muscle, a muscle is a pull, and pulls meet in the tissue. Three step
    lids that would sink into an eyeball slide over it.
 """
 
-from __future__ import annotations
-
 import numpy as np
+from jaxtyping import Float, Float32, Num
 
 from auface_jax.faces.mesh.face_model import PULLS, FaceModel
 from auface_jax.facs import AU_NUMBERS
@@ -22,11 +22,14 @@ _LIP_SOFTNESS = 0.08  # centimetres by which closed lips sink into each other
 _LID_CLEARANCE = 0.09  # centimetres between the eyeball and the skin of a lid
 
 
-def check_intensities(intensities) -> np.ndarray:
-    """Returns intensities as float32 [12].
+def check_intensities(intensities: Num[np.ndarray, "A"]) -> Float32[np.ndarray, "A"]:
+    """Returns intensities as float32, after a check of their number and their range.
+
+    Args:
+        intensities: one for each unit, in the order of `AU_NUMBERS`; any sequence of numbers.
 
     Raises:
-        ValueError: for a wrong number of values, or one outside of [0, 1] (or not a number).
+        ValueError: the number of values is wrong, or one of them is outside of [0, 1] or NaN.
     """
     values = np.asarray(intensities, np.float32)
     names = ", ".join(f"AU{n}" for n in AU_NUMBERS)
@@ -40,19 +43,16 @@ def check_intensities(intensities) -> np.ndarray:
     return values
 
 
-def saturate(intensity):
+def saturate(intensity: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     """Contraction of a muscle for an intensity: 0 at 0, 1 at 1, rising ever more slowly."""
     return (1.0 - np.exp(-1.2 * intensity)) / (1.0 - np.exp(-1.2))
 
 
-def contractions(intensities) -> np.ndarray:
-    """How far each pull contracts.
+def contractions(intensities: Num[np.ndarray, "A"]) -> Float32[np.ndarray, " P"]:
+    """Contraction of each pull, 0 to 1, in the order of `face_model.PULLS`.
 
     Args:
-        intensities: float [12] in [0, 1], in the order of `AU_NUMBERS`.
-
-    Returns:
-        float32 [P] in [0, 1], in the order of `face_model.PULLS`.
+        intensities: intensity of each unit, 0 to 1, in the order of `AU_NUMBERS`.
 
     Raises:
         ValueError: see `check_intensities`.
@@ -81,21 +81,22 @@ def contractions(intensities) -> np.ndarray:
 
 
 def displaced(
-    model: FaceModel, neutral: np.ndarray, intensities, asymmetry: float = 0.0
-) -> np.ndarray:
-    """The neutral face moved by its muscles.
+    model: FaceModel,
+    neutral: Float32[np.ndarray, "V 3"],
+    intensities: Num[np.ndarray, "A"],
+    asymmetry: float = 0.0,
+) -> Float32[np.ndarray, "V 3"]:
+    """The vertices of a resting face, moved by its muscles.
 
     Args:
         model: the face model.
-        neutral: float32 [V, 3], the person's resting face.
-        intensities: float [12] in [0, 1].
-        asymmetry: in [-0.3, 0.3]; the left side contracts (1 + a) and the right (1 - a) as much.
-
-    Returns:
-        float32 [V, 3].
+        neutral: the person's resting face.
+        intensities: intensity of each unit, 0 to 1.
+        asymmetry: -0.3 to 0.3; the left side contracts 1 + asymmetry times as much, the right
+            side 1 - asymmetry times.
 
     Raises:
-        ValueError: for bad intensities or an asymmetry out of range.
+        ValueError: an intensity or the asymmetry is out of range.
     """
     if not -0.3 <= asymmetry <= 0.3:
         raise ValueError(f"asymmetry is {asymmetry}; it must be from -0.3 to 0.3")
@@ -115,18 +116,19 @@ def displaced(
     return rest_lids(model, vertices)
 
 
-def _overlap(model, vertices):
-    """By how many centimetres the lips have passed each other, beyond their softness."""
+def _overlap(model: FaceModel, vertices: Float32[np.ndarray, "V 3"]) -> np.float32:
+    """Centimetres by which the lips have passed each other, beyond their softness."""
     upper, lower = (vertices[model.regions[f"{lip}_lip_edge"], 1] for lip in ("upper", "lower"))
     return np.float32(max(float((lower - upper).mean()) - _LIP_SOFTNESS, 0.0))
 
 
-def _eye_room(model, neutral):
-    """How far apart the person's lids are, relative to the mean face: the way they can close."""
+def _eye_room(model: FaceModel, neutral: Float32[np.ndarray, "V 3"]) -> np.float32:
+    """Opening of the person's eyes relative to the mean face, which lids can close."""
     return np.clip(_opening(model, neutral) / _opening(model, model.vertices), 0.4, 1.3)
 
 
-def _opening(model, points):
+def _opening(model: FaceModel, points: Float32[np.ndarray, "V 3"]) -> np.float32:
+    """Height of both eye openings together, in centimetres."""
     return sum(
         (points[model.regions[f"{side}_upper_lid"], 1].max()
          - points[model.regions[f"{side}_lower_lid"], 1].min())
@@ -134,15 +136,27 @@ def _opening(model, points):
     )  # fmt: skip
 
 
-def _excess_of_lids(model, neutral, moved, pull):
-    """The contraction of the lids that finds no way to go, since raised cheeks took it."""
+def _excess_of_lids(
+    model: FaceModel,
+    neutral: Float32[np.ndarray, "V 3"],
+    moved: Float32[np.ndarray, "V 3"],
+    pull: Float32[np.ndarray, " P"],
+) -> np.float32:
+    """Contraction of the lids that has no effect, since raised cheeks have half closed the eyes.
+
+    Args:
+        model: the face model.
+        neutral: the person's resting face.
+        moved: displacement of the vertices by all pulls.
+        pull: contraction of each pull.
+    """
     least = model.least_opening * _opening(model, neutral)
     missing = least - _opening(model, neutral + moved)
     closing = _opening(model, neutral) - _opening(model, neutral + model.pulls[_LIDS])
     return np.float32(np.clip(missing / closing, 0.0, pull[_LIDS]))
 
 
-def rest_lids(model: FaceModel, vertices: np.ndarray) -> np.ndarray:
+def rest_lids(model: FaceModel, vertices: Float[np.ndarray, "V 3"]) -> Float32[np.ndarray, "V 3"]:
     """Moves lid vertices that lie inside of their eyeball forward onto its surface."""
     vertices = vertices.copy()
     for eyeball, lid in zip(model.eyeballs, model.lids, strict=True):
@@ -157,9 +171,11 @@ def rest_lids(model: FaceModel, vertices: np.ndarray) -> np.ndarray:
     return vertices.astype(np.float32)
 
 
-def eyeball_sphere(points: np.ndarray) -> tuple[np.ndarray, float]:
-    """Centre [3] and radius of the sphere through points [N, 3] (least squares)."""
-    points = points[:: max(1, len(points) // 64)]  # all lie on the sphere; a few tell it
+def eyeball_sphere(
+    points: Float[np.ndarray, "N 3"],
+) -> tuple[Float32[np.ndarray, "3"], float]:
+    """Centre and radius of the sphere through points, by least squares."""
+    points = points[:: max(1, len(points) // 64)]  # all lie on the sphere, so a few are enough
     system = np.concatenate([2.0 * points, np.ones((len(points), 1))], 1).astype(np.float64)
     solution, *_ = np.linalg.lstsq(system, (points.astype(np.float64) ** 2).sum(1), rcond=None)
     centre = solution[:3]

@@ -1,10 +1,9 @@
-"""What is drawn: a person (fixed) and a scene (changes from frame to frame)."""
-
-from __future__ import annotations
+"""A person, which is fixed, and a scene, which changes from frame to frame."""
 
 import dataclasses
 
 import numpy as np
+from jaxtyping import Float32
 
 Colour = tuple[float, float, float]  # linear RGB, about 0 to 1
 
@@ -14,23 +13,35 @@ class Person:
     """An identity: nothing here changes between the frames of one person.
 
     Attributes:
-        shape: float32 [I], coefficients of the model's identity modes.
-        skin, lips, hair_colour, brow_colour, iris, cloth: linear RGB.
+        shape: coefficients of the model's identity modes.
+        skin: colour of the skin, linear RGB as all colours.
+        lips: colour of the lips.
+        hair_colour: colour of the hair.
+        brow_colour: colour of the brows.
+        iris: colour of the eyes.
+        cloth: colour of the shirt.
         hair_style: index into the model's `hair_names`.
-        brow_thickness: 0.5 to 1.6; brow_density: 0 to 1; brow_arch: -1 flat to 1 arched.
-        blush: 0 to 1, redness of cheeks and nose; freckles, stubble: 0 to 1, 0 is none.
-        wrinkle_depth: 0.5 to 1.5, how deep folds become; age_lines: 0 to 0.4, folds at rest.
-        shine: 0 to 1, oiliness of the skin.
-        asymmetry: -0.3 to 0.3, habitual lead of the left half of the face.
+        brow_thickness: thickness of the brows, 0.5 to 1.6.
+        brow_density: density of their hair, 0 to 1.
+        brow_arch: arch of the brows, -1 flat to 1 arched.
+        blush: redness of cheeks and nose, 0 to 1.
+        freckles: strength of freckles, 0 none to 1.
+        stubble: strength of stubble, 0 none to 1.
+        wrinkle_depth: depth that folds reach, 0.5 to 1.5.
+        age_lines: depth of folds at rest, 0 to 0.4.
+        shine: oiliness of the skin, 0 to 1.
+        asymmetry: habitual lead of the left half of the face, -0.3 to 0.3.
         paint_seed: seed of the person's fine skin pattern.
-        tone: float32 [P], 0 to 0.12, habitual contraction of each pull in the resting face; the
-            muscles of a present unit contract by 0.43 or more.
-        beard: one of `beard.BEARDS`; beard_length: centimetres at the chin.
-        glasses: one of `glasses.GLASSES`; rim: radius of the rims in centimetres.
-        frame: linear RGB of the glasses.
+        tone: habitual contraction of each pull in the resting face, 0 to 0.12; the muscles of a
+            present unit contract by 0.43 or more.
+        beard: one of `beard.BEARDS`.
+        beard_length: centimetres at the chin.
+        glasses: one of `glasses.GLASSES`.
+        rim: radius of the rims of glasses in centimetres.
+        frame: colour of the glasses.
     """
 
-    shape: np.ndarray
+    shape: Float32[np.ndarray, " I"]
     skin: Colour
     lips: Colour
     hair_colour: Colour
@@ -49,7 +60,7 @@ class Person:
     shine: float
     asymmetry: float
     paint_seed: int
-    tone: np.ndarray
+    tone: Float32[np.ndarray, " P"]
     beard: str
     beard_length: float
     glasses: str
@@ -59,20 +70,28 @@ class Person:
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """Camera, light and background of one frame: independent of what the face does.
+    """Pose, light, background and camera of one frame, independent of the expression.
 
     Attributes:
-        yaw, pitch, roll: degrees; + turns to the subject's left, up, and to their left shoulder.
-            Alignment takes a roll out of the picture; the light does not turn with the head.
-        key: direction to the main light (x, y, z; made unit), key_strength and key_colour.
-        fill: strength of the light from the other side; ambient: of the light from all around.
-        background: two linear RGB colours, and the direction of the gradient in degrees.
+        yaw: turn of the head in degrees, + to the subject's left.
+        pitch: nod of the head in degrees, + up.
+        roll: tilt of the head in degrees, + to the subject's left shoulder. Alignment takes it
+            out of the picture; the light does not turn with the head.
+        key: direction to the main light (x, y, z), of any length.
+        key_strength: strength of the main light.
+        key_colour: linear RGB of the main light.
+        fill: strength of the light from the other side.
+        ambient: strength of the light from all around.
+        background: the two linear RGB colours of a gradient.
+        background_angle: direction of the gradient in degrees.
         exposure: factor on all light.
-        gaze: degrees (to the subject's left, up) relative to the head.
-        shift: share of the picture by which the face is off the place where alignment puts it
-            (right, down); zoom: factor on its size there. An alignment is never exact.
-        blur: standard deviation of what the lens spreads, as a share of the picture's side.
-        jpeg_quality: of the photograph that the picture was cut from, 1 to 95; 100 is none.
+        gaze: degrees to the subject's left and up, relative to the head.
+        shift: share of the picture, to the right and down, by which the face is off its aligned
+            place, since an alignment is never exact.
+        zoom: factor on the aligned size of the face.
+        blur: standard deviation of the lens' blur, as a share of the picture's side.
+        jpeg_quality: quality of the photograph from which the picture was cut, 1 to 95; 100 is no
+            compression.
     """
 
     yaw: float = 0.0

@@ -1,6 +1,4 @@
-"""The face models by name. A further one is a file that fills a `FaceModel`, and a line here."""
-
-from __future__ import annotations
+"""Face models by name. A further one is a file that fills a `FaceModel`, and a line here."""
 
 from pathlib import Path
 
@@ -10,14 +8,14 @@ MODELS = ("builtin", "ict")
 
 
 def load_model(source: str = "builtin", facekit: str | Path | None = None) -> FaceModel:
-    """The face model called `source`, made once a process.
+    """Loads a face model, once in a process.
 
     Args:
-        source: one of `MODELS`.
-        facekit: for `ict`, the clone of the ICT-FaceKit repository.
+        source: name of the model, one of `MODELS`.
+        facekit: path of the clone of the ICT-FaceKit repository, for `ict` alone.
 
     Raises:
-        ValueError: for an unknown name, or a path that is missing, wrong or not asked for.
+        ValueError: the name is unknown, or the path is missing, wrong or not used by the model.
     """
     if source not in MODELS:
         raise ValueError(f"face model {source!r}, expected one of {', '.join(MODELS)}")
@@ -27,7 +25,7 @@ def load_model(source: str = "builtin", facekit: str | Path | None = None) -> Fa
             if source == "ict"
             else f"source {source} has no option --facekit"
         )
-    # Imported here: one model has no use for the files, or the time, of the other.
+    # Imported here, since making one model needs neither the files nor the time of the other.
     if source == "ict":
         from auface_jax.faces.mesh import ict_facekit
 

@@ -1,19 +1,18 @@
 """Random people, expressions and scenes, and the frames of one person's recording.
 
-Three sources of chance never meet: who it is, what the face does, and how it is photographed each
-have a generator of their own, so that nothing about a scene or a person tells the labels.
+Three sources of chance are apart: the identity, the expression and the recording each have a
+generator of their own, so that nothing about a scene or a person reveals the labels.
 
 Units are drawn as a Gaussian copula: a correlated normal vector, cut at the level that gives each
 unit its rate. Rates and co-occurrence follow what is reported for spontaneous expressions in BP4D
 (6, 7, 10, 12 and 14 go together; 1 with 2; 15 with 17; 17, 23 and 24).
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 
 import numpy as np
+from jaxtyping import Float32, Float64, Int8, Num, UInt8
 from scipy.special import ndtri
 
 from auface_jax.faces.mesh.beard import BEARDS
@@ -21,7 +20,7 @@ from auface_jax.faces.mesh.builtin import face_model
 from auface_jax.faces.mesh.face_model import PULLS, FaceModel
 from auface_jax.faces.mesh.glasses import GLASSES
 from auface_jax.faces.muscles import check_intensities
-from auface_jax.faces.person import Person, Scene
+from auface_jax.faces.person import Colour, Person, Scene
 from auface_jax.faces.render.film import UNCOMPRESSED
 from auface_jax.faces.render.render import render
 from auface_jax.facs import AU_NUMBERS
@@ -37,9 +36,9 @@ _TOGETHER = {
     (14, 17): 0.15, (15, 24): 0.15, (15, 23): 0.15, (14, 23): 0.15, (14, 24): 0.10,
     (12, 15): -0.10, (12, 24): -0.20, (4, 12): -0.15, (10, 24): -0.10, (6, 15): -0.05,
 }  # fmt: skip
-# Share of draws without any unit, which are drawn again; lowers the levels so that the rates hold.
+# Share of samples without any unit, which are drawn again; rates are corrected for it.
 _NONE_ACTIVE = 0.056
-PRESENT = 0.3  # least intensity of a present unit; (0, 0.3) is never drawn
+PRESENT = 0.3  # least intensity of a present unit; intensities in (0, 0.3) are never sampled
 NEUTRAL_FRAMES = 2
 
 # Linear RGB of skin from Fitzpatrick type I to VI, between which people are interpolated.
@@ -64,7 +63,7 @@ _ACETATES = np.array([[0.012, 0.012, 0.014], [0.10, 0.045, 0.02], [0.02, 0.03, 0
 _GLASSES_SHARE = 0.25  # of people
 # Shares of recordings, and the largest blur: 0.8 pixels of a picture of 128.
 _BLURRED, _COMPRESSED, _BLUR = 1 / 3, 1 / 3, 0.8 / 128
-# Ways in which faces at rest differ: what contracts to one side, and to the other.
+# Habits in which faces at rest differ: pulls that contract on one side of a habit, and the other.
 _HABITS = (
     (("brow_inner_up", "brow_outer_up"), ("brow_down",)),
     (("brow_together",), ()),
@@ -73,7 +72,7 @@ _HABITS = (
     (("lid_tight",), ()),
     (("chin_up",), ()),
 )
-_TONE = 0.12  # the most of each; AU intensity 0.3 contracts its muscle by 0.43
+_TONE = 0.12  # largest contraction of each; an intensity of 0.3 contracts a muscle by 0.43
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -81,26 +80,27 @@ class Frame:
     """One drawn picture with its exact labels.
 
     Attributes:
-        image: uint8 [S, S, 3].
-        landmarks: float32 [M, 2], pixels.
-        labels: int8 [12], 1 where the intensity is at least 0.3.
-        intensities: float32 [12].
+        image: the picture, RGB.
+        landmarks: pixels (x, y) of the landmarks.
+        labels: 1 where the intensity is at least 0.3.
+        intensities: intensity of each unit, 0 to 1.
         frame: number within the person.
     """
 
-    image: np.ndarray
-    landmarks: np.ndarray
-    labels: np.ndarray
-    intensities: np.ndarray
+    image: UInt8[np.ndarray, "S S 3"]
+    landmarks: Float32[np.ndarray, "M 2"]
+    labels: Int8[np.ndarray, "A"]
+    intensities: Float32[np.ndarray, "A"]
     frame: int
 
 
-def _tuple(colour) -> tuple[float, float, float]:
+def _tuple(colour: Float64[np.ndarray, "3"]) -> Colour:
+    """A colour as plain numbers, within the range of light."""
     return tuple(float(c) for c in np.clip(colour, 0.0, 1.5))
 
 
 def sample_person(rng: np.random.Generator, model: FaceModel | None = None) -> Person:
-    """A random identity of a face model; None is the built-in one."""
+    """Samples an identity of a face model; None is the built-in one."""
     model = model or face_model()
     shape = np.clip(0.85 * rng.standard_normal(len(model.identity)), -1.8, 1.8)
     type_ = rng.uniform(0.0, 5.0)  # even over the six skin types
@@ -150,8 +150,8 @@ def sample_person(rng: np.random.Generator, model: FaceModel | None = None) -> P
     )
 
 
-def _sample_tone(rng):
-    """Float32 [P]: a face at rest holds its brows, lids and mouth in a way of its own."""
+def _sample_tone(rng: np.random.Generator) -> Float32[np.ndarray, " P"]:
+    """Contraction of each pull in a face at rest, which differs from person to person."""
     tone = np.zeros(len(PULLS), np.float32)
     for up, down in _HABITS:
         held = np.clip(_TONE / 2 * rng.standard_normal(), -_TONE, _TONE)
@@ -160,14 +160,14 @@ def _sample_tone(rng):
     return tone
 
 
-def _sample_beard(rng, bearded):
-    """Fields of a beard: some of those who do not shave let it grow."""
+def _sample_beard(rng: np.random.Generator, bearded: bool) -> dict[str, str | float]:
+    """Fields of a beard, which some of those who do not shave let grow."""
     kind = rng.choice(BEARDS, p=[0.35, 0.15, 0.15, 0.35])
     length = 0.15 + 0.55 * rng.beta(1.3, 2.0)
     return {"beard": str(kind) if bearded else "none", "beard_length": float(length)}
 
 
-def _sample_glasses(rng):
+def _sample_glasses(rng: np.random.Generator) -> dict[str, str | float | Colour]:
     """Fields of glasses: slim rims of metal, or thicker ones of acetate."""
     worn = rng.uniform() < _GLASSES_SHARE
     kind = str(rng.choice(GLASSES[1:]))
@@ -178,8 +178,8 @@ def _sample_glasses(rng):
 
 
 @functools.cache
-def _copula() -> tuple[np.ndarray, np.ndarray]:
-    """(factor [12, 12] of the correlations, cut level [12] above which a unit is present)."""
+def _copula() -> tuple[Float64[np.ndarray, "A A"], Float64[np.ndarray, "A"]]:
+    """A factor of the correlations, and the level above which each unit is present."""
     correlation = np.eye(len(AU_NUMBERS))
     for (a, b), value in _TOGETHER.items():
         i, j = AU_NUMBERS.index(a), AU_NUMBERS.index(b)
@@ -191,11 +191,11 @@ def _copula() -> tuple[np.ndarray, np.ndarray]:
     return factor, ndtri(1.0 - rates)
 
 
-def sample_intensities(rng: np.random.Generator) -> np.ndarray:
-    """Intensities of an expression with at least one unit.
+def sample_intensities(rng: np.random.Generator) -> Float32[np.ndarray, "A"]:
+    """Samples an expression with at least one unit.
 
     Returns:
-        float32 [12]; 0 for an absent unit, from 0.4 to 1 (mostly strong) for a present one.
+        Intensities: 0 for an absent unit, 0.4 to 1 (mostly strong) for a present one.
     """
     factor, cut = _copula()
     while True:
@@ -205,20 +205,18 @@ def sample_intensities(rng: np.random.Generator) -> np.ndarray:
             return np.where(present, strength, 0.0).astype(np.float32)
 
 
-def sequence(intensities: np.ndarray, num_frames: int) -> np.ndarray:
-    """An expression that comes, stays and goes.
+def sequence(intensities: Num[np.ndarray, "A"], num_frames: int) -> Float32[np.ndarray, "N A"]:
+    """Intensities of an expression that comes, stays and goes.
+
+    The first and the last frame are at rest; between them are a quick onset, the apex and a slower
+    offset. Absent units stay absent; the others also pass through intensities under `PRESENT`.
 
     Args:
-        intensities: float [12], at its height.
-        num_frames: how many; at least 5.
-
-    Returns:
-        float32 [num_frames, 12]: at rest in the first and last frame, a quick onset, the apex, a
-        slower offset. Units that are absent stay absent; on the way the others pass through every
-        intensity, those under `PRESENT` too.
+        intensities: intensities at the apex.
+        num_frames: number of frames N, at least 5.
 
     Raises:
-        ValueError: for fewer than 5 frames, or bad intensities.
+        ValueError: there are fewer than 5 frames, or an intensity is out of range.
     """
     if num_frames < 5:
         raise ValueError(f"num_frames is {num_frames}; a sequence has at least 5")
@@ -229,7 +227,7 @@ def sequence(intensities: np.ndarray, num_frames: int) -> np.ndarray:
 
 
 def sample_scene(rng: np.random.Generator) -> Scene:
-    """A random pose, light, background and camera: how somebody is recorded."""
+    """Samples the recording of a person: pose, light, background and camera."""
     hue = rng.uniform(0.06, 0.55) * (1 + 0.30 * rng.uniform(-1, 1, 3))
     second = hue * rng.uniform(0.55, 1.0) * (1 + 0.06 * rng.uniform(-1, 1, 3))
     warmth = rng.uniform(-1.0, 1.0)
@@ -252,8 +250,8 @@ def sample_scene(rng: np.random.Generator) -> Scene:
     )
 
 
-def _sample_camera(rng):
-    """Focus and compression: most cameras are sharp, and most pictures come as they are."""
+def _sample_camera(rng: np.random.Generator) -> dict[str, float | int]:
+    """Fields of focus and compression: most cameras are sharp, and most pictures uncompressed."""
     blurred, blur = rng.uniform() < _BLURRED, rng.uniform(0.0, _BLUR)
     compressed, quality = rng.uniform() < _COMPRESSED, rng.integers(50, 96)
     return {
@@ -263,11 +261,15 @@ def _sample_camera(rng):
 
 
 def sample_moment(recording: Scene, rng: np.random.Generator) -> Scene:
-    """A moment of a recording: the same room, light and camera, the head turned otherwise.
+    """Samples a moment of a recording: the same room, light and camera, another turn of the head.
 
-    A person is recorded in one place, as people are in BP4D, so a reference face tells a model the
-    background and the light of the picture to come. With the turn of the recording, a head is
-    turned by at most 20 degrees to a side and 12 up or down.
+    A person is recorded in one place, as people are in BP4D, so a reference face shows a model the
+    background and the light of the picture to generate. Together with the turn of the recording, a
+    head is turned by at most 20 degrees to a side and 12 up or down.
+
+    Args:
+        recording: a scene from `sample_scene`.
+        rng: the generator of the moment.
     """
     yaw, pitch, roll = np.clip(rng.standard_normal(3), -2, 2) * (4.0, 2.0, 1.2)
     return dataclasses.replace(
@@ -285,17 +287,18 @@ def sample_moment(recording: Scene, rng: np.random.Generator) -> Scene:
 def person_frames(
     index: int, num_frames: int, size: int, seed: int, model: FaceModel | None = None
 ) -> list[Frame]:
-    """Frames of person number `index` of a set.
+    """Draws the frames of one person of a set.
 
     Args:
         index: number of the person, from 0.
-        num_frames: how many; frames 0 and 1 are neutral, the others have at least one active unit.
+        num_frames: number of frames; frames 0 and 1 are neutral, the others have at least one
+            active unit.
         size: pixels a side.
-        seed: of the whole set. A frame depends on (seed, index, its number) and nothing else.
+        seed: seed of the whole set. A frame depends on (seed, index, its number) and nothing else.
         model: the face model; None is the built-in one.
 
     Raises:
-        ValueError: for a negative index or seed, fewer than 1 frame, or a bad size.
+        ValueError: the index or the seed is negative, there is no frame, or the size is illegal.
     """
     given = {"index": (index, 0), "seed": (seed, 0), "num_frames": (num_frames, 1)}
     for name, (value, least) in given.items():

@@ -1,23 +1,26 @@
-"""Sheets of faces to look at, and a moving one.
+"""Sheets of faces to look at, and animations.
 
     python -m auface_jax.faces.sheet --out sheet.png
     python -m auface_jax.faces.sheet --source ict --facekit CLONE --kind conflicts --out sheet.png
     python -m auface_jax.faces.sheet --animate 6+12 --out smile.gif
 
-`units`: the neutral face and each unit alone, people in columns. `conflicts`: units that pull
-against each other, likewise. `ladder`: one person, each unit from rest to full. `combinations`:
-one person through the 26 combinations of the dictionary. `people`: a frame each of many people,
-as a data set holds them.
-"""
+Kinds of sheets:
 
-from __future__ import annotations
+units         the neutral face and each unit alone, people in columns
+conflicts     units that pull against each other, people in columns
+ladder        one person, each unit from rest to full contraction
+combinations  one person through the 26 combinations of the dictionary
+people        one frame each of many people, as a data set holds them
+"""
 
 import argparse
 import dataclasses
 import pathlib
 import sys
+from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Num
 from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
@@ -45,47 +48,55 @@ _LINE = 16  # pixels of a line of captions
 
 
 def synthetic_info() -> PngInfo:
-    """What a PNG of a drawn face says of itself; other formats ignore it."""
+    """Metadata of a PNG that say that its face is drawn; other formats ignore them."""
     info = PngInfo()
     info.add_itxt("synthetic", "true")
     return info
 
 
-def _named(units) -> str:
+def _named(units: Sequence[int]) -> str:
+    """Units as a caption, such as "AU6+AU12"."""
     return "+".join(f"AU{n}" for n in units) or "neutral"
 
 
 def _still(seed: int, column: int) -> Scene:
-    """Where a person is recorded, turned half as much and in focus, so that rows compare well."""
+    """The recording of a person, in focus and turned half as much, so that rows compare well."""
     scene = sample_scene(np.random.default_rng([seed, column, 3]))
     return dataclasses.replace(
         scene, yaw=0.5 * scene.yaw, roll=0.5 * scene.roll, blur=0.0, jpeg_quality=UNCOMPRESSED
     )
 
 
-def _draw(model, column, seed, intensities, size) -> Image.Image:
+def _draw(
+    model: FaceModel, column: int, seed: int, intensities: Num[np.ndarray, "A"], size: int
+) -> Image.Image:
+    """Draws the person of a column."""
     person = sample_person(np.random.default_rng([seed, column, 0]), model)
     image, _ = render(model, person, intensities, _still(seed, column), size)
     return Image.fromarray(image)
 
 
 def people_sheet(
-    model: FaceModel, rows: list[tuple[int, ...]], size: int, people: int, seed: int,
+    model: FaceModel,
+    combinations: Sequence[Sequence[int]],
+    size: int,
+    people: int,
+    seed: int,
     intensity: float = 1.0,
-) -> Image.Image:  # fmt: skip
-    """One row for each set of units, one column for each person.
+) -> Image.Image:
+    """Draws a sheet with a row for each combination of units and a column for each person.
 
     Args:
         model: the face model.
-        rows: unit numbers of each row; () is the neutral face.
+        combinations: unit numbers of each row; () is the neutral face.
         size: pixels of one face.
-        people: number of columns.
-        seed: who they are.
-        intensity: of the units shown.
+        people: number of people.
+        seed: seed of the people and their scenes.
+        intensity: intensity of the units, 0 to 1.
     """
-    sheet = Image.new("RGB", (_CAPTION + people * size, len(rows) * size), "white")
+    sheet = Image.new("RGB", (_CAPTION + people * size, len(combinations) * size), "white")
     draw = ImageDraw.Draw(sheet)
-    for row, units in enumerate(rows):
+    for row, units in enumerate(combinations):
         draw.text((3, row * size + size // 2 - 6), _named(units).replace("+AU", "+"), fill="black")
         values = labels_from_units(units) * np.float32(intensity)
         for column in range(people):
@@ -97,18 +108,18 @@ def people_sheet(
 def unit_sheet(
     size: int, people: int, seed: int, intensity: float = 1.0, model: FaceModel | None = None
 ) -> Image.Image:
-    """The neutral face and each of the 12 units alone; see `people_sheet`."""
-    rows = [(), *((n,) for n in AU_NUMBERS)]
-    return people_sheet(model or load_model(), rows, size, people, seed, intensity)
+    """Draws the neutral face and each of the 12 units alone; see `people_sheet`."""
+    combinations = [(), *((n,) for n in AU_NUMBERS)]
+    return people_sheet(model or load_model(), combinations, size, people, seed, intensity)
 
 
 def conflict_sheet(model: FaceModel, size: int, people: int, seed: int) -> Image.Image:
-    """The six sets of units that pull against each other; see `people_sheet`."""
+    """Draws the combinations of `CONFLICTS`, whose units pull against each other."""
     return people_sheet(model, [(), *CONFLICTS], size, people, seed)
 
 
 def ladder_sheet(model: FaceModel, size: int, seed: int) -> Image.Image:
-    """One person, a row for each unit, from rest on the left to full contraction on the right."""
+    """Draws one person, a row for each unit, from rest on the left to full contraction."""
     sheet = Image.new("RGB", (_CAPTION + len(_STEPS) * size, 12 * size + _LINE), "white")
     draw = ImageDraw.Draw(sheet)
     for column, step in enumerate(_STEPS):
@@ -123,12 +134,12 @@ def ladder_sheet(model: FaceModel, size: int, seed: int) -> Image.Image:
 
 
 def combination_sheet(model: FaceModel, size: int, seed: int, columns: int = 7) -> Image.Image:
-    """One person through the neutral face and the 26 combinations, captions below."""
-    sets = [(), *(interaction.units for interaction in INTERACTIONS)]
+    """Draws one person through the neutral face and the 26 combinations, captions below."""
+    combinations = [(), *(interaction.units for interaction in INTERACTIONS)]
     height = size + _LINE
-    sheet = Image.new("RGB", (columns * size, -(-len(sets) // columns) * height), "white")
+    sheet = Image.new("RGB", (columns * size, -(-len(combinations) // columns) * height), "white")
     draw = ImageDraw.Draw(sheet)
-    for k, units in enumerate(sets):
+    for k, units in enumerate(combinations):
         x, y = k % columns * size, k // columns * height
         face = _draw(model, 0, seed, labels_from_units(units).astype(np.float32), size)
         sheet.paste(face, (x, y))
@@ -139,7 +150,7 @@ def combination_sheet(model: FaceModel, size: int, seed: int, columns: int = 7) 
 def crowd_sheet(
     model: FaceModel, size: int, people: int, seed: int, columns: int = 8
 ) -> Image.Image:
-    """One frame each of the first people of a data set, the first that is not neutral."""
+    """Draws the first frame that is not neutral of each of the first people of a data set."""
     sheet = Image.new("RGB", (min(people, columns) * size, -(-people // columns) * size), "white")
     for index in range(people):
         frames = person_frames(index, NEUTRAL_FRAMES + 1, size, seed, model)
@@ -151,7 +162,7 @@ def crowd_sheet(
 def animation(
     model: FaceModel, units: tuple[int, ...], size: int, people: int, seed: int, frames: int = 24
 ) -> list[Image.Image]:
-    """Pictures of an expression that comes and goes, people side by side."""
+    """Draws the pictures of an expression that comes and goes, people side by side."""
     pictures = []
     for intensities in sequence(labels_from_units(units).astype(np.float32), frames):
         picture = Image.new("RGB", (people * size, size))
@@ -161,21 +172,30 @@ def animation(
     return pictures
 
 
-def main() -> None:
+def _parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=pathlib.Path, required=True, help="picture file to write")
-    parser.add_argument("--source", choices=MODELS, default="builtin", help="the face model")
-    parser.add_argument("--facekit", help="ict: a clone of the ICT-FaceKit repository")
-    parser.add_argument("--kind", choices=KINDS, default="units")
+    parser.add_argument("--source", choices=MODELS, default="builtin", help="face model")
+    parser.add_argument("--facekit", help="ict: clone of the ICT-FaceKit repository")
+    parser.add_argument("--kind", choices=KINDS, default="units", help="kind of the sheet")
     parser.add_argument(
-        "--animate", metavar="UNITS", help="6+12, say, in place of a sheet; to a .gif or .webp"
+        "--animate",
+        metavar="UNITS",
+        help="write an animation of these units, such as 6+12, to a .gif or .webp",
     )
     parser.add_argument("--size", type=int, default=128, help="pixels of one face")
     parser.add_argument("--people", type=int, default=5, help="number of people")
-    parser.add_argument("--seed", type=int, default=0, help="who they are")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the people")
     parser.add_argument("--intensity", type=float, default=1.0, help="of each unit, 0 to 1")
+    return parser
+
+
+def main() -> None:
+    """Writes the sheet or the animation that the command line asks for."""
+    parser = _parser()
     args = parser.parse_args()
     if args.people < 1:
         parser.error(f"--people is {args.people}; it must be at least 1")

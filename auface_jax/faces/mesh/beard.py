@@ -1,12 +1,11 @@
-"""Grown beards: where their hair lies on the unrolled face, and how far it stands off the skin.
+"""Grown beards: the density of their hair on the unrolled face, and its thickness.
 
 A beard is the skin itself, pushed out along its normals and painted as hair, so that it moves with
-every muscle under it. It keeps off the lips, whose shape is what the mouth's units are read from.
+every muscle under it. It keeps off the lips, whose shape shows the units of the mouth.
 """
 
-from __future__ import annotations
-
 import numpy as np
+from jaxtyping import Float
 
 from auface_jax.faces.mesh.head_shape import MOUTH_Y, hill, ramp
 
@@ -14,13 +13,19 @@ BEARDS = ("none", "moustache", "goatee", "full")
 _LIPS = 2.75, 1.0, 1.12  # half length of the bare ellipse around the lips, its height up and down
 
 
-def cover(kind: str, x, y, ragged=0.0):
-    """How densely a beard covers the skin at (x, y) of the unrolled face, 0 to 1.
+def cover(
+    kind: str,
+    x: Float[np.ndarray, "*shape"],
+    y: Float[np.ndarray, "*shape"],
+    ragged: Float[np.ndarray, "*shape"] | float = 0.0,
+) -> Float[np.ndarray, "*shape"]:
+    """Density of a beard on the skin at (x, y) of the unrolled face, 0 to 1.
 
     Args:
         kind: one of `BEARDS`.
-        x, y: arrays of one shape, centimetres.
-        ragged: by how many centimetres hair grows past the edge at each place.
+        x: centimetres from the midline.
+        y: height in centimetres.
+        ragged: centimetres by which hair grows past the edge at each place.
     """
     if kind == "none":
         return np.zeros_like(x)
@@ -47,13 +52,13 @@ def cover(kind: str, x, y, ragged=0.0):
     return ramp(inside + ragged, -0.10, 0.42)
 
 
-def thickness(kind: str, length: float, uv):
-    """How far the hair of a beard stands off the skin: [V], centimetres.
+def thickness(kind: str, length: float, uv: Float[np.ndarray, "V 2"]) -> Float[np.ndarray, " V"]:
+    """Thickness of a beard over the skin at each vertex, in centimetres.
 
     Args:
         kind: one of `BEARDS`.
         length: centimetres at the chin.
-        uv: [V, 2], see `FaceModel.uv`.
+        uv: places of the vertices, see `FaceModel.uv`.
     """
     x, y = uv[:, 0], uv[:, 1]
     chin = ramp(-y, 3.5, 7.0)

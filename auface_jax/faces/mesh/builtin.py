@@ -3,7 +3,7 @@
 import functools
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32, UInt8
+from jaxtyping import Float32, Float64, Int, Int32, UInt8
 
 from auface_jax.faces.mesh import head_shape as shape
 from auface_jax.faces.mesh.builtin_fields import crease_directions, identity_fields, pull_fields
@@ -21,21 +21,44 @@ from auface_jax.faces.mesh.face_model import (
 from auface_jax.faces.mesh.hair_shape import STYLES, shell, style_offsets
 from auface_jax.faces.render.occlusion import light_at_rest
 
-# The usual 68 points by where they lie on the neutral face: x (subject's right first), y.
+# Places (x, y) of the usual 68 points on the neutral face; those of the jaw and the brows are
+# mirrored to the other side.
 _JAW = [(7.1, 3.6), (7.1, 1.6), (6.8, -0.4), (6.4, -2.3), (5.6, -4.3), (4.5, -5.9), (3.2, -6.9),
         (1.6, -7.4)]  # fmt: skip
 _BROW = [(5.6, 5.3), (4.7, 5.85), (3.6, 6.0), (2.4, 5.8), (1.3, 5.4)]
 
 
 class _Mesh:
-    """Collects the parts: vertices with their parameters, triangles with their material."""
+    """Parts of the head: vertices with their parameters, triangles with their material."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.points, self.uv, self.mouth_side, self.eye_side = [], [], [], []
         self.triangles, self.materials, self.regions, self.count = [], [], {}, 0
 
-    def add(self, name, points, triangles, material, uv=None, mouth_side=1.0, eye_side=1.0):
-        """Appends a part and returns the indices of its vertices."""
+    def add(
+        self,
+        name: str,
+        points: Float64[np.ndarray, "N 3"],
+        triangles: Int[np.ndarray, "K 3"],
+        material: int | Int[np.ndarray, " K"],
+        uv: Float64[np.ndarray, "N 2"] | None = None,
+        mouth_side: float | Float64[np.ndarray, " N"] = 1.0,
+        eye_side: float | Float64[np.ndarray, " N"] = 1.0,
+    ) -> Int[np.ndarray, " N"]:
+        """Appends a part.
+
+        Args:
+            name: name of the region that the part becomes.
+            points: vertices of the part.
+            triangles: corners among the part's own vertices.
+            material: index into `MATERIALS`, of the part or of each triangle.
+            uv: places on the unrolled face; None is 0 for all.
+            mouth_side: +1 above the mouth line, -1 below it.
+            eye_side: +1 above the lid line, -1 below it.
+
+        Returns:
+            The indices of the part's vertices in the mesh.
+        """
         points = np.asarray(points, float)
         indices = np.arange(self.count, self.count + len(points))
         self.points.append(points)
@@ -47,19 +70,34 @@ class _Mesh:
         self.connect(np.asarray(triangles) + indices[0], material)
         return indices
 
-    def connect(self, triangles, material):
+    def connect(
+        self, triangles: Int[np.ndarray, "K 3"], material: int | Int[np.ndarray, " K"]
+    ) -> None:
+        """Appends triangles between vertices that are in the mesh already."""
         triangles = np.asarray(triangles, np.int64).reshape(-1, 3)
         self.triangles.append(triangles)
         self.materials.append(np.broadcast_to(material, len(triangles)))
 
 
-def _add_head(mesh):
-    """Skin of the head with its three slits, and the rims that turn inwards from them."""
-    g = shape.grid()
+def _cut(
+    g: shape.Grid,
+) -> tuple[
+    Int[np.ndarray, " V"],
+    Int[np.ndarray, " V"],
+    Int[np.ndarray, "R C"],
+    Int[np.ndarray, "R C"],
+]:
+    """Cuts the grid of the head along the mouth line and the lid lines.
+
+    The vertices of a slit exist twice: the grid's own belong below it, copies above it.
+
+    Returns:
+        Row and column of each vertex, the grid's own vertex at each place, and the vertex at each
+        place for cells that lie above it, which is the copy in a slit.
+    """
     rows, columns = len(g.y), len(g.theta)
     row, column = (m.ravel() for m in np.meshgrid(range(rows), range(columns), indexing="ij"))
     slits = [(g.mouth_row, g.mouth_columns)] + [(g.eye_row, c) for c in g.eye_columns]
-    # The vertices of a slit exist twice: the grid's own belong below it, the copies above.
     index = np.arange(rows * columns).reshape(rows, columns)
     upper = index.copy()
     extra_row, extra_column = [], []
@@ -70,7 +108,18 @@ def _add_head(mesh):
         extra_row += [slit_row] * len(slit_columns)
         extra_column += list(slit_columns)
     row, column = np.concatenate([row, extra_row]), np.concatenate([column, extra_column])
-    copied = np.arange(len(row)) >= rows * columns
+    return row, column, index, upper
+
+
+def _add_head(mesh: _Mesh) -> tuple[Int32[np.ndarray, " L"], Int32[np.ndarray, " R"]]:
+    """Adds the skin of the head with its three slits, and the rims that turn inwards from them.
+
+    Returns:
+        Vertices of the skin around the left and around the right eye.
+    """
+    g = shape.grid()
+    row, column, index, upper = _cut(g)
+    copied = np.arange(len(row)) >= index.size
     eye_side = np.where((row > g.eye_row) | (copied & (row == g.eye_row)), 1.0, -1.0)
     mouth_side = np.where((row > g.mouth_row) | (copied & (row == g.mouth_row)), 1.0, -1.0)
     points, uv = shape.head_points(g.theta[column], g.y[row], eye_side)
@@ -80,8 +129,14 @@ def _add_head(mesh):
     triangles = np.concatenate([np.stack([a, b, e], 1), np.stack([a, e, d], 1)])
     head = mesh.add("head", points, triangles, SKIN, uv, mouth_side, eye_side)
 
-    def rim(name, edge, steps, material, upper_edge):
-        """Strips behind an edge of a slit, each step an offset (dy, dz) from the edge."""
+    def rim(
+        name: str,
+        edge: Int[np.ndarray, " E"],
+        steps: list[tuple[float, float]],
+        material: int,
+        upper_edge: bool,
+    ) -> None:
+        """Adds strips behind an edge of a slit, each step an offset (dy, dz) from the edge."""
         previous = head[0] + edge
         for k, (dy, dz) in enumerate(steps):
             inner = points[edge] + [0.0, dy, dz]
@@ -94,7 +149,10 @@ def _add_head(mesh):
             mesh.connect(strip if upper_edge else strip[:, ::-1], material)
             previous = made
 
-    def edge_of(table, slit_row, slit_columns):
+    def edge_of(
+        table: Int[np.ndarray, "R C"], slit_row: int, slit_columns: Int[np.ndarray, " N"]
+    ) -> Int[np.ndarray, " E"]:
+        """Vertices of one edge of a slit, its two corners included."""
         ends = np.array([slit_columns[0] - 1, slit_columns[-1] + 1])
         inside = table[slit_row, slit_columns]
         return np.concatenate([[index[slit_row, ends[0]]], inside, [index[slit_row, ends[1]]]])
@@ -124,13 +182,19 @@ def _add_head(mesh):
     return tuple(lids)
 
 
-def _landmarks(points, uv, regions, skin):
-    """Vertices of the 68 points, by nearest place on the neutral face."""
+def _landmarks(
+    points: Float64[np.ndarray, "V 3"],
+    uv: Float64[np.ndarray, "V 2"],
+    regions: dict[str, Int32[np.ndarray, " N"]],
+    skin: Int[np.ndarray, " K"],
+) -> Int32[np.ndarray, "68"]:
+    """Vertices of the 68 points, each the one nearest to its place on the neutral face."""
 
-    def nearest(x, y):
+    def nearest(x: float, y: float) -> int:
         return int(skin[np.argmin((uv[skin, 0] - x) ** 2 + (uv[skin, 1] - y) ** 2)])
 
-    def along(name, count, skip_ends):
+    def along(name: str, count: int, skip_ends: bool) -> list[int]:
+        """Vertices that are evenly spread along a region, from right to left."""
         line = regions[name][np.argsort(points[regions[name], 0])]
         share = np.linspace(0, 1, count + 2)[1:-1] if skip_ends else np.linspace(0, 1, count)
         return [int(line[int(round(t * (len(line) - 1)))]) for t in share]

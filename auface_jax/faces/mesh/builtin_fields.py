@@ -23,12 +23,13 @@ from auface_jax.faces.mesh.head_shape import (
 )
 
 _LIP_TOP, _LIP_BOTTOM = MOUTH_Y + 0.85, MOUTH_Y - 1.0  # edges of the red of the lips
+_Values = Float64[np.ndarray, " V"]
 
 
 def pull_fields(
     uv: Float64[np.ndarray, "V 2"],
-    mouth_side: Float64[np.ndarray, " V"],
-    eye_side: Float64[np.ndarray, " V"],
+    mouth_side: _Values,
+    eye_side: _Values,
 ) -> Float64[np.ndarray, "P V 3"]:
     """Displacement at full contraction of each of `PULLS`.
 
@@ -64,8 +65,8 @@ class _Places:
     def __init__(
         self,
         uv: Float64[np.ndarray, "V 2"],
-        mouth_side: Float64[np.ndarray, " V"],
-        eye_side: Float64[np.ndarray, " V"],
+        mouth_side: _Values,
+        eye_side: _Values,
     ):
         self.x, self.y = uv[:, 0], uv[:, 1]
         self.s, self.ax = np.sign(self.x), np.abs(self.x)
@@ -75,18 +76,18 @@ class _Places:
 
     def field(
         self,
-        dx: Float64[np.ndarray, " V"] | float = 0.0,
-        dy: Float64[np.ndarray, " V"] | float = 0.0,
-        dz: Float64[np.ndarray, " V"] | float = 0.0,
+        dx: _Values | float = 0.0,
+        dy: _Values | float = 0.0,
+        dz: _Values | float = 0.0,
     ) -> Float64[np.ndarray, "V 3"]:
         """A symmetric displacement: outwards, upwards and forwards."""
         return np.stack(np.broadcast_arrays(self.s * dx, dy, dz + 0 * self.x), -1)
 
-    def off_lid(self) -> Float64[np.ndarray, " V"]:
+    def off_lid(self) -> _Values:
         """Factor that vanishes on the upper lids, over which lowered brows fold."""
         return ramp(self.y - EYE[1] - UPPER_OPEN * lid_shape(self.ax), 0.0, 1.0)
 
-    def nasolabial_fold(self) -> tuple[Float64[np.ndarray, " V"], Float64[np.ndarray, " V"]]:
+    def nasolabial_fold(self) -> tuple[_Values, _Values]:
         """Weights of the skin that slides under the cheek at the fold, and of the cheek's swell."""
         away = fold_distance(self.ax, self.y)
         slide = (1 - ramp(away, -0.35, 0.30)) * hill(away, 0, 0, 0, 0.8, 1)
@@ -231,8 +232,8 @@ def _chin_and_lip_fields(at: _Places) -> dict[str, Float64[np.ndarray, "V 3"]]:
 def identity_fields(
     uv: Float64[np.ndarray, "V 2"],
     points: Float64[np.ndarray, "V 3"],
-    mouth_side: Float64[np.ndarray, " V"],
-    eye_side: Float64[np.ndarray, " V"],
+    mouth_side: _Values,
+    eye_side: _Values,
 ) -> tuple[tuple[str, ...], Float64[np.ndarray, "I V 3"]]:
     """Displacements that make one face another.
 
@@ -248,8 +249,7 @@ def identity_fields(
     x, y = uv[:, 0], uv[:, 1]
     px, py, pz = points.T
     s, ax = np.sign(px), np.abs(x)
-    zero = 0.0 * x
-    out = ramp(ax, 0.0, 2.2)
+    zero, out = 0.0 * x, ramp(ax, 0.0, 2.2)
     eye = hill(ax, y, EYE[0], EYE[1], 1.9, 1.7)
     nose = hill(ax, y, 0.0, 0.2, 1.3, 2.4, 1.3)
     wing = hill(ax, y, 1.15, -0.4, 0.7, 0.9, 0.8)
@@ -260,13 +260,10 @@ def identity_fields(
     span = span * ramp(np.abs(y - mouth_line(ax)), 0.0, 0.45)
     rim_up = span * (mouth_side > 0) * hill(0, y, 0, _LIP_TOP, 1, 0.5)
     rim_low = span * (mouth_side < 0) * hill(0, y, 0, _LIP_BOTTOM, 1, 0.6)
-    low_face = ramp(-py, -1.0, 6.5)
-    front = ramp(pz, 1.0, 7.0)
+    low_face, front = ramp(-py, -1.0, 6.5), ramp(pz, 1.0, 7.0)
 
     def mode(
-        dx: Float64[np.ndarray, " V"] = zero,
-        dy: Float64[np.ndarray, " V"] = zero,
-        dz: Float64[np.ndarray, " V"] = zero,
+        dx: _Values = zero, dy: _Values = zero, dz: _Values = zero
     ) -> Float64[np.ndarray, "V 3"]:
         return np.stack(np.broadcast_arrays(s * dx, dy, dz + zero), -1)
 
@@ -319,9 +316,7 @@ def crease_directions(uv: Float64[np.ndarray, "V 2"]) -> Float64[np.ndarray, "V 
     s, ax = np.sign(x), np.abs(x)
     direction = np.stack([0.0 * x, np.ones_like(x)], -1)  # lines of the forehead run level
 
-    def blend(
-        weight: Float64[np.ndarray, " V"], dx: float, dy: Float64[np.ndarray, " V"] | float
-    ) -> Float64[np.ndarray, "V 2"]:
+    def blend(weight: _Values, dx: float, dy: _Values | float) -> Float64[np.ndarray, "V 2"]:
         target = np.stack(np.broadcast_arrays(s * dx, dy + 0.0 * x), -1)
         target /= np.maximum(np.linalg.norm(target, axis=-1, keepdims=True), 1e-6)
         return direction + weight[:, None] * (target - direction)

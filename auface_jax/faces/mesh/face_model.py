@@ -1,18 +1,17 @@
-"""A face as arrays: what any face model must give the muscles, the sampler and the renderer.
+"""A face as arrays, which the muscles, the sampler and the renderer share.
 
-Whatever made the mesh (our procedural head, a morphable model of scans), the rest of the package
-sees only these arrays, so that another face is one more file that fills a `FaceModel`.
+The rest of the package sees only these arrays, whether a procedural head or a morphable model of
+scans made them, so that another face is one more file that fills a `FaceModel`.
 
 Space: x to the subject's left (the viewer's right), y up, z to the viewer, about centimetres.
 """
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np
+from jaxtyping import Float, Float32, Int32, UInt8
 
-# What a triangle is made of; the renderer shades each in its own way.
+# Materials of triangles; the renderer shades each in its own way.
 SKIN, MOUTH, TEETH, EYE, HAIR, CLOTH, LASH, FRAME, BRISTLE, GUM = range(10)
 MATERIALS = (
     "skin", "mouth", "teeth", "eye", "hair", "cloth",
@@ -44,55 +43,54 @@ PULLS = (
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FaceModel:
-    """Arrays of one face model. V vertices, F triangles, I identity modes, P pulls, M landmarks.
+    """Arrays of one face model.
 
     Attributes:
         name: short name of the model.
-        vertices: float32 [V, 3], the neutral mean face.
-        triangles: int32 [F, 3], counter-clockwise seen from outside.
-        materials: uint8 [F], an index into `MATERIALS` for each triangle.
-        uv: float32 [V, 2], where a vertex of skin lies on the unrolled neutral face, in
-            centimetres: what textures are painted in. Hair: (angle, height); others: unused.
-        identity: float32 [I, V, 3], displacement of the neutral face for a coefficient of 1.
-        identity_names: I names, for reading.
-        pulls: float32 [P, V, 3], displacement at full contraction of each of `PULLS`.
-        left: float32 [V], share of the left-hand (+x) muscle in moving the vertex; right is 1 - it.
-        hair: float32 [H, V, 3], displacement that grows each hair style from the bare scalp.
-        hair_names: H names; the first is bald and all zeros.
-        eyeballs: two int32 arrays, the vertices of the left (+x) and right eyeball.
-        lids: two int32 arrays, the vertices that must stay outside of the left and right eyeball.
-        crease: float32 [V, 2], unit direction (in uv) across the wrinkles that can form here.
-        landmarks: int32 [M], vertex of each of the 68 points of the usual mark-up.
-        regions: dict of name -> int32 vertices; on those of lash_line lashes stand.
-        light_reach: float32 [V], share of the light from all around that reaches a vertex at
-            rest.
-        lips_apart: float32 [V, 3], displacement that parts the lips by a centimetre, by which lips
-            that meet push each other away; None where no pull brings them across each other.
+        vertices: the neutral mean face.
+        triangles: corners of each triangle, counter-clockwise seen from outside.
+        materials: index into `MATERIALS` of each triangle.
+        uv: places of the vertices of skin on the unrolled neutral face, in centimetres; textures
+            are painted in this plane. Hair has (angle, height); other vertices do not use it.
+        identity: displacement of the neutral face for a coefficient of 1 of each identity mode.
+        identity_names: names of the identity modes, for messages.
+        pulls: displacement at full contraction of each of `PULLS`.
+        left: share of the left-hand (+x) muscle in moving the vertex; the right one has the rest.
+        hair: displacement that grows each hair style from the bare scalp.
+        hair_names: names of the hair styles; the first is bald and all zeros.
+        eyeballs: vertices of the left (+x) and of the right eyeball.
+        lids: vertices that must stay outside of the left and of the right eyeball.
+        crease: unit direction, in uv, across the wrinkles that can form at each vertex.
+        landmarks: vertices of the 68 points of the usual mark-up.
+        regions: vertices of each named region; lashes stand on those of "lash_line".
+        light_reach: share of the light from all around that reaches each vertex at rest.
+        lips_apart: displacement that parts the lips by a centimetre, by which lips that meet push
+            each other away; None where no pull brings them across each other.
         least_opening: share of the resting opening of the eyes that tightened lids leave.
         sculpted: whether nostrils, the hollows beside them and a neck are in the mesh, so that
             none of their shade need be painted, and hair that hangs is not painted on a neck.
-        fold_rounds: how often the compression of skin is averaged with that of its neighbours,
-            more for a fine mesh of uneven triangles.
+        fold_rounds: number of times that the compression of skin is averaged with that of its
+            neighbours; a fine mesh of uneven triangles needs more.
     """
 
     name: str
-    vertices: np.ndarray
-    triangles: np.ndarray
-    materials: np.ndarray
-    uv: np.ndarray
-    identity: np.ndarray
+    vertices: Float32[np.ndarray, "V 3"]
+    triangles: Int32[np.ndarray, "F 3"]
+    materials: UInt8[np.ndarray, " F"]
+    uv: Float32[np.ndarray, "V 2"]
+    identity: Float32[np.ndarray, "I V 3"]
     identity_names: tuple[str, ...]
-    pulls: np.ndarray
-    left: np.ndarray
-    hair: np.ndarray
+    pulls: Float32[np.ndarray, "P V 3"]
+    left: Float32[np.ndarray, " V"]
+    hair: Float32[np.ndarray, "H V 3"]
     hair_names: tuple[str, ...]
-    eyeballs: tuple[np.ndarray, np.ndarray]
-    lids: tuple[np.ndarray, np.ndarray]
-    crease: np.ndarray
-    landmarks: np.ndarray
-    regions: dict[str, np.ndarray]
-    light_reach: np.ndarray
-    lips_apart: np.ndarray | None = None
+    eyeballs: tuple[Int32[np.ndarray, " L"], Int32[np.ndarray, " R"]]
+    lids: tuple[Int32[np.ndarray, " L"], Int32[np.ndarray, " R"]]
+    crease: Float32[np.ndarray, "V 2"]
+    landmarks: Int32[np.ndarray, " M"]
+    regions: dict[str, Int32[np.ndarray, " N"]]
+    light_reach: Float32[np.ndarray, " V"]
+    lips_apart: Float32[np.ndarray, "V 3"] | None = None
     least_opening: float = 0.0
     sculpted: bool = False
     fold_rounds: int = 0
@@ -112,24 +110,23 @@ class FaceModel:
         for field, shape in expected.items():
             got = getattr(self, field).shape
             if got != shape:
-                raise ValueError(f"FaceModel.{field} has shape {got}, it must be {shape}")
+                raise ValueError(f"FaceModel.{field} has shape {got}; it must be {shape}")
         if self.triangles.max() >= count:
             raise ValueError(
                 f"FaceModel.triangles names vertex {self.triangles.max()} of only {count}"
             )
 
-    def neutral(self, coefficients: np.ndarray, hair_style: int = 0) -> np.ndarray:
+    def neutral(
+        self, coefficients: Float[np.ndarray, " I"], hair_style: int = 0
+    ) -> Float32[np.ndarray, "V 3"]:
         """The resting face of one person.
 
         Args:
-            coefficients: float [I], one per identity mode, about N(0, 1).
+            coefficients: one for each identity mode, about N(0, 1).
             hair_style: index into `hair_names`.
 
-        Returns:
-            float32 [V, 3].
-
         Raises:
-            ValueError: on a wrong number of coefficients or an unknown hair style.
+            ValueError: the number of coefficients is wrong, or the hair style is unknown.
         """
         coefficients = np.asarray(coefficients, np.float32)
         if coefficients.shape != (len(self.identity),):

@@ -1,21 +1,21 @@
 """Glasses as geometry: rims, a bridge over the nose, arms to the ears, and lenses that glint.
 
-They are fitted to the resting face and stay where they are whatever it does: nothing of them tells
-the labels. Rims are slim and lenses clear, so that lids and cheeks are read through them.
+Glasses are fitted to the resting face and do not move with it, so that they say nothing about the
+labels. Rims are slim and lenses clear, so that lids and cheeks are seen through them.
 """
 
-from __future__ import annotations
-
 import dataclasses
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from jaxtyping import Float32, Float64, Int, Int32
 
 from auface_jax.faces.mesh.face_model import PULLS, SKIN, FaceModel
 from auface_jax.faces.person import Person
 
-# Half width and half height of a lens in centimetres, the exponent of its superellipse (2 an
-# ellipse, more is squarer), how far its upper outer corner is drawn up, how much narrower it is
-# at the bottom, and how thick the lower half of the rim is beside the upper one.
+# Half width and half height of a lens in centimetres, the exponent of its superellipse (2 is an
+# ellipse, more is squarer), the rise of its upper outer corner in centimetres, the share by which
+# it is narrower at the bottom, and the thickness of the rim's lower half relative to the upper.
 _SHAPES = {
     "round": (2.15, 2.10, 2.0, 0.0, 0.0, 1.0),
     "oval": (2.40, 1.75, 2.2, 0.0, 0.0, 1.0),
@@ -30,29 +30,45 @@ _RING = 40  # points of a rim
 _SIDES = 6  # of a tube
 _CLEARANCE = 0.30  # centimetres between lens and skin, raised cheeks included
 _BROW_ROOM = 0.9  # centimetres over a lens from which brows come down to it
-_WRAP = 0.028  # by how much a frame bends around the face, 1 / (2 * radius)
+_WRAP = 0.028  # curvature of a frame around the face, 1 / (2 * radius in centimetres)
 _LENS_CURVE = 7.0  # centimetres, radius of the front of a lens
 _RINGS = np.array([0.0, 0.35, 0.7, 0.97])  # of the lens' mesh
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Glasses:
-    """Points of a frame and its lenses, in the space of the face.
+    """A frame and its lenses, in the space of the face.
 
     Attributes:
-        frame: float32 [N, 3]; frame_triangles: int32 [K, 3].
-        lens: float32 [M, 3]; lens_normals: float32 [M, 3]; lens_triangles: int32 [L, 3].
+        frame: points of the frame.
+        frame_triangles: corners of the frame's triangles.
+        lens: points of both lenses.
+        lens_normals: unit normals of the lenses' bulging front.
+        lens_triangles: corners of the lenses' triangles.
     """
 
-    frame: np.ndarray
-    frame_triangles: np.ndarray
-    lens: np.ndarray
-    lens_normals: np.ndarray
-    lens_triangles: np.ndarray
+    frame: Float32[np.ndarray, "N 3"]
+    frame_triangles: Int32[np.ndarray, "K 3"]
+    lens: Float32[np.ndarray, "L 3"]
+    lens_normals: Float32[np.ndarray, "L 3"]
+    lens_triangles: Int32[np.ndarray, "J 3"]
 
 
-def fitted(model: FaceModel, person: Person, neutral: np.ndarray) -> Glasses | None:
-    """The person's glasses on their resting face float32 [V, 3]; None for who wears none."""
+# Points (distance from the middle, y) -> a value for each, such as z of the frame.
+_Plane = Callable[[Float64[np.ndarray, "N 2"]], Float64[np.ndarray, " N"]]
+
+
+def fitted(model: FaceModel, person: Person, neutral: Float32[np.ndarray, "V 3"]) -> Glasses | None:
+    """Fits a person's glasses to their resting face.
+
+    Args:
+        model: the face model.
+        person: the person.
+        neutral: vertices of the person's resting face.
+
+    Returns:
+        The glasses; None for a person who wears none.
+    """
     if person.glasses == "none":
         return None
     width, height, exponent, corner, taper, lower = _SHAPES[person.glasses]
@@ -69,8 +85,8 @@ def fitted(model: FaceModel, person: Person, neutral: np.ndarray) -> Glasses | N
     outline = np.stack([x + apart + 0.02 * scale, y + middle[1] - 0.28 * scale], 1)
     plane = _plane(model, neutral, outline, middle[0])
 
-    def placed(flat, sign):
-        """Points [N, 3] on the frame's curved plane."""
+    def placed(flat: Float64[np.ndarray, "N 2"], sign: int) -> Float64[np.ndarray, "N 3"]:
+        """Points on the frame's curved plane, on the left (+1) or the right (-1) side."""
         return np.stack([middle[0] + sign * flat[:, 0], flat[:, 1], plane(flat)], 1)
 
     radius = person.rim * scale
@@ -93,8 +109,13 @@ def fitted(model: FaceModel, person: Person, neutral: np.ndarray) -> Glasses | N
     )  # fmt: skip
 
 
-def _plane(model, neutral, outline, middle_x):
-    """z of the frame at points [N, 2], (distance from the middle, y): just clear of the face."""
+def _plane(
+    model: FaceModel,
+    neutral: Float32[np.ndarray, "V 3"],
+    outline: Float64[np.ndarray, "R 2"],
+    middle_x: float,
+) -> _Plane:
+    """The function that gives z of the frame, just clear of the face and of raised cheeks."""
     raised = np.maximum(0.0, model.pulls[PULLS.index("cheek_up"), :, 2])
     off = np.abs(neutral[:, 0] - middle_x)
     low, high = outline.min(0), outline.max(0)
@@ -107,8 +128,12 @@ def _plane(model, neutral, outline, middle_x):
     return lambda flat: front - _WRAP * flat[:, 0] ** 2
 
 
-def _bridge(neutral, placed, inner):
-    """A bow [N, 3] between the inner sides of the rims, over the nose."""
+def _bridge(
+    neutral: Float32[np.ndarray, "V 3"],
+    placed: Callable[[Float64[np.ndarray, "N 2"], int], Float64[np.ndarray, "N 3"]],
+    inner: Float64[np.ndarray, "2"],
+) -> Float64[np.ndarray, "N 3"]:
+    """A bow over the nose, between the inner sides of the rims."""
     t = np.linspace(-1.0, 1.0, 11)
     flat = np.stack([np.abs(t) * inner[0], inner[1] + 0.22 * (1 - t * t)], 1)
     bow = np.where(t[:, None] < 0, placed(flat, -1), placed(flat, 1))
@@ -118,8 +143,10 @@ def _bridge(neutral, placed, inner):
     return bow
 
 
-def _arm(hinge, ear, sign, radius):
-    """From the hinge out and back to the top of the ear."""
+def _arm(
+    hinge: Float64[np.ndarray, "3"], ear: Float64[np.ndarray, "3"], sign: int, radius: float
+) -> tuple[Float64[np.ndarray, "N 3"], Int[np.ndarray, "K 3"]]:
+    """A tube from the hinge out and back to the top of the ear: points and triangles."""
     t = np.linspace(0.0, 1.0, 9)[:, None]
     end = np.array([ear[0] + sign * 0.25, hinge[1] + 0.1, ear[2] - 2.0])
     line = hinge + t * (end - hinge) + sign * 0.9 * t * (1 - t) * np.array([1.0, 0.0, 0.0])
@@ -127,8 +154,10 @@ def _arm(hinge, ear, sign, radius):
     return _tube(line, radius, closed=False)
 
 
-def _tube(path, radius, closed):
-    """A round tube along points [N, 3]: points [N * _SIDES, 3] and triangles."""
+def _tube(
+    path: Float64[np.ndarray, "N 3"], radius: Float64[np.ndarray, " N"] | float, closed: bool
+) -> tuple[Float64[np.ndarray, "M 3"], Int[np.ndarray, "K 3"]]:
+    """A round tube along a path: `_SIDES` points for each of the path's, and triangles."""
     ahead = np.roll(path, -1, 0) - np.roll(path, 1, 0)
     if not closed:
         ahead[0], ahead[-1] = path[1] - path[0], path[-1] - path[-2]
@@ -149,7 +178,11 @@ def _tube(path, radius, closed):
     return points.reshape(-1, 3), np.concatenate(corners)
 
 
-def _lens(outline, placed, sign):
+def _lens(
+    outline: Float64[np.ndarray, "R 2"],
+    placed: Callable[[Float64[np.ndarray, "N 2"]], Float64[np.ndarray, "N 3"]],
+    sign: int,
+) -> tuple[Float64[np.ndarray, "N 3"], Int[np.ndarray, "K 3"], Float64[np.ndarray, "N 3"]]:
     """A lens: points, triangles that face the viewer, unit normals of its bulging front."""
     centre = outline.mean(0)
     flat = centre + (_RINGS[:, None, None] * (outline - centre)).reshape(-1, 2)
@@ -164,7 +197,10 @@ def _lens(outline, placed, sign):
     return placed(flat), triangles if sign > 0 else triangles[:, ::-1], normals
 
 
-def _joined(parts):
+def _joined(
+    parts: Sequence[tuple[Float64[np.ndarray, "N 3"], Int[np.ndarray, "K 3"]]],
+) -> tuple[Float32[np.ndarray, "M 3"], Int32[np.ndarray, "J 3"]]:
+    """Joins meshes, each points and triangles, to one."""
     starts = np.cumsum([0, *(len(points) for points, _ in parts)])
     triangles = [corners + start for (_, corners), start in zip(parts, starts, strict=False)]
     points = np.concatenate([points for points, _ in parts])

@@ -4,9 +4,8 @@ Where the thickness is negative the shell lies under the skin and is not seen, s
 a style is where its thickness crosses zero: hairline, temples and length are all one field.
 """
 
-from __future__ import annotations
-
 import numpy as np
+from jaxtyping import Float, Float64, Int
 from scipy.interpolate import PchipInterpolator
 
 from auface_jax.faces.mesh.head_shape import (
@@ -23,8 +22,13 @@ STYLES = ("bald", "cropped", "receding", "short", "side_swept", "afro", "bob", "
 _TOP, _BOTTOM = 13.7, -13.0
 
 
-def shell():
-    """The bare shell: (points [V, 3], triangles [F, 3], uv [V, 2] as (angle, height))."""
+_Values = Float[np.ndarray, "*shape"]
+
+
+def shell() -> tuple[
+    Float64[np.ndarray, "V 3"], Int[np.ndarray, "F 3"], Float64[np.ndarray, "V 2"]
+]:
+    """The bare shell: points, triangles, and uv as (angle from the front, height)."""
     theta = np.radians(np.linspace(-165.0, 165.0, 89))
     y = np.concatenate(
         [
@@ -43,7 +47,11 @@ def shell():
     return points.reshape(-1, 3), triangles, uv
 
 
-def _hull(theta, y, thickness):
+def _hull(
+    theta: Float64[np.ndarray, "*shape"],
+    y: Float64[np.ndarray, "*shape"],
+    thickness: Float64[np.ndarray, "*shape"],
+) -> Float64[np.ndarray, "*shape 3"]:
     """The head, continued straight down from the ears, grown by `thickness`."""
     held = np.clip(y, 1.0, _TOP)
     x = (half_width(held) + thickness) * np.sin(theta)
@@ -54,8 +62,8 @@ def _hull(theta, y, thickness):
     return np.stack([x, y + thickness * crown * (y > 5), z], -1)
 
 
-def style_offsets(uv):
-    """Displacement [styles, V, 3] that grows each style from the bare shell."""
+def style_offsets(uv: Float64[np.ndarray, "V 2"]) -> Float64[np.ndarray, "H V 3"]:
+    """Displacement that grows each of `STYLES` from the bare shell."""
     theta, y = uv[:, 0], uv[:, 1]
     bare = _hull(theta, y, np.zeros_like(y))
     angle = np.degrees(np.abs(theta))
@@ -69,10 +77,15 @@ def style_offsets(uv):
     return np.stack(offsets)
 
 
-def scalp_cover(style, x, y):
-    """How densely hair of a style covers the skin at (x, y) of the unrolled head, 0 to 1.
+def scalp_cover(style: str, x: _Values, y: _Values) -> _Values:
+    """Density of the hair of a style on the skin at (x, y) of the unrolled head, 0 to 1.
 
     This is the short hair at the edge of a style, where a shell alone would look like a cap.
+
+    Args:
+        style: one of `STYLES`.
+        x: centimetres from the midline.
+        y: height in centimetres.
     """
     if style == "bald":
         return np.zeros_like(x)
@@ -88,8 +101,8 @@ def scalp_cover(style, x, y):
     return ramp(above, -0.35, 0.55)
 
 
-def _hairline(angle, forehead, temple, sideburn):
-    """Height of the edge of the hair at an angle from the front."""
+def _hairline(angle: _Values, forehead: float, temple: float, sideburn: float) -> _Values:
+    """Height of the edge of the hair at an angle in degrees from the front."""
     return np.interp(
         angle,
         [0, 28, 46, 60, 74, 84, 92, 108, 180],
@@ -102,7 +115,7 @@ _opening = PchipInterpolator(
     [-13, -8, -4, 0, 4, 7, 8.6, 9.4, 14], [74, 74, 72, 70, 63, 46, 18, -6, -60]
 )
 
-_VOLUME = {  # most thickness, the distance over which it is reached, extra on the crown
+_VOLUME = {  # largest thickness, the distance over which it is reached, extra on the crown
     "cropped": (0.30, 2.2, 0.0),
     "receding": (0.40, 2.2, 0.0),
     "short": (0.80, 1.8, 0.5),
@@ -114,8 +127,15 @@ _VOLUME = {  # most thickness, the distance over which it is reached, extra on t
 }
 
 
-def _above_edge(style, angle, signed, y):
-    """Distance (about centimetres) from the edge of a style, + inside of the hair."""
+def _above_edge(style: str, angle: _Values, signed: _Values, y: _Values) -> _Values:
+    """Distance in about centimetres from the edge of a style, + inside of the hair.
+
+    Args:
+        style: one of `STYLES`.
+        angle: degrees from the front.
+        signed: degrees from the front, + to the subject's left.
+        y: height in centimetres.
+    """
     if style in ("bob", "long"):  # hang down beside the face, behind an opening
         return (angle - _opening(y)) / 9.0
     if style == "side_swept":
@@ -132,8 +152,8 @@ def _above_edge(style, angle, signed, y):
     return y - _hairline(angle, forehead, temple, sideburn)
 
 
-def _thickness(style, angle, signed, y):
-    """Thickness of the shell; deeply negative where the style has no hair."""
+def _thickness(style: str, angle: _Values, signed: _Values, y: _Values) -> _Values:
+    """Thickness of the shell, with arguments as in `_above_edge`; below -1 without hair."""
     if style == "bald":
         return np.full_like(y, -4.0)
     above = _above_edge(style, angle, signed, y)

@@ -7,11 +7,10 @@ cut along the mouth line and along each lid line, so that lips part and lids clo
 of topology. All measures are round figures for an average adult head, in centimetres.
 """
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np
+from jaxtyping import Float, Float64, Int
 from scipy.interpolate import PchipInterpolator
 
 MOUTH_Y = -3.5
@@ -19,7 +18,7 @@ MOUTH_HALF = 2.55
 EYE = np.array([3.2, 3.4, 7.98])  # centre of the left eyeball
 EYE_RADIUS = 1.60
 EYE_HALF = 1.58  # half length of the lid opening
-UPPER_OPEN, LOWER_OPEN = 0.80, 0.44  # how far the lids stand from their common line
+UPPER_OPEN, LOWER_OPEN = 0.80, 0.44  # distance of each open lid from their common line
 LID_GAP = 0.09  # thickness of a lid over the eyeball
 
 # height: half width, z of the silhouette, z of the front, depth of the back
@@ -51,36 +50,59 @@ half_width, side_z, front_z, back_z = (
 TOP, BOTTOM = 13.7, -7.9
 
 
-def fold_distance(ax, y):
+# Functions of a place take arrays of any one shape; those of `ax` take the distance from the
+# midline, |x|. Lengths are in centimetres.
+_Values = Float[np.ndarray, "*shape"]
+
+
+def fold_distance(ax: _Values, y: _Values) -> _Values:
     """Signed distance from the nasolabial fold, + on the side of the cheek."""
     line = np.interp(y, [-4.4, -3.1, -1.9, -0.9, -0.2, 0.5], [3.4, 3.2, 2.72, 2.15, 1.75, 1.6])
     return (ax - line) * 0.85
 
 
-def hill(x, y, cx, cy, sx, up, down=None):
-    """A smooth hill of height 1 around (cx, cy), with its own width upwards and downwards."""
+def hill(
+    x: _Values | float,
+    y: _Values | float,
+    cx: float,
+    cy: float,
+    sx: float,
+    up: float,
+    down: float | None = None,
+) -> _Values:
+    """A smooth hill of height 1 around (cx, cy).
+
+    Args:
+        x: first coordinate.
+        y: second coordinate.
+        cx: first coordinate of the top.
+        cy: second coordinate of the top.
+        sx: standard deviation in x.
+        up: standard deviation in y above the top.
+        down: standard deviation in y below the top; None is that above.
+    """
     sy = np.where(y >= cy, up, up if down is None else down)
     return np.exp(-0.5 * (((x - cx) / sx) ** 2 + ((y - cy) / sy) ** 2))
 
 
-def ramp(value, low, high):
-    """0 below `low`, 1 above `high`, smooth between."""
+def ramp(value: _Values, low: float, high: float) -> _Values:
+    """A smooth step: 0 below `low`, 1 above `high`."""
     t = np.clip((value - low) / (high - low), 0.0, 1.0)
     return t * t * (3.0 - 2.0 * t)
 
 
-def mouth_line(x):
-    """y of the line between the lips on the unrolled neutral face."""
+def mouth_line(x: _Values) -> _Values:
+    """Height of the line between the lips on the unrolled neutral face."""
     return MOUTH_Y - 0.10 * np.exp(-0.5 * (x / 1.3) ** 2)
 
 
-def lid_shape(ax):
-    """How far the lid opening has risen at |x| = ax: 0 at the corners, 1 in its middle."""
+def lid_shape(ax: _Values) -> _Values:
+    """Rise of the lid opening: 0 at the corners of the eye, 1 in its middle."""
     s = (ax - EYE[0]) / EYE_HALF
     return np.clip(1.0 - s * s, 0.0, None) ** 0.75
 
 
-def relief(x, y):
+def relief(x: _Values, y: _Values) -> _Values:
     """Forward displacement of the front of the head at (x, y), before the lids open."""
     ax = np.abs(x)
     z = 0.30 * hill(ax, y, 3.0, 5.5, 2.0, 0.7, 0.6)  # brow ridge
@@ -116,14 +138,23 @@ def relief(x, y):
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """The parameters of the head's rows and columns, and where they are cut."""
+    """Parameters of the head's rows and columns, and the slits that are cut between them.
 
-    theta: np.ndarray  # [columns], radians from the front, + to the subject's left
-    y: np.ndarray  # [rows], from chin to crown
+    Attributes:
+        theta: angle of each column in radians from the front, + to the subject's left.
+        y: height of each row, from chin to crown.
+        mouth_row: row of the mouth line.
+        eye_row: row of the lid lines.
+        mouth_columns: columns strictly between the corners of the mouth.
+        eye_columns: columns strictly between the corners of the left and of the right eye.
+    """
+
+    theta: Float64[np.ndarray, " C"]
+    y: Float64[np.ndarray, " R"]
     mouth_row: int
     eye_row: int
-    mouth_columns: np.ndarray  # columns strictly inside of the mouth's corners
-    eye_columns: tuple[np.ndarray, np.ndarray]  # likewise for the left and right eye
+    mouth_columns: Int[np.ndarray, " M"]
+    eye_columns: tuple[Int[np.ndarray, " L"], Int[np.ndarray, " R"]]
 
 
 def grid() -> Grid:
@@ -153,7 +184,7 @@ def grid() -> Grid:
     )
 
 
-def unroll(theta, y):
+def unroll(theta: _Values, y: _Values) -> _Values:
     """x of the front of the head, continued around it at the slope it has at 60 degrees."""
     limit = np.radians(60.0)
     beyond = np.clip(np.abs(theta) - limit, 0.0, None)
@@ -162,15 +193,20 @@ def unroll(theta, y):
     return np.sign(theta) * width * inside
 
 
-def head_points(theta, y, eye_side):
+def head_points(
+    theta: Float64[np.ndarray, " V"],
+    y: Float64[np.ndarray, " V"],
+    eye_side: Float64[np.ndarray, " V"],
+) -> tuple[Float64[np.ndarray, "V 3"], Float64[np.ndarray, "V 2"]]:
     """Skin of the head.
 
     Args:
-        theta, y: arrays of one shape, the surface's parameters.
+        theta: angles in radians from the front.
+        y: heights.
         eye_side: +1 where the vertex belongs above the lid line, -1 below.
 
     Returns:
-        (points [..., 3], uv [..., 2]): the neutral skin with open lids, and where it lies unrolled.
+        Points of the neutral skin with open lids, and their places on the unrolled face.
     """
     x = half_width(y) * np.sin(theta)
     cos = np.cos(theta)
@@ -191,8 +227,8 @@ def head_points(theta, y, eye_side):
     return np.stack([x, y, z], -1), np.stack([unroll(theta, y), y], -1)
 
 
-def over_eyeball(ax, y, z, gap=LID_GAP):
-    """Push a surface z forward where the eyeball (and the lid's thickness) would come through."""
+def over_eyeball(ax: _Values, y: _Values, z: _Values, gap: float = LID_GAP) -> _Values:
+    """Moves a surface z forward where the eyeball, with the lid's thickness, would pierce it."""
     radius = EYE_RADIUS + gap
     off = (ax - EYE[0]) ** 2 + (y - EYE[1]) ** 2
     ball = EYE[2] + np.sqrt(np.clip(radius**2 - off, 0.0, None))
@@ -201,8 +237,10 @@ def over_eyeball(ax, y, z, gap=LID_GAP):
     return np.where(inside, np.maximum(soft, ball), z)
 
 
-def eyeball_points(count=22):
-    """The front of a ball of radius 1 around 0: points [count * 2 * count, 3] and triangles."""
+def eyeball_points(
+    count: int = 22,
+) -> tuple[Float64[np.ndarray, "N 3"], Int[np.ndarray, "K 3"]]:
+    """The front of a ball of radius 1 around 0: points, `count` by `2 * count`, and triangles."""
     polar = np.linspace(0.0, np.radians(78.0), count)
     turn = np.linspace(0.0, 2 * np.pi, 2 * count, endpoint=False)
     p, t = np.meshgrid(polar, turn, indexing="ij")
@@ -210,8 +248,8 @@ def eyeball_points(count=22):
     return points.reshape(-1, 3), sheet_triangles(count, 2 * count, closed=True)[:, ::-1]
 
 
-def ear_points(side):
-    """One ear: a shell with a rim, turned out from the head; points and triangles.
+def ear_points(side: int) -> tuple[Float64[np.ndarray, "N 3"], Int[np.ndarray, "K 3"]]:
+    """Points and triangles of one ear: a shell with a rim, turned out from the head.
 
     Args:
         side: +1 for the left ear (+x), -1 for the right.
@@ -234,8 +272,14 @@ def ear_points(side):
     return points, triangles if side < 0 else triangles[:, ::-1]
 
 
-def neck_points():
-    """Neck and shoulders in a shirt: points, triangles and the first row that is cloth."""
+def neck_points() -> tuple[
+    Float64[np.ndarray, "N 3"], Int[np.ndarray, "K 3"], tuple[int, int, int]
+]:
+    """Neck and shoulders in a shirt.
+
+    Returns:
+        Points, triangles, and the numbers of rows and columns with the first row of cloth.
+    """
     rows = np.array([-3.0, -5.0, -7.0, -9.0, -10.5, -11.6, -12.2, -12.8, -13.8, -15.5, -18.0])
     width = np.array([5.4, 5.35, 5.3, 5.35, 5.7, 6.4, 7.6, 9.6, 12.5, 15.5, 17.5])
     front = np.array([4.6, 4.7, 4.8, 4.9, 5.2, 5.7, 6.3, 7.0, 7.8, 8.6, 9.4])
@@ -247,11 +291,15 @@ def neck_points():
     return points, sheet_triangles(len(rows), len(a), downwards=True), (len(rows), len(a), 5)
 
 
-def mouth_inside_points():
-    """Upper teeth and the dark behind them: (points, triangles) of each sheet."""
+_Sheet = tuple[Float64[np.ndarray, "N 3"], Int[np.ndarray, "K 3"]]  # points and triangles
+
+
+def mouth_inside_points() -> tuple[_Sheet, _Sheet]:
+    """The upper teeth, and the dark cavity behind them."""
     a = np.linspace(-1.25, 1.25, 25)
 
-    def bow(rows, z0, wide):
+    def bow(rows: Float64[np.ndarray, " R"], z0: float, wide: float) -> _Sheet:
+        """A sheet of the given heights, bent around the jaw."""
         y = np.asarray(rows)[:, None]
         x = wide * np.sin(a)[None, :] + 0 * y
         z = z0 + 2.2 * (np.cos(a)[None, :] - 1) * 1.3 + 0 * y
@@ -263,8 +311,17 @@ def mouth_inside_points():
     return teeth, dark
 
 
-def sheet_triangles(rows, columns, closed=False, downwards=False):
-    """Two triangles a cell of a [rows, columns] sheet whose rows run upwards, seen from +z."""
+def sheet_triangles(
+    rows: int, columns: int, closed: bool = False, downwards: bool = False
+) -> Int[np.ndarray, "K 3"]:
+    """Two triangles for each cell of a sheet, counter-clockwise seen from +z.
+
+    Args:
+        rows: number of rows, which run upwards.
+        columns: number of columns.
+        closed: whether the last column is joined to the first.
+        downwards: whether rows run downwards instead.
+    """
     r = np.arange(rows - 1)[:, None]
     c = np.arange(columns if closed else columns - 1)[None, :]
     a = (r * columns + c).ravel()

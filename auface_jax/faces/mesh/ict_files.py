@@ -1,21 +1,21 @@
 """Reads the arrays of ICT-FaceKit Light from a user's clone of that public repository.
 
 The clone holds one OBJ file for the neutral face, one for each of 100 identity modes and one for
-each expression, all with the same vertices in the same order, and the numbers of the landmarks in
-`vertex_indices.json`. Reading them takes seconds; the arrays are then kept in a cache
-folder, so that it happens once. A file of such arrays (.npz) can be named in the clone's place.
+each expression, all with the same vertices in the same order, and the vertices of the landmarks in
+`vertex_indices.json`. Reading them takes seconds; the arrays are then kept in a cache folder, so
+that it happens once. An .npz file of such arrays can be given in place of the clone.
 """
-
-from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float16, Float32, Int32
 
 VERTICES = 26719  # of every mesh of the Light model
 IDENTITIES = 100
@@ -26,29 +26,29 @@ _KEYS = ("neutral", "tri", "ident", "expr", "exprnames", "lmk68")
 
 
 class FacekitError(ValueError):
-    """The path is no ICT-FaceKit; the message says what is missing and where to get it."""
+    """The path holds no ICT-FaceKit; the message says what is missing and how to get it."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FacekitArrays:
-    """V = 26,719 vertices, in the order of the repository.
+    """Arrays of the kit, with the V = 26,719 vertices in the order of the repository.
 
     Attributes:
-        neutral: float32 [V, 3].
-        triangles: int32 [F, 3].
-        identity: float16 [100, V, 3], displacement of each mode.
-        expressions: name -> float16 [V, 3], displacement of each expression.
-        landmarks: int32 [68].
+        neutral: the neutral mean face.
+        triangles: corners of each triangle.
+        identity: displacement of each identity mode.
+        expressions: displacement of each expression, by its name.
+        landmarks: vertices of the 68 landmarks.
     """
 
-    neutral: np.ndarray
-    triangles: np.ndarray
-    identity: np.ndarray
-    expressions: dict[str, np.ndarray]
-    landmarks: np.ndarray
+    neutral: Float32[np.ndarray, "V 3"]
+    triangles: Int32[np.ndarray, "F 3"]
+    identity: Float16[np.ndarray, "100 V 3"]
+    expressions: dict[str, Float16[np.ndarray, "V 3"]]
+    landmarks: Int32[np.ndarray, "68"]
 
     def fingerprint(self) -> str:
-        """16 hex digits that depend on the arrays alone, not on where they were read."""
+        """A digest of the arrays in 16 hex digits, which does not depend on their path."""
         digest = hashlib.sha256()
         for array in (self.neutral, self.triangles, self.identity, self.landmarks):
             digest.update(np.ascontiguousarray(array).tobytes())
@@ -65,7 +65,7 @@ def read_facekit(path: str | Path, cache: str | Path | None = None) -> FacekitAr
         cache: folder for the arrays of a clone; None is `auface_jax` in the user's cache folder.
 
     Raises:
-        FacekitError: when `path` is none of these, or files are missing or damaged.
+        FacekitError: `path` is none of these, or files are missing or damaged.
     """
     path = Path(path).expanduser()
     if path.is_file() and path.suffix == ".npz":
@@ -102,10 +102,13 @@ def read_facekit(path: str | Path, cache: str | Path | None = None) -> FacekitAr
     return _load(kept) if kept.is_file() else _checked(arrays, folder)
 
 
-def _read_clone(folder, modes, shapes):
+def _read_clone(
+    folder: Path, modes: Sequence[Path], shapes: Sequence[Path]
+) -> dict[str, np.ndarray]:
+    """Reads the OBJ files of identity modes and of expressions into arrays by their `_KEYS`."""
     neutral, triangles = read_obj(folder / f"{_NEUTRAL}.obj")
 
-    def differences(files):
+    def differences(files: Sequence[Path]) -> Float16[np.ndarray, "N V 3"]:
         return np.stack([(read_obj(f, faces=False)[0] - neutral).astype(np.float16) for f in files])
 
     marks = json.loads((folder / _LANDMARKS).read_text())["idx_to_landmark_verts"]
@@ -119,11 +122,17 @@ def _read_clone(folder, modes, shapes):
     }
 
 
-def read_obj(path: Path, faces: bool = True) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices float32 [V, 3] and, when asked for, triangles int32 [F, 3] of an OBJ file.
+def read_obj(
+    path: Path, faces: bool = True
+) -> tuple[Float32[np.ndarray, "V 3"], Int32[np.ndarray, "F 3"]]:
+    """Reads the vertices and the triangles of an OBJ file.
+
+    Args:
+        path: the file.
+        faces: whether triangles are read; without them F is 0.
 
     Raises:
-        FacekitError: when the file has not the vertices of the Light model.
+        FacekitError: the file does not have the vertices of the Light model.
     """
     points, triangles = [], []
     with open(path, encoding="ascii", errors="replace") as lines:
@@ -145,8 +154,8 @@ def read_obj(path: Path, faces: bool = True) -> tuple[np.ndarray, np.ndarray]:
     return vertices.reshape(-1, 3), np.array(triangles, np.int32).reshape(-1, 3)
 
 
-def _keep(path, arrays):
-    """Writes the cache whole or not at all; without room or leave for it, every run reads anew."""
+def _keep(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Writes the cache whole or not at all; where it cannot be written, every run reads anew."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:
@@ -156,7 +165,12 @@ def _keep(path, arrays):
         return
 
 
-def _load(path):
+def _load(path: Path) -> FacekitArrays:
+    """Reads arrays from an .npz file.
+
+    Raises:
+        FacekitError: the file is damaged, or an array is missing or has another shape.
+    """
     try:
         with np.load(path) as stored:
             missing = [key for key in _KEYS if key not in stored]
@@ -167,7 +181,8 @@ def _load(path):
         raise FacekitError(f"{path} cannot be read: {error}") from error
 
 
-def _checked(arrays, where):
+def _checked(arrays: dict[str, np.ndarray], where: Path) -> FacekitArrays:
+    """Checks the shapes of arrays; `where` is their path for messages."""
     names = [str(name) for name in arrays["exprnames"]]
     expected = {
         "neutral": (VERTICES, 3),
@@ -177,7 +192,7 @@ def _checked(arrays, where):
     }
     for key, shape in expected.items():
         if arrays[key].shape != shape:
-            raise FacekitError(f"{where}: {key} has shape {arrays[key].shape}, not {shape}")
+            raise FacekitError(f"{where}: {key} has shape {arrays[key].shape}, expected {shape}")
     return FacekitArrays(
         neutral=np.asarray(arrays["neutral"], np.float32),
         triangles=np.asarray(arrays["tri"], np.int32),

@@ -80,7 +80,7 @@ class Scan:
 
     @property
     def skin(self) -> Bool[np.ndarray, " V"]:
-        """Whether each vertex is skin of the face or of the back of the head."""
+        """Mask of the vertices of skin, on the face and on the back of the head."""
         return self.is_part["face"] | self.is_part["back_head"]
 
     @property

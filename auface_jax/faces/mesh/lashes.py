@@ -1,11 +1,11 @@
 """Lashes: slim triangles that stand on the edges of the lids and move with them."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
+from collections.abc import Iterator
 
 import numpy as np
+from jaxtyping import Float32, Int32
 
 from auface_jax.faces.mesh.face_model import FaceModel
 
@@ -16,23 +16,24 @@ _WIDTH = {"upper": 0.10, "lower": 0.05}  # centimetres at the root of a tuft
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Lashes:
-    """Where hairs stand, as mixtures of two vertices of the face. L hairs.
+    """Hairs whose roots lie between two vertices of the face each. L hairs.
 
     Attributes:
-        roots: int32 [L, 2]; share: float32 [L, 1], of the second of the two.
-        half: float32 [L, 3], from the middle of the root to its side.
-        reach: float32 [L, 3], from root to tip.
-        triangles: int32 [2 * L, 3] into the points of `grown`, both ways round.
+        roots: the two vertices of each hair.
+        share: share of the second of the two vertices in the root.
+        half: displacement from the middle of the root to its side.
+        reach: displacement from the root to the tip.
+        triangles: corners of each hair among the points of `grown`, both ways round.
     """
 
-    roots: np.ndarray
-    share: np.ndarray
-    half: np.ndarray
-    reach: np.ndarray
-    triangles: np.ndarray
+    roots: Int32[np.ndarray, "L 2"]
+    share: Float32[np.ndarray, "L 1"]
+    half: Float32[np.ndarray, "L 3"]
+    reach: Float32[np.ndarray, "L 3"]
+    triangles: Int32[np.ndarray, "2*L 3"]
 
-    def grown(self, vertices: np.ndarray) -> np.ndarray:
-        """Corners of all hairs on a face: float32 [V, 3] -> float32 [3 * L, 3]."""
+    def grown(self, vertices: Float32[np.ndarray, "V 3"]) -> Float32[np.ndarray, "3*L 3"]:
+        """Corners of all hairs on a moved face."""
         first, second = vertices[self.roots[:, 0]], vertices[self.roots[:, 1]]
         root = first + self.share * (second - first)
         return np.concatenate([root - self.half, root + self.half, root + self.reach])
@@ -68,10 +69,17 @@ def lashes(model: FaceModel) -> Lashes:
     )
 
 
-def _edges(model, outer, inner):
-    """("upper", vertices) and ("lower", vertices), from outer to inner corner, of one eye's lids.
+def _edges(
+    model: FaceModel, outer: int, inner: int
+) -> Iterator[tuple[str, Int32[np.ndarray, " N"]]]:
+    """Yields "upper" and "lower", each with the vertices of that lid's edge of one eye.
 
-    A lid whose edge is not in the model's lash line has no lashes.
+    A lid whose edge is not in the model's lash line has no lashes and is left out.
+
+    Args:
+        model: the face model.
+        outer: vertex of the outer corner of the eye, at which the edges begin.
+        inner: vertex of the inner corner, at which they end.
     """
     edge = model.regions["lash_line"]
     at, first, last = model.vertices[edge], model.vertices[outer], model.vertices[inner]

@@ -1,10 +1,9 @@
 """Light -> a picture, as a camera makes one: lens, film, compression, the aligned crop of it."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np
+from jaxtyping import Float32, UInt8
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
@@ -15,22 +14,21 @@ _MOST_BLUR = 0.1
 _BEST_JPEG = 95  # above it Pillow's files grow and pictures hardly change
 
 
-def photograph(light: np.ndarray, scene: Scene, size: int) -> np.ndarray:
-    """What a camera makes of light.
+def photograph(
+    light: Float32[np.ndarray, "D D 3"], scene: Scene, size: int
+) -> UInt8[np.ndarray, "S S 3"]:
+    """Turns light into an sRGB picture, as a camera does.
 
-    JPEG is made of the large picture that is drawn, not of the small one that is kept: faces are
-    cut from photographs that were compressed first.
+    JPEG is made of the large picture that is drawn, not of the small one that is kept, since faces
+    are cut from photographs that were compressed first.
 
     Args:
-        light: float32 [D, D, 3], linear RGB; D is a multiple of `size`.
-        scene: its blur, exposure and jpeg_quality.
+        light: linear RGB; the side D is a multiple of `size`.
+        scene: the scene, of which blur, exposure and jpeg_quality are used.
         size: pixels a side of the picture.
 
-    Returns:
-        uint8 [size, size, 3], sRGB.
-
     Raises:
-        ValueError: for a blur or a jpeg_quality out of range.
+        ValueError: the blur or the jpeg_quality is out of range.
     """
     _check(scene)
     drawn = len(light)
@@ -45,7 +43,8 @@ def photograph(light: np.ndarray, scene: Scene, size: int) -> np.ndarray:
     return np.round(image * 255).astype(np.uint8)
 
 
-def _check(scene):
+def _check(scene: Scene) -> None:
+    """Raises `ValueError` for a camera that cannot be."""
     if not 0.0 <= scene.blur <= _MOST_BLUR:
         raise ValueError(f"blur is {scene.blur}; it must be from 0 to {_MOST_BLUR}")
     if scene.jpeg_quality not in (*range(1, _BEST_JPEG + 1), UNCOMPRESSED):
@@ -55,14 +54,16 @@ def _check(scene):
         )
 
 
-def _developed(light, exposure):
+def _developed(
+    light: Float32[np.ndarray, "D D 3"], exposure: float
+) -> Float32[np.ndarray, "D D 3"]:
     """Linear light -> sRGB in [0, 1], highlights rolled off."""
     light = light * exposure
     light = np.where(light > 0.7, 0.7 + 0.3 * np.tanh((light - 0.7) / 0.5), light)
     return np.clip(light, 0.0, 1.0) ** (1 / 2.2)
 
 
-def _compressed(bright, quality):
+def _compressed(bright: Float32[np.ndarray, "D D 3"], quality: int) -> Float32[np.ndarray, "D D 3"]:
     """A picture in [0, 1] after JPEG, its colours at half the resolution, as cameras keep them."""
     file = io.BytesIO()
     pixels = np.round(bright * 255).astype(np.uint8)

@@ -1,16 +1,15 @@
 """A person, the intensities of their units and a scene -> a picture.
 
-The order of the work: the resting face (once a person), the muscles, the folds that follow from
-how the skin was compressed, pose and camera, z-buffer, light, film. Pictures are drawn at two or
+In this order: the resting face (once a person), the muscles, the folds that follow from the
+compression of the skin, pose and camera, z-buffer, light, film. Pictures are drawn at two or
 three times their size and averaged down.
 """
-
-from __future__ import annotations
 
 import dataclasses
 import functools
 
 import numpy as np
+from jaxtyping import Float32, Float64, Int32, Num, UInt8
 
 from auface_jax.faces.mesh.beard import thickness
 from auface_jax.faces.mesh.face_model import BRISTLE, FRAME, SKIN, FaceModel
@@ -19,15 +18,14 @@ from auface_jax.faces.mesh.lashes import lashes
 from auface_jax.faces.muscles import displaced, eyeball_sphere, rest_lids
 from auface_jax.faces.person import Person, Scene
 from auface_jax.faces.render import lenses, raster, shading, skin
+from auface_jax.faces.render.camera import framed, projected, rotation, turned
 from auface_jax.faces.render.film import photograph
 from auface_jax.faces.render.occlusion import lit_from
-from auface_jax.faces.template import TEMPLATE, anchor_points, similarity
 
-CAMERA_DISTANCE = 62.0  # centimetres from the middle of the head
 _FULL_FOLD = 0.30  # share by which skin is shortened where a wrinkle has its full depth
 _DARKEST = 0.7  # share of the main light that a shadow keeps away
 _HIDES_FOLDS = 0.1  # centimetres of a beard under which no wrinkle is seen
-_PENUMBRA_ROUNDS = 2  # how often a shadow is averaged over neighbouring vertices
+_PENUMBRA_ROUNDS = 2  # number of times that a shadow is averaged over neighbouring vertices
 _FULL_DETAIL = 512  # pixels drawn a side at which pores have their full depth
 _VERGENCE = 3.0  # degrees by which each eye turns in to look at the camera
 MIN_SIZE, MAX_SIZE = 16, 1024
@@ -35,24 +33,40 @@ MIN_SIZE, MAX_SIZE = 16, 1024
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Prepared:
-    """What the frames of one person have in common."""
+    """Parts that all frames of one person share.
 
-    neutral: np.ndarray  # [V, 3]
-    texture: np.ndarray  # [T, T, 3]
-    relief: np.ndarray  # [T, T, 3]
-    centre: np.ndarray  # [3], between the eyes and the mouth
-    skin_triangles: np.ndarray  # [F', 3]
-    beard: np.ndarray  # [V], centimetres
+    The W vertices that are drawn are the V of the face, then the corners of lashes, then those of
+    the frame of glasses.
+
+    Attributes:
+        neutral: vertices of the resting face.
+        texture: colours of the skin.
+        relief: slopes and gloss of pores and hairs.
+        centre: the point around which the head turns, between the eyes and the mouth.
+        skin_triangles: triangles of skin.
+        beard: thickness of the beard in centimetres.
+        glasses: the glasses, if any.
+        triangles: all triangles that are drawn.
+        materials: index into `MATERIALS` of each of them.
+        uv: places of the vertices, see `FaceModel.uv`.
+        light_reach: share of the light from all around at each vertex.
+    """
+
+    neutral: Float32[np.ndarray, "V 3"]
+    texture: Float32[np.ndarray, "T T 3"]
+    relief: Float32[np.ndarray, "T T 3"]
+    centre: Float64[np.ndarray, "3"]
+    skin_triangles: Int32[np.ndarray, "K 3"]
+    beard: Float32[np.ndarray, " V"]
     glasses: Glasses | None
-    # The V vertices of the face, then the corners of lashes, then those of a frame: W in all.
-    triangles: np.ndarray  # [F'', 3]
-    materials: np.ndarray  # [F'']
-    uv: np.ndarray  # [W, 2]
-    light_reach: np.ndarray  # [W]
+    triangles: Int32[np.ndarray, "F 3"]
+    materials: UInt8[np.ndarray, " F"]
+    uv: Float32[np.ndarray, "W 2"]
+    light_reach: Float32[np.ndarray, " W"]
 
 
-def resting_face(model: FaceModel, person: Person) -> np.ndarray:
-    """The person's vertices at rest, float32 [V, 3]."""
+def resting_face(model: FaceModel, person: Person) -> Float32[np.ndarray, "V 3"]:
+    """Vertices of the person at rest."""
     face = model.neutral(person.shape, person.hair_style)
     for strength, field in zip(person.tone, model.pulls, strict=True):
         if strength:
@@ -62,6 +76,7 @@ def resting_face(model: FaceModel, person: Person) -> np.ndarray:
 
 @functools.lru_cache(maxsize=8)
 def _prepare(model: FaceModel, person: Person) -> _Prepared:
+    """Makes the parts that all frames of a person share."""
     neutral = resting_face(model, person)
     marks = neutral[model.landmarks]
     hairs = lashes(model)
@@ -94,43 +109,8 @@ def _prepare(model: FaceModel, person: Person) -> _Prepared:
     )
 
 
-def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
-    """Rotation matrix [3, 3] of a head: degrees, in the sense of `Scene`."""
-    a, b, c = np.radians([yaw, -pitch, -roll])
-    turn = np.array([[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]])
-    nod = np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
-    tilt = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
-    return tilt @ nod @ turn
-
-
-def _turn(points, matrix):
-    """points [V, 3] rotated, without BLAS: its threads may round differently."""
-    return np.stack(
-        [points[:, 0] * a + points[:, 1] * b + points[:, 2] * c for a, b, c in matrix], 1
-    )
-
-
-def _project(points, centre, scene):
-    """[V, 3]: x to the right and y down, before framing, and the distance from the camera."""
-    turned = _turn(points - centre, rotation(scene.yaw, scene.pitch, scene.roll))
-    depth = CAMERA_DISTANCE - turned[:, 2]
-    return np.stack([turned[:, 0] / depth, -turned[:, 1] / depth, depth], -1)
-
-
-def _framed(projected, anchors, scene, size):
-    """Pixels [V, 3]: x, y, depth; the face on the template on which photographs are aligned.
-
-    `anchors` are the projected landmarks of the face at rest: what it does moves no camera.
-    """
-    scale, shift = similarity(anchor_points(size * anchors[:, :2]), size * TEMPLATE)
-    places = size * (projected[:, 0] + 1j * projected[:, 1]) * scale + shift
-    middle = 0.5 * size * (1 + 1j)
-    places = middle + (places - middle) * scene.zoom + size * complex(*scene.shift)
-    return np.stack([places.real, places.imag, projected[:, 2]], -1).astype(np.float32)
-
-
-def _lid_top(model, vertices):
-    """How high the upper lids stand over the middle of the eyeballs, in radii of the ball."""
+def _lid_top(model: FaceModel, vertices: Float32[np.ndarray, "W 3"]) -> np.float32:
+    """Height of the upper lids over the middle of the eyeballs, in radii of the ball."""
     heights = []
     for name, part in zip(("left", "right"), model.eyeballs, strict=True):
         centre, radius = eyeball_sphere(vertices[part])
@@ -139,7 +119,8 @@ def _lid_top(model, vertices):
     return np.float32(np.mean(heights))
 
 
-def _lights(scene):
+def _lights(scene: Scene) -> Float32[np.ndarray, "3 6"]:
+    """Unit directions and colours of the main light, the fill and the light on the rim."""
     key = np.asarray(scene.key, float)
     key = key / np.linalg.norm(key)
     colour = np.asarray(scene.key_colour) * scene.key_strength
@@ -153,8 +134,22 @@ def _lights(scene):
     return np.array([[*(d / np.linalg.norm(d)), *strength] for d, strength in rows], np.float32)
 
 
-def _shadow(light, vertices, normals, triangles, scene):
-    """Share [V] of the main light that gets past the nose, the brows and the hair."""
+def _shadow(
+    light: Float32[np.ndarray, "3"],
+    vertices: Float32[np.ndarray, "V 3"],
+    normals: Float64[np.ndarray, "V 3"],
+    triangles: Int32[np.ndarray, "F 3"],
+    scene: Scene,
+) -> Float32[np.ndarray, " V"]:
+    """Share of the main light that gets past the nose, the brows and the hair.
+
+    Args:
+        light: unit direction to the light.
+        vertices: the face, not turned.
+        normals: unit normals of the turned face.
+        triangles: surfaces that cast the shadow.
+        scene: the scene, whose pose turns the face.
+    """
     cosine = normals[:, 0] * light[0] + normals[:, 1] * light[1] + normals[:, 2] * light[2]
     back = rotation(scene.yaw, scene.pitch, scene.roll).T  # the lamp stands still, the head turns
     direction = [light[0] * a + light[1] * b + light[2] * c for a, b, c in back]
@@ -166,7 +161,36 @@ def _shadow(light, vertices, normals, triangles, scene):
     return 1.0 - np.float32(_DARKEST) * dark
 
 
-def _background(scene, size):
+def _folds(
+    model: FaceModel, person: Person, ready: _Prepared, vertices: Float32[np.ndarray, "V 3"]
+) -> Float32[np.ndarray, " V"]:
+    """Weight of the wrinkles at each vertex of the moved face: those of age and of compression."""
+    shorter = raster.compression(
+        ready.neutral, vertices, ready.skin_triangles, model.uv, model.crease
+    )
+    for _ in range(model.fold_rounds):
+        shorter = raster.averaged(shorter, ready.skin_triangles)
+    fold = person.age_lines + person.wrinkle_depth * np.clip(shorter / _FULL_FOLD, 0.0, 1.0)
+    return fold * model.crease.any(1) * (1.0 - np.clip(ready.beard / _HIDES_FOLDS, 0.0, 1.0))
+
+
+def _looking(
+    model: FaceModel,
+    uv: Float32[np.ndarray, "W 2"],
+    vertices: Float32[np.ndarray, "W 3"],
+    gaze: tuple[float, float],
+) -> Float32[np.ndarray, "W 2"]:
+    """Turns the eyes: on an eyeball, uv is the place in radii from the middle of the iris."""
+    uv = uv.copy()
+    for part, inwards in zip(model.eyeballs, (-_VERGENCE, _VERGENCE), strict=True):
+        turn = rotation(gaze[0] + inwards, gaze[1], 0.0)
+        centre, radius = eyeball_sphere(vertices[part])
+        uv[part] = turned((vertices[part] - centre) / radius, turn.T)[:, :2]
+    return uv
+
+
+def _background(scene: Scene, size: int) -> Float32[np.ndarray, "D D 3"]:
+    """The gradient of two colours behind the head."""
     angle = np.radians(scene.background_angle)
     steps = (np.arange(size) + 0.5) / size - 0.5
     t = np.clip(0.5 + steps[None, :] * np.cos(angle) + steps[:, None] * np.sin(angle), 0.0, 1.0)[
@@ -176,8 +200,10 @@ def _background(scene, size):
     return np.ascontiguousarray(first * (1 - t) + second * t, np.float32)
 
 
-def _dressed(model, ready, vertices):
-    """The moved face [V, 3] with its beard, lashes and frame of glasses: [W, 3]."""
+def _dressed(
+    model: FaceModel, ready: _Prepared, vertices: Float32[np.ndarray, "V 3"]
+) -> Float32[np.ndarray, "W 3"]:
+    """The moved face with its beard, lashes and frame of glasses."""
     if ready.beard.any():
         away = raster.vertex_normals(vertices, ready.skin_triangles)
         vertices = vertices + ready.beard[:, None] * away
@@ -187,12 +213,32 @@ def _dressed(model, ready, vertices):
     return np.concatenate(parts)
 
 
-def _glaze(ready, scene, anchors, shown, weight, screen, lights, picture):
-    """Lays the lenses of the person's glasses over the picture."""
+def _glaze(
+    ready: _Prepared,
+    scene: Scene,
+    anchors: Float64[np.ndarray, "M 3"],
+    shown: Int32[np.ndarray, "D D"],
+    weight: Float32[np.ndarray, "D D 2"],
+    screen: Float32[np.ndarray, "W 3"],
+    lights: Float32[np.ndarray, "3 6"],
+    picture: Float32[np.ndarray, "D D 3"],
+) -> None:
+    """Lays the lenses of the person's glasses over the picture, in place.
+
+    Args:
+        ready: parts of the person.
+        scene: the scene.
+        anchors: projected landmarks of the face at rest, see `camera.framed`.
+        shown: triangle that each pixel shows, from `raster.rasterise`.
+        weight: weights of its second and third corner.
+        screen: pixel x, pixel y and depth of the vertices.
+        lights: directions and colours of the lights.
+        picture: linear RGB.
+    """
     worn, size = ready.glasses, len(picture)
-    lens = _framed(_project(worn.lens, ready.centre, scene), anchors, scene, size)
+    lens = framed(projected(worn.lens, ready.centre, scene), anchors, scene, size)
     lens_shown, lens_weight = raster.rasterise(lens, worn.lens_triangles, size)
-    normals = _turn(worn.lens_normals, rotation(scene.yaw, scene.pitch, scene.roll))
+    normals = turned(worn.lens_normals, rotation(scene.yaw, scene.pitch, scene.roll))
     lenses.glaze(
         shown, weight, screen, ready.triangles, lens_shown, lens_weight, lens,
         worn.lens_triangles, normals.astype(np.float32), lights, np.float32(scene.ambient), picture,
@@ -200,46 +246,40 @@ def _glaze(ready, scene, anchors, shown, weight, screen, lights, picture):
 
 
 def render(
-    model: FaceModel, person: Person, intensities, scene: Scene, size: int
-) -> tuple[np.ndarray, np.ndarray]:
+    model: FaceModel, person: Person, intensities: Num[np.ndarray, "A"], scene: Scene, size: int
+) -> tuple[UInt8[np.ndarray, "S S 3"], Float32[np.ndarray, "M 2"]]:
     """Draws one frame.
 
     Args:
         model: the face model.
-        person: who.
-        intensities: float [12] in [0, 1].
-        scene: pose, light, background, camera.
-        size: pixels a side, from 16 to 1024.
+        person: the person.
+        intensities: intensity of each unit, 0 to 1.
+        scene: pose, light, background and camera.
+        size: pixels a side, 16 to 1024.
 
     Returns:
-        (image uint8 [size, size, 3] RGB, landmarks float32 [M, 2] in pixels, x right and y down).
+        The image, RGB, and the landmarks in pixels, x to the right and y down.
 
     Raises:
-        ValueError: for a bad size or bad intensities.
+        ValueError: the size or an intensity is out of range.
     """
     if not isinstance(size, int | np.integer) or not MIN_SIZE <= size <= MAX_SIZE:
         raise ValueError(f"size is {size}; it must be a whole number {MIN_SIZE} to {MAX_SIZE}")
     ready = _prepare(model, person)
     vertices = displaced(model, ready.neutral, intensities, person.asymmetry)
-    shorter = raster.compression(
-        ready.neutral, vertices, ready.skin_triangles, model.uv, model.crease
-    )
-    for _ in range(model.fold_rounds):
-        shorter = raster.averaged(shorter, ready.skin_triangles)
-    fold = person.age_lines + person.wrinkle_depth * np.clip(shorter / _FULL_FOLD, 0.0, 1.0)
-    fold = fold * model.crease.any(1) * (1.0 - np.clip(ready.beard / _HIDES_FOLDS, 0.0, 1.0))
+    fold = _folds(model, person, ready, vertices)
 
     samples = 3 if size < 100 else 2
     drawn = size * samples
     marks = vertices[model.landmarks]  # on the skin, under a beard
     vertices = _dressed(model, ready, vertices)
     fold = np.concatenate([fold, np.zeros(len(vertices) - len(fold))])
-    anchors = _project(ready.neutral[model.landmarks], ready.centre, scene)
+    anchors = projected(ready.neutral[model.landmarks], ready.centre, scene)
     screen, marks = (
-        _framed(_project(points, ready.centre, scene), anchors, scene, drawn)
+        framed(projected(points, ready.centre, scene), anchors, scene, drawn)
         for points in (vertices, marks)
     )
-    normals = _turn(
+    normals = turned(
         raster.vertex_normals(vertices, ready.triangles),
         rotation(scene.yaw, scene.pitch, scene.roll),
     )
@@ -249,11 +289,7 @@ def render(
     key_reach[:head] = _shadow(
         lights[0, :3], vertices[:head], normals[:head], model.triangles, scene
     )
-    uv = ready.uv.copy()
-    for part, inwards in zip(model.eyeballs, (-_VERGENCE, _VERGENCE), strict=True):
-        gaze = rotation(scene.gaze[0] + inwards, scene.gaze[1], 0.0)
-        centre, radius = eyeball_sphere(vertices[part])
-        uv[part] = _turn((vertices[part] - centre) / radius, gaze.T)[:, :2]
+    uv = _looking(model, ready.uv, vertices, scene.gaze)
 
     shown, weight = raster.rasterise(screen, ready.triangles, drawn)
     picture = _background(scene, drawn)

@@ -1,14 +1,14 @@
 """Skin as textures on the unrolled face: a person's colours, and the wrinkles anyone can form.
 
-Textures are square and cover the same piece of the (x, y) plane of `FaceModel.uv`; `texel` says
-where a texel lies. They are painted once a person and once a process.
+Textures are square and cover the same piece of the (x, y) plane of `FaceModel.uv`; `texel_grid`
+gives the places of their texels. Colours are painted once a person, wrinkles once a process.
 """
 
-from __future__ import annotations
-
 import functools
+from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float, Float32
 from scipy.ndimage import gaussian_filter
 
 from auface_jax.faces.mesh.beard import cover
@@ -32,15 +32,18 @@ LEFT, BOTTOM, SPAN = -12.5, -9.5, 25.0  # the piece of the plane that a texture 
 
 
 @functools.cache
-def texel_grid():
-    """x and y [T, T] of the texels' centres, in centimetres on the unrolled face."""
+def texel_grid() -> tuple[Float32[np.ndarray, "T T"], Float32[np.ndarray, "T T"]]:
+    """x and y of the texels' centres, in centimetres on the unrolled face."""
     steps = (np.arange(TEXTURE) + 0.5) / TEXTURE * SPAN
     x, y = np.meshgrid(LEFT + steps, BOTTOM + steps)
     return x.astype(np.float32), y.astype(np.float32)
 
 
-def _stroke(x, y, points, sigma):
-    """A soft line of height 1 through points (k, 2), fading towards its ends."""
+_Plane = Float[np.ndarray, "T T"]  # a value for each texel
+
+
+def _stroke(x: _Plane, y: _Plane, points: Sequence[tuple[float, float]], sigma: float) -> _Plane:
+    """A soft line of height 1 through points, fading towards its ends."""
     points = np.asarray(points, float)
     best = np.zeros_like(x)
     total = len(points) - 1
@@ -55,8 +58,8 @@ def _stroke(x, y, points, sigma):
 
 
 @functools.cache
-def wrinkle_map():
-    """Grooves that skin forms under compression: float32 [T, T, 3] of (slope x, slope y, depth)."""
+def wrinkle_map() -> Float32[np.ndarray, "T T 3"]:
+    """Grooves that skin forms under compression: slope in x, slope in y, depth."""
     x, y = texel_grid()
     ax = np.abs(x)
     depth = np.zeros_like(x)
@@ -90,7 +93,8 @@ def wrinkle_map():
     return np.stack([slope_x * 0.13, slope_y * 0.13, depth], -1).astype(np.float32)
 
 
-def _lip_mask(ax, y):
+def _lip_mask(ax: _Plane, y: _Plane) -> _Plane:
+    """Mask of the red of the lips, 0 to 1."""
     across = np.clip(1.0 - (ax / (MOUTH_HALF + 0.02)) ** 2, 0.0, None)
     line = mouth_line(ax)
     bow = 0.10 * np.exp(-0.5 * ((ax - 0.62) / 0.35) ** 2) - 0.14 * np.exp(-0.5 * (ax / 0.25) ** 2)
@@ -101,8 +105,8 @@ def _lip_mask(ax, y):
 
 
 @functools.cache
-def _shadows(sculpted):
-    """Light that never reaches hollows of a resting face: factor [T, T] up to 1."""
+def _shadows(sculpted: bool) -> Float32[np.ndarray, "T T"]:
+    """Factor on the colour of hollows, which light never reaches in a resting face, 0 to 1."""
     x, y = texel_grid()
     ax = np.abs(x)
     shade = np.ones_like(x)
@@ -130,8 +134,8 @@ def _shadows(sculpted):
     return np.clip(shade, 0.08, 1.0).astype(np.float32)
 
 
-def _brows(person, ax, y, rng):
-    """How much brow hair covers a texel, 0 to 1."""
+def _brows(person: Person, ax: _Plane, y: _Plane, rng: np.random.Generator) -> _Plane:
+    """Density of the hair of the brows, 0 to 1."""
     t = np.clip((ax - 1.05) / 4.6, 0.0, 1.0)
     arch = 0.62 + 0.22 * person.brow_arch
     middle = 5.30 + arch * np.sin(np.pi * np.clip(t * 0.86, 0, 1)) + 0.05 * t
@@ -145,8 +149,8 @@ def _brows(person, ax, y, rng):
 
 
 @functools.cache
-def _strands():
-    """Noise [T, T] of unit variance that runs down the face, as hair of a beard does."""
+def _strands() -> Float32[np.ndarray, "T T"]:
+    """Noise of unit variance that runs down the face, as hair of a beard does."""
     noise = np.random.default_rng(8).standard_normal((TEXTURE, TEXTURE))
     fine = gaussian_filter(noise, (4.5, 0.8), mode="wrap")
     tufts = gaussian_filter(noise, (9.0, 2.5), mode="wrap")
@@ -154,15 +158,15 @@ def _strands():
 
 
 @functools.cache
-def _pores():
-    """Fine grain [T, T] of skin, of unit variance: pits where pores are, finest folds between."""
+def _pores() -> Float32[np.ndarray, "T T"]:
+    """Fine grain of skin, of unit variance: pits where pores are, finest folds between."""
     noise = np.random.default_rng(9).standard_normal((TEXTURE, TEXTURE))
     grain = gaussian_filter(noise, 0.9, mode="wrap") - gaussian_filter(noise, 2.5, mode="wrap")
     return (grain / grain.std()).astype(np.float32)
 
 
-def _mottle(rng, cells):
-    """Smooth noise [T, T] of unit variance with about `cells` blobs a side."""
+def _mottle(rng: np.random.Generator, cells: int) -> Float32[np.ndarray, "T T"]:
+    """Smooth noise of unit variance with about `cells` blobs a side."""
     coarse = gaussian_filter(rng.standard_normal((cells * 4, cells * 4)), 2.0)
     steps = np.linspace(0, cells * 4 - 1, TEXTURE)
     rows = np.apply_along_axis(lambda v: np.interp(steps, np.arange(len(v)), v), 0, coarse)
@@ -170,13 +174,13 @@ def _mottle(rng, cells):
     return (noise / coarse.std()).astype(np.float32)
 
 
-def paint(person: Person, hair_style: str, sculpted: bool = False) -> np.ndarray:
-    """The person's skin: linear RGB, float32 [T, T, 3].
+def paint(person: Person, hair_style: str, sculpted: bool = False) -> Float32[np.ndarray, "T T 3"]:
+    """Paints a person's skin, in linear RGB.
 
     Args:
-        person: who.
-        hair_style: name of the style, for the short hair at its edge.
-        sculpted: see `FaceModel`.
+        person: the person.
+        hair_style: name of the hair style, whose short hair at its edge is painted.
+        sculpted: see `FaceModel.sculpted`.
     """
     rng = np.random.default_rng(person.paint_seed)
     x, y = texel_grid()
@@ -185,7 +189,8 @@ def paint(person: Person, hair_style: str, sculpted: bool = False) -> np.ndarray
     tone = 0.030 * _mottle(rng, 8) + 0.012 * _mottle(rng, 24)
     colour = skin * (1.0 + tone[..., None])
 
-    def mix(mask, target):
+    def mix(mask: _Plane, target: Float[np.ndarray, "*plane 3"]) -> None:
+        """Blends a colour into the skin where the mask is 1."""
         nonlocal colour
         colour = colour + np.clip(mask, 0, 1)[..., None] * (np.asarray(target) - colour)
 
@@ -217,8 +222,8 @@ def paint(person: Person, hair_style: str, sculpted: bool = False) -> np.ndarray
     return np.ascontiguousarray(colour, np.float32)
 
 
-def fine_relief(person: Person) -> np.ndarray:
-    """What is too fine for the mesh: float32 [T, T, 3] of (slope x, slope y, gloss).
+def fine_relief(person: Person) -> Float32[np.ndarray, "T T 3"]:
+    """Relief that is too fine for the mesh: slope in x, slope in y, gloss.
 
     Pores, wide on nose and cheeks and hardly any on lips and lids, and the strands of a beard.
     Gloss is a factor on that of plain skin: lips are moist, hair of a beard is dull.
