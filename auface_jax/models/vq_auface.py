@@ -147,18 +147,18 @@ class VQAUFace(nn.Module):
           read from the pooled text. A text encoder that is trained from scratch learns the meaning
           of words from the latter, long before images could teach it.
         """
-        text, text_mask = self._text(
-            drop_text, text_tokens, text_features, text_mask, labels
-        )  # T_T
+        # T_T, T_A, T_S and T_V; None for those that the model does not have.
+        text, text_mask = self._text(drop_text, text_tokens, text_features, text_mask, labels)
         if self._small_encoder_outputs:
             small_appearance, small_structure = self.face(reference)
             if "appearance" not in self.features:
                 appearance = small_appearance
             if "structure" not in self.features:
                 structure = small_structure
-        appearance = self._appearance(appearance, drop_reference)
-        structure = self._structure(structure, drop_reference)
-        reference = self._reference(reference_latents, drop_reference)
+        drop = drop_reference[:, None, None]
+        appearance = self._appearance(appearance, drop)
+        structure = self._structure(structure, drop)
+        reference = self._reference(reference_latents, drop)
 
         fused, out = text, {}
         if structure is not None:
@@ -184,7 +184,7 @@ class VQAUFace(nn.Module):
             text = self.text_norm(features)
         else:
             text = self.text(tokens, mask)
-        text = self._or_null(self.text_in(text), drop, self.null_text)
+        text = self._or_null(self.text_in(text), drop[:, None, None], self.null_text)
         first_only = jnp.arange(text.shape[1]) == 0
         return text, jnp.where(drop[:, None], first_only, mask)
 
@@ -210,10 +210,10 @@ class VQAUFace(nn.Module):
         return self._or_null(tokens, drop, self.null_reference)
 
     def _or_null(
-        self, tokens: Float[Array, "B n D"], drop: Bool[Array, " B"], null: Float[Array, " D"]
+        self, tokens: Float[Array, "B n D"], drop: Bool[Array, "B 1 1"], null: Float[Array, " D"]
     ) -> Float[Array, "B n D"]:
         """Replaces the tokens of dropped examples by the learned null."""
-        return jnp.where(drop[:, None, None], null.astype(self.dtype), tokens)
+        return jnp.where(drop, null.astype(self.dtype), tokens)
 
     def __call__(
         self, tokens: Int[Array, "B N Q"], masked: Bool[Array, "B N Q"], **inputs: Array

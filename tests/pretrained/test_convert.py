@@ -201,7 +201,7 @@ def test_sharded_folder_equals_one_file(tmp_path):
     for key, array in arrays.items():
         np.testing.assert_array_equal(source.read(key), array)
     (tmp_path / "b.safetensors").unlink()
-    with pytest.raises(weight_files.WeightFileError, match=r"not there: b\.safetensors"):
+    with pytest.raises(weight_files.WeightFileError, match=r"do not exist: b\.safetensors"):
         weight_files.open_source(tmp_path)
 
 
