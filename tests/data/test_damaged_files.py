@@ -1,4 +1,4 @@
-"""Damaged files from outside: one of the errors that the project has for them, and nothing else."""
+"""Damaged files of every format raise the documented error and no other."""
 
 import io
 import json
@@ -39,7 +39,7 @@ from tests.helpers.small_dataset import write_folder
 
 @st.composite
 def damaged(draw, whole: bytes) -> bytes:
-    """`whole` with a few bytes changed, put in, or missing; or something else altogether."""
+    """Draws `whole` with a few bytes changed, inserted or deleted; or other bytes altogether."""
     if draw(st.integers(0, 9)) == 0:
         return draw(st.binary(max_size=200))
     data = bytearray(whole)
@@ -83,7 +83,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def record(folder):
-    """The bytes of a record as a build writes it."""
+    """Bytes of a record, as a build writes it."""
     labels = write_folder(folder / "faces", people=3, frames=3, size=16)
     builder.build(
         folder / "set", source="folder", labels=str(labels), size=16, processes=1, progress=False
@@ -92,7 +92,7 @@ def record(folder):
 
 
 def written(path, load):
-    """`load` of a file that holds the bytes it is given."""
+    """Wraps `load`, a function of a path, as a function of the bytes of the file."""
 
     def load_bytes(data):
         path.write_bytes(data)
@@ -188,7 +188,7 @@ def test_weight_index_cannot_name_files_outside_its_folder(tmp_path, name):
 
 
 class Opened:
-    """Unpickling it would run code."""
+    """An object that runs code when it is unpickled."""
 
     def __reduce__(self):
         return (pytest.fail, ("a pickle was opened",))
@@ -231,7 +231,7 @@ CONFIGS = {name: tiny.load_config(name) for name in ("stage1", "stage2", "au_ima
 @settings(suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_any_config_override_is_refused_or_works(data):
-    """Whatever a flag sets a leaf to: the flag, the check or the task refuses it, or it is fine."""
+    """A flag may set any leaf to any value: it is refused with a message, or it works."""
     config = CONFIGS[data.draw(st.sampled_from(sorted(CONFIGS)))].copy_and_resolve_references()
     leaf = data.draw(st.sampled_from(sorted(config_page.flatten(config.to_dict()))))
     value = data.draw(

@@ -1,4 +1,4 @@
-"""DISFA's codes and frames, in the layout that is published, become a table and a data set."""
+"""Codes and frames of DISFA in the published layout become a table and a data set."""
 
 import csv
 
@@ -23,7 +23,10 @@ def code(person: int, frame: int, unit: int) -> int:
 
 @pytest.fixture
 def corpus(tmp_path):
-    """Codes of frames 1 to 5, pictures of 2 to 6 and of 1; frame 3 of SN001 has an odd code."""
+    """A corpus with codes of frames 1 to 5 and pictures of 1 to 6.
+
+    AU6 of SN001 has an illegal code in frame 3, and SN016 lacks the picture of frame 4.
+    """
     for place, person in enumerate(PEOPLE):
         codes = tmp_path / "ActionUnit_Labels" / person
         frames = tmp_path / "frames" / f"LeftVideo{person}_comp"

@@ -1,4 +1,4 @@
-"""A record survives its bytes, and bytes that are no record say why."""
+"""Records survive encoding and decoding, and invalid bytes are errors with a reason."""
 
 import io
 
@@ -182,7 +182,7 @@ def test_damaged_image_names_its_record():
 
 
 def pillow(data: bytes) -> np.ndarray | None:
-    """What Pillow alone makes of a picture of 24 x 24 RGB; None where it is none, or damaged."""
+    """Decodes a picture of 24 x 24 RGB by Pillow alone; None where it is another, or damaged."""
     try:
         picture = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
         picture.load()

@@ -1,4 +1,4 @@
-"""TensorFlow Datasets opens a built set, without TensorFlow and as our own reader does."""
+"""TensorFlow Datasets reads the same records as our own reader, without TensorFlow."""
 
 import importlib.util
 import shutil

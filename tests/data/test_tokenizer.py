@@ -1,4 +1,4 @@
-"""The default tokenizer, its training command, and tokenizers from outside."""
+"""The default tokenizer, its training command, and tokenizers of Hugging Face."""
 
 import json
 import pathlib
@@ -100,7 +100,7 @@ def test_text_longer_than_the_last_bucket_is_truncated_and_counted():
 
 
 def test_text_is_encoded_as_by_the_library():
-    """Sentences are remembered, so this compares with the library, which encodes whole texts."""
+    """Our cache of sentences gives the ids of the library, which encodes whole texts."""
     plain = load_tokenizer()._backend
     rng = np.random.default_rng(0)
     texts = [facs.describe(rng.integers(0, 2, 12), rng) for _ in range(50)]
@@ -137,7 +137,7 @@ def test_command_reproduces_the_shipped_file(tmp_path, capsys):
 
 
 def test_dictionary_words_are_in_the_vocabulary():
-    """A misspelt word would have to be misspelt in both files."""
+    """A spelling mistake is found unless it is in both files."""
     known = set(tokenizer_module.vocabulary_words())
     assert len(known) == len(tokenizer_module.vocabulary_words())
     for text in TEXTS:
@@ -149,7 +149,7 @@ def test_dictionary_words_are_in_the_vocabulary():
 
 
 def folder_of(path, config, *, end=True):
-    """A word-level tokenizer with unusual ids, in the form of `save_pretrained`."""
+    """Writes a word-level tokenizer with unusual ids as `save_pretrained` does."""
     words = ["[pad]", "zero", "lip", "chin", "[end]", "[?]"]
     backend = tokenizers.Tokenizer(
         tokenizers.models.WordLevel({w: 10 * i for i, w in enumerate(words)}, unk_token="[?]")

@@ -1,4 +1,4 @@
-"""Batches of a small data set, and who is in them, for tests of the pipeline."""
+"""Batches of a small data set, for tests of the pipeline."""
 
 import itertools
 from pathlib import Path
@@ -12,19 +12,19 @@ BUCKETS = (32, 64, 128, 256, 512, 1024, 2048)
 
 
 def build_set(folder: Path) -> Path:
-    """A data set of seven people with eight frames each, five records a shard."""
+    """Builds a data set of seven people with eight frames each, five records in a shard."""
     labels = write_folder(folder / "faces", people=7, frames=8, size=SIZE)
     build_folder(labels, folder / "set", size=SIZE, shard_records=5)
     return folder / "set"
 
 
 def take(iterator, count: int) -> list[dict]:
-    """The next batches."""
+    """Takes the next `count` batches."""
     return list(itertools.islice(iterator, count))
 
 
 def assert_same_batches(one: list[dict], two: list[dict]) -> None:
-    """Equal in names, types and values."""
+    """Asserts that batches are equal in names, dtypes and values."""
     for a, b in zip(one, two, strict=True):
         assert a.keys() == b.keys()
         for name in a:
@@ -33,5 +33,5 @@ def assert_same_batches(one: list[dict], two: list[dict]) -> None:
 
 
 def who(batch: dict) -> list[tuple[int, int]]:
-    """Person and frame of each example, which the pictures carry in red and green."""
+    """Reads person and frame of each example from the red and green of its image."""
     return [tuple(int(v) // 10 for v in image[0, 0, :2]) for image in batch["image"]]

@@ -1,4 +1,4 @@
-"""A folder of tiny pictures with a table of labels, and its data set, for tests of the data."""
+"""A folder of tiny pictures with a table of labels, and its data set."""
 
 import csv
 from pathlib import Path
@@ -37,26 +37,26 @@ def write_folder(folder: Path, *, people: int = 6, frames: int = 5, size: int = 
 
 
 def write_table(path: Path, rows: list[list]) -> Path:
-    """Writes the rows under the columns that the folder source reads."""
+    """Writes rows under the columns that the folder source reads; returns the path."""
     with open(path, "w", newline="") as file:
         csv.writer(file).writerows([COLUMNS, *rows])
     return path
 
 
 def read_table(path: Path) -> list[list[str]]:
-    """The rows below the first line."""
+    """Reads the rows below the first line."""
     with open(path, newline="") as file:
         return list(csv.reader(file))[1:]
 
 
 def build_folder(labels: Path, out: Path, **options) -> dict:
-    """Builds the data set of such a table, of 16 px and by one process unless `options` differ."""
+    """Builds the data set of a table, by default of 16 px and in one process."""
     defaults = {"source": "folder", "labels": str(labels), "size": 16, "processes": 1}
     return build(out, **(defaults | options), progress=False)
 
 
 def assert_same_sets(one: Path, two: Path) -> None:
-    """Two folders have the same files, byte for byte."""
+    """Asserts that two folders have the same files, byte for byte."""
     assert sorted(p.name for p in one.iterdir()) == sorted(p.name for p in two.iterdir())
     for path in one.iterdir():
         assert path.read_bytes() == (two / path.name).read_bytes(), path.name

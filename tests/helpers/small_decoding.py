@@ -1,4 +1,4 @@
-"""A tiny VQ-AUFace, and inputs for it, in the tests of decoding."""
+"""A tiny VQ-AUFace and its inputs, for tests of decoding."""
 
 import functools
 
@@ -52,7 +52,7 @@ def run(layout, options, *, given=None, records=None, seed=0):
 
 
 class Known:
-    """Has `VQAUFace`'s methods; `trunk` passes on the mask, `logits_of` makes logits of it."""
+    """A stand-in for `VQAUFace` whose logits are `logits_of` the mask."""
 
     def __init__(self, layout, logits_of):
         self.transformer, self._logits_of = {"layout": layout}, logits_of

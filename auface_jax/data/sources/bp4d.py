@@ -110,10 +110,10 @@ class BP4DFaces(BP4DOptions, PhotographSource):
         if len(numbers) != len(points):
             raise SourceError(
                 f"{row.landmarks}: landmarks of {len(points)} frames, and {directory} has "
-                f"{len(numbers)} pictures; which belongs to which cannot be told"
+                f"{len(numbers)} pictures; they cannot be matched"
             )
-        place = np.flatnonzero(numbers == row.frame)
-        return points[place[0]] if len(place) else None
+        matches = np.flatnonzero(numbers == row.frame)
+        return points[matches[0]] if len(matches) else None
 
 
 # The frames of a sequence follow each other, so a small cache reads each file once.

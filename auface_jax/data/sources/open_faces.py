@@ -157,7 +157,7 @@ _NOT_DRAWING = {"__init__.py", "registry.py", "sheet.py", "human_reading_study.p
 
 
 def _drawing_code(model: str) -> str:
-    """A digest of the code that draws, so that sets drawn by different code are told apart."""
+    """A digest of the code that draws, so that sets drawn by different code differ."""
     digest = hashlib.sha256(TEMPLATE.tobytes())
     for path in sorted((Path(__file__).parents[2] / "faces").rglob("*.py")):
         if path.name in _NOT_DRAWING or (model == "builtin" and path.name.startswith("ict_")):

@@ -1,4 +1,4 @@
-"""A build is a function of its options alone, keeps people apart, and is there whole or not."""
+"""A build depends on its options alone, separates people, and is complete or absent."""
 
 import json
 import shutil
@@ -120,7 +120,7 @@ def test_failed_build_continues_unless_options_differ(table, tmp_path, monkeypat
     whole = build_folder(table, tmp_path / "whole", shard_records=4)
 
     def failing(after: int):
-        """Fails with the disk full when so many shards are written."""
+        """Makes a `write_shard` that raises 'disk full' after a number of shards."""
         count = iter(range(after))
 
         def write_shard(*arguments):

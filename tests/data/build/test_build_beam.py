@@ -1,4 +1,4 @@
-"""A build by an Apache Beam runner gives the records of a build on this machine, bit for bit.
+"""A build by an Apache Beam runner gives the same bytes as a build on this machine.
 
 Beam needs older packages than the rest: `make test-beam` runs these in an environment of its own.
 """

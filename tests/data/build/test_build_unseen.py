@@ -1,4 +1,4 @@
-"""Label rows that training never sees, and what else a build settles before any work."""
+"""AU combinations that training never sees, and other decisions of a build's plan."""
 
 import json
 
@@ -25,7 +25,7 @@ CODED = np.ones(12, np.int8)
 
 
 def few_rows(folder, people=8, frames=16):
-    """A folder of people who all show some of 20 label rows."""
+    """Writes a folder of people who share 20 AU combinations."""
     table = write_folder(folder, people=people, frames=frames)
     rows, rng = read_table(table), np.random.default_rng(0)
     shown = rng.integers(0, 2, (20, 12))

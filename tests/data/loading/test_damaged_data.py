@@ -1,4 +1,4 @@
-"""Data sets with missing shards and corrupt records: named, or counted and passed over."""
+"""Missing shards and corrupt records are named, or skipped and counted."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The pipeline gives each example once an epoch, the same on every run, resumed or split."""
+"""Batches have each example once an epoch, and are equal in every run, resumed or split."""
 
 import itertools
 import json
@@ -20,7 +20,7 @@ from tests.helpers.small_batches import BUCKETS, SIZE, assert_same_batches, take
 
 @pytest.fixture
 def batches(directory, tokenizer):
-    """An iterator over the small data set, with options changed at will."""
+    """Makes iterators over the small data set."""
 
     def make(batch_size=4, seed=0, **options):
         options = {"size": SIZE} | options
@@ -150,7 +150,7 @@ def test_batches_of_all_processes_form_the_global_batch(batches):
 
 
 def is_mirrored(images: np.ndarray) -> np.ndarray:
-    """Whether the side that is bright in blue is the right one."""
+    """Returns True for images whose bright side in blue is the right one."""
     return images[:, 0, 0, 2] < images[:, 0, -1, 2]
 
 

@@ -1,4 +1,4 @@
-"""Worker processes change who makes the batches, and nothing else."""
+"""Worker processes make the same batches as the process itself."""
 
 import contextlib
 import multiprocessing
@@ -19,7 +19,7 @@ from tests.helpers.small_batches import BUCKETS, SIZE, assert_same_batches, buil
 
 @pytest.fixture
 def batches(directory, tokenizer):
-    """An iterator over the small data set, with options changed at will; closed at the end."""
+    """Makes iterators over a data set, which are closed after the test."""
     with contextlib.ExitStack() as stack:
 
         def make(folder=directory, **options):

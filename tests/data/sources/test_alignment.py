@@ -1,4 +1,4 @@
-"""Every face comes to one place, with the same bytes each time, and its expression is its own."""
+"""Faces are aligned to one template, reproducibly, and keep their expressions."""
 
 import json
 import sys
@@ -23,7 +23,7 @@ from tests.helpers.small_pictures import picture
 
 
 def points_on_template(size: float) -> np.ndarray:
-    """68 landmarks whose anchors are the template's, for a crop of `size` pixels."""
+    """Makes 68 landmarks whose anchors lie on the template of a crop of `size` pixels."""
     points = np.random.default_rng(0).uniform(0.1, 0.9, (68, 2))
     (left, right, nose), half = TEMPLATE, np.array([0.06, 0.0])
     points[[36, 39, 42, 45, 33]] = left - half, left + half, right - half, right + half, nose
@@ -87,7 +87,7 @@ def test_landmark_sets_have_the_same_anchors():
 
 
 def test_expressions_do_not_move_the_crop():
-    """Else a crop would tell the label, or a raised brow would be pushed down again."""
+    """Otherwise a crop would reveal the label, or cancel a raised brow."""
     model = face_model()
     person = sampler.sample_person(np.random.default_rng(3), model)
     _, neutral = render(model, person, np.zeros(12, np.float32), Scene(), 128)
@@ -142,7 +142,7 @@ def test_margin_that_cuts_the_face_is_refused():
 
 @pytest.fixture(scope="module")
 def drawn():
-    """Two drawn people, not centred, with their landmarks."""
+    """Images of two drawn people off centre, and their landmarks."""
     pytest.importorskip("cv2", reason="needs the extra `detector`")
     frames = [sampler.person_frames(n, num_frames=1, size=160, seed=0)[0] for n in (0, 1)]
     ground = np.full((2, 240, 260, 3), 90, np.uint8)

@@ -1,4 +1,4 @@
-"""Miniature corpora in the published layouts, drawn here: what fits is read, the rest is named."""
+"""Small corpora in the published layouts are read, and malformed files are named."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def occurrence(frame: int, unit: int) -> int:
 
 
 def points_of(frame: int) -> np.ndarray:
-    """49 landmarks [49, 2] of a face that moves to the right, a pixel a frame."""
+    """Makes 49 landmarks [49, 2] of a face that moves to the right by a pixel each frame."""
     points = np.random.default_rng(1).uniform(0.2, 0.8, (49, 2))
     (left, right, nose), half = TEMPLATE, np.array([0.06, 0.0])
     points[[19, 22, 25, 28, 16]] = left - half, left + half, right - half, right + half, nose
@@ -47,7 +47,7 @@ def write_table(path: Path, rows: list[list[int]]) -> None:
 
 
 def write_sequence(root: Path, person: str, task: str, *, name="{}.jpg", sequences="") -> None:
-    """Pictures, occurrence, intensities and landmarks of five frames."""
+    """Writes pictures, occurrence, intensities and landmarks of five frames."""
     folder = root / sequences / person / task
     folder.mkdir(parents=True)
     for frame in FRAMES:

@@ -1,4 +1,4 @@
-"""Any folder of images becomes a data set, and each image that does not says why."""
+"""A folder of images becomes a data set, and every image that is left out has a reason."""
 
 import csv
 from pathlib import Path
@@ -28,7 +28,7 @@ def sample(subject: str, frame: int) -> Sample:
 
 
 class Spoilt:
-    """Three people with four images each, of which just `usable` can be used."""
+    """A source of three people with four images each, of which `usable` are usable."""
 
     name, exact, options, left_out = "spoilt", False, {}, {"never coded": 5}
     subjects, summary_lines = ("A", "B", "C"), ()
@@ -169,7 +169,7 @@ def test_missing_intensity_is_zero_with_an_uncoded_label(table):
 
 
 def write_landmarks(table: Path, form: str) -> np.ndarray:
-    """A file of points for every row, its face small and in the lower right; returns the points."""
+    """Writes the points of a small face in the lower right for every row, and returns them."""
     points = np.random.default_rng(0).uniform(0.2, 0.8, (68, 2))
     (left, right, nose), half = TEMPLATE, np.array([0.06, 0.0])
     points[[36, 39, 42, 45, 33]] = left - half, left + half, right - half, right + half, nose

@@ -1,4 +1,4 @@
-"""What sources give: labels at a threshold, whole pictures, drawn faces, and all faults at once."""
+"""Sources give labels at a threshold, pictures and drawn faces, and list all faults at once."""
 
 from pathlib import Path
 

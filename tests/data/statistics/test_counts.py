@@ -1,4 +1,4 @@
-"""Counts of a data set agree with a plain reading of its records, and the card tells them."""
+"""Counts of a data set equal a plain count of its records, and the card shows them."""
 
 import collections
 import json
@@ -101,7 +101,7 @@ def test_people_are_counted_by_split(counted, directory):
 
 @pytest.fixture
 def without_au7(directory, tmp_path):
-    """The set as of a source that does not code AU7."""
+    """A copy of the data set in which AU7 is not coded."""
     folder = shutil.copytree(directory, tmp_path / "set")
     for split in SPLITS:
         records = list(ShardReader(directory, split))
@@ -156,7 +156,7 @@ def test_command_reports_faults(directory, tmp_path):
 
 
 def test_drawn_label_vectors_are_near_the_papers_rates():
-    """81.4 % of BP4D-AUText's entries have a combination, 1.35 occurrences an entry."""
+    """In BP4D-AUText 81.4 % of the entries have a combination, with 1.35 occurrences per entry."""
     rng = np.random.default_rng(0)
     rows = [(sample_intensities(rng) >= 0.3).astype(int) for _ in range(3000)]
     found = counts.combination_rates(rows)
