@@ -1,8 +1,8 @@
-"""Several processes that train as one run: how they find each other, and how they end together.
+"""Start and common end of the processes that train one run together.
 
-Every process runs the same command. Who belongs to the run is told by flags, by the environment or
-by what started them; the first process is the coordinator, at an address that all of them reach.
-Checkpoints need a folder that all of them see.
+Every process runs the same command. Flags, the environment or the launcher tell each process its
+number; the first process is the coordinator, at an address that all processes can reach. All
+processes must see the folder of the checkpoints.
 """
 
 import contextlib
@@ -13,9 +13,9 @@ from typing import NoReturn
 
 import jax
 
-# A process that was not heard of for so long is lost, and all others end.
+# A process that sends no heartbeat for this long counts as lost, and all others end.
 HEARTBEAT_SECONDS = 60
-# How long a process that is done, or that failed, waits for the others to come to their ends.
+# Time that a process which has finished or failed waits for the others to end.
 SHUTDOWN_SECONDS = 120
 
 
@@ -26,21 +26,21 @@ def join(
     *,
     detect: bool = False,
 ) -> None:
-    """Joins the other processes of this run, where there are any; call it before all use of JAX.
+    """Joins the other processes of this run, if there are any; call it before any use of JAX.
 
-    What the arguments leave open is taken from JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and
-    JAX_PROCESS_ID; else Slurm's `srun`, Open MPI's `mpirun` and GKE's TPU pods tell it, when they
-    started more than one process.
+    Missing arguments are read from JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID,
+    or from Slurm's `srun`, Open MPI's `mpirun` or GKE's TPU pods, if they started more than one
+    process.
 
     Args:
       coordinator_address: HOST:PORT of process 0.
-      num_processes: of the run.
-      process_id: of this one, from 0.
-      detect: ask JAX for all of it, as a TPU pod outside GKE needs: its metadata server knows.
+      num_processes: number of processes of the run.
+      process_id: number of this process, from 0.
+      detect: whether JAX detects all of these, from the metadata server of a TPU pod outside GKE.
 
     Raises:
-      ValueError: not all of it is known, or a number makes no sense.
-      RuntimeError: the devices of this process are in use already, or the others did not come.
+      ValueError: some of these are unknown, or a number is out of range.
+      RuntimeError: the devices of this process are in use, or other processes did not join.
     """
     address = coordinator_address or os.environ.get("JAX_COORDINATOR_ADDRESS")
     count = _number("--num_processes", num_processes, "JAX_NUM_PROCESSES")
@@ -79,9 +79,9 @@ def join(
 
 @contextlib.contextmanager
 def together() -> Iterator[None]:
-    """Ends the process when another one is lost in the midst of the block.
+    """Ends this process when another process of the run is lost during the block.
 
-    One of several ends at once: the usual way out waits for the others, which may be waiting for
+    It ends at once: a regular exit would wait for the other processes, which may be waiting for
     this one in the middle of a step.
     """
     try:
@@ -98,7 +98,7 @@ def together() -> Iterator[None]:
 
 
 def end(message: str) -> NoReturn:
-    """Ends this process with an error, without waiting for the others of its run."""
+    """Ends this process with an error message, without waiting for the others of its run."""
     if jax.process_count() == 1:
         sys.exit(message)
     sys.stdout.flush()
@@ -107,7 +107,7 @@ def end(message: str) -> NoReturn:
 
 
 def _number(flag: str, given: int | None, variable: str) -> int | None:
-    """The flag's value, or else the environment's."""
+    """Returns the value of a flag, or else that of an environment variable."""
     if given is not None or variable not in os.environ:
         return given
     try:
@@ -120,18 +120,18 @@ def _number(flag: str, given: int | None, variable: str) -> int | None:
 
 
 def _started_together() -> bool:
-    """Whether Slurm, Open MPI or GKE started this process as one of several.
+    """Returns True if Slurm, Open MPI or GKE started this process as one of several.
 
     Raises:
-      ValueError: an Open MPI that does not say where its first process is (version 5 does not).
+      ValueError: Open MPI does not give the address of its first process (version 5 does not).
     """
     if "SLURM_STEP_NODELIST" in os.environ:
         return (_number("", None, "SLURM_NTASKS") or 1) > 1
     if (_number("", None, "OMPI_COMM_WORLD_SIZE") or 1) > 1:
         if "OMPI_MCA_orte_hnp_uri" not in os.environ:
             raise ValueError(
-                "this Open MPI does not tell where its first process runs; give all processes "
-                "--coordinator_address HOST:PORT, HOST being that of rank 0"
+                "this Open MPI does not give the address of its first process; give all processes "
+                "--coordinator_address HOST:PORT, where HOST is that of rank 0"
             )
         return True
     return "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")

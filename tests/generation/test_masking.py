@@ -144,7 +144,7 @@ def test_grouped_mask_hides_every_token_equally_often():
 
 
 def test_mask_group_that_does_not_divide_the_batch_is_refused():
-    with pytest.raises(ValueError, match="mask_group=3 does not divide the batch of 8 rows"):
+    with pytest.raises(ValueError, match="mask_group=3 does not divide the batch of 8 examples"):
         masking.training_mask(jax.random.key(0), 8, **GROUP, layout="flat", group=3)
 
 
