@@ -1,8 +1,8 @@
-"""The text side: action units, their interactions, and the descriptions made from them.
+"""Action units, their interactions, and descriptions of them in text.
 
-Pure numpy, without JAX. In reading order: `action_units`, `interactions`, `degrees`,
-`descriptions`, `processor`; then `lexicon`, `synonyms`, `sayings` and `paraphrase`, for reading
-other words.
+Pure NumPy, without JAX. In reading order: `action_units`, `interactions`, `degrees`,
+`descriptions`, `processor`; then `lexicon`, `synonyms`, `phrases`, `paraphrase` and `other_words`,
+with which a recogniser of text is trained and tested.
 """
 
 from auface_jax.facs.action_units import (

@@ -1,6 +1,6 @@
 """The 12 action units of the Facial Action Coding System (FACS) that the project codes.
 
-The order of `ACTION_UNITS` is the order of every label row, probability row and table.
+The order of `ACTION_UNITS` is the order of every label vector, probability vector and table.
 Muscles and pulls follow the FACS manual (Ekman, Friesen and Hager, 2002).
 """
 
@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 
 import numpy as np
+from jaxtyping import Int8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,9 +21,9 @@ class ActionUnit:
       number: the FACS number, such as 12.
       name: the FACS name, such as "Lip corner puller".
       muscles: the muscles that drive it, in Latin.
-      pulls: (region, direction) pairs: every part of the face that the unit must be seen to
-        move, and where it goes ("up", "down", "inward", "outward", "tight" or "pressed").
-      also_moves: regions that move along with a strong contraction.
+      pulls: (region, direction) pairs of every part of the face that the unit visibly moves;
+        the direction is "up", "down", "inward", "outward", "tight" or "pressed".
+      also_moves: regions that also move under a strong contraction.
     """
 
     number: int
@@ -33,12 +34,12 @@ class ActionUnit:
 
     @property
     def code(self) -> str:
-        """The unit as constructs spell it, such as "AU12"."""
+        """The name of the unit in constructs, such as "AU12"."""
         return f"AU{self.number}"
 
     @property
     def regions(self) -> tuple[str, ...]:
-        """Every region the unit moves, the leading ones first, each once."""
+        """Every region that the unit moves, those of its pulls first, each once."""
         return tuple(dict.fromkeys((*(region for region, _ in self.pulls), *self.also_moves)))
 
 
@@ -135,17 +136,17 @@ _LEGAL_UNITS = ", ".join(map(str, AU_NUMBERS))
 
 
 def parse_units(text: str) -> tuple[int, ...]:
-    """Reads a list of units as a command line gives it: "6,12", "AU6 AU12" or "6+12".
+    """Parses a list of units such as "6,12", "AU6 AU12" or "6+12".
 
     Args:
       text: unit numbers, with or without "AU", separated by commas, spaces or plus signs.
-        Blank text is the empty list, which stands for a neutral face.
+        Blank text is an empty list, that of a neutral face.
 
     Returns:
-      The numbers in the order given.
+      The numbers in the order of the text.
 
     Raises:
-      ValueError: a part is not a number, or not one of the 12 units.
+      ValueError: a part is not a number, or not that of one of the 12 units.
     """
     numbers = []
     for part in re.split(r"[\s,+]+", text.strip()):
@@ -162,17 +163,17 @@ def parse_units(text: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def labels_from_units(units: Iterable[int]) -> np.ndarray:
-    """The label row in which exactly these units are present.
+def labels_from_units(units: Iterable[int]) -> Int8[np.ndarray, "A"]:
+    """Builds the label vector in which exactly these units are present.
 
     Args:
-      units: FACS numbers, such as [6, 12]; order and repeats do not matter.
+      units: FACS numbers, such as [6, 12]; order and repetitions do not matter.
 
     Returns:
-      int8 [A] in {0, 1}, in the order of `ACTION_UNITS`.
+      0 or 1 for each unit, in the order of `ACTION_UNITS`.
 
     Raises:
-      ValueError: a number is not one of the 12 units.
+      ValueError: a number is not that of one of the 12 units.
     """
     labels = np.zeros(len(AU_NUMBERS), np.int8)
     for unit in units:

@@ -1,30 +1,32 @@
-"""Degrees: how strongly a unit acts, on the five-step scale of FACS.
+"""Degrees of a unit on the five-step scale of FACS, and the words for them.
 
-FACS (Ekman, Friesen and Hager, 2002) scores a present unit from A, a trace, to E, the most that
-the face can do. Data sets write the letters as codes 1 to 5, and 0 for an absent unit; here an
-intensity is the code divided by 5, so that 1.0 is E.
+FACS (Ekman, Friesen and Hager, 2002) scores a present unit from A, a trace, to E, the maximum of
+the face. Data sets write the letters as codes 1 to 5, and 0 for an absent unit; here an intensity
+is the code divided by 5, so that 1.0 is E.
 """
 
 import re
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float, Float32
 
 from auface_jax.facs.action_units import AU_NUMBERS, parse_units
 
-# FACS names C "marked or pronounced" and D "severe or extreme"; one word each keeps texts alike.
+# FACS names C "marked or pronounced" and D "severe or extreme"; texts use one word for each.
 DEGREES = {"A": "Trace", "B": "Slight", "C": "Marked", "D": "Severe", "E": "Maximum"}
 _LETTERS = tuple(DEGREES)
 
 
 def degree(intensity: float) -> str:
-    """The letter of a present unit's intensity: that of the nearest code, and A at least.
+    """The letter of a present unit: that of the nearest code, but at least A.
 
     Args:
-      intensity: in (0, 1]; halfway between two codes counts as the stronger.
+      intensity: intensity of the unit, above 0 and at most 1; a value halfway between two codes
+        counts as the stronger.
 
     Raises:
-      ValueError: not above 0 and at most 1.
+      ValueError: the intensity is out of range.
     """
     if not 0 < intensity <= 1:
         raise ValueError(
@@ -34,13 +36,15 @@ def degree(intensity: float) -> str:
     return _LETTERS[max(int(5 * float(intensity) + 0.5 + 1e-6), 1) - 1]
 
 
-def degree_word(construct: str, intensities: Sequence[float]) -> str | None:
-    """The word for how strongly a construct acts: the degree of its units' mean intensity.
+def degree_word(
+    construct: str, intensities: Float[np.ndarray, "A"] | Sequence[float]
+) -> str | None:
+    """The word for the degree of a construct, which is that of its units' mean intensity.
 
     Args:
-      construct: such as "AU6+AU12".
-      intensities: [A] in [0, 1]. A unit that is present at intensity 0 was not scored and does
-        not count.
+      construct: name of the construct, such as "AU6+AU12".
+      intensities: intensity of each unit, 0 to 1. A present unit at intensity 0 was not scored
+        and does not count.
 
     Returns:
       A word of `DEGREES`; None where no unit of the construct was scored.
@@ -50,15 +54,15 @@ def degree_word(construct: str, intensities: Sequence[float]) -> str | None:
     return DEGREES[degree(float(np.mean(scored)))] if scored else None
 
 
-def parse_scores(text: str) -> tuple[tuple[int, ...], np.ndarray | None]:
-    """Reads units with or without FACS degrees, as a command line gives them: "6C,12E" or "6,12".
+def parse_scores(text: str) -> tuple[tuple[int, ...], Float32[np.ndarray, "A"] | None]:
+    """Parses a list of units with or without FACS degrees, such as "6C,12E" or "6,12".
 
     Returns:
-      The numbers as `parse_units` gives them, and float32 [A] intensities; None where no unit has
-      a degree.
+      The numbers, as from `parse_units`, and the intensities; None where no unit has a degree.
 
     Raises:
-      ValueError: as `parse_units`; or some units have a degree and some have none, or two.
+      ValueError: `parse_units` refuses the text, only some of the units have a degree, or one of
+        them has two.
     """
     letters = re.findall(r"(?<=[0-9])([A-Ea-e])?(?=[\s,+]|$)", text)
     numbers = parse_units(re.sub(r"(?<=[0-9])[A-Ea-e](?=[\s,+]|$)", "", text))
@@ -68,8 +72,8 @@ def parse_scores(text: str) -> tuple[tuple[int, ...], np.ndarray | None]:
         raise ValueError(f"{text!r}: give every unit a degree, A to E, or none, as in 6C,12E")
     intensities = np.zeros(len(AU_NUMBERS), np.float32)
     for number, letter in zip(numbers, letters, strict=True):
-        place, intensity = AU_NUMBERS.index(number), (_LETTERS.index(letter.upper()) + 1) / 5
-        if intensities[place] not in (0, np.float32(intensity)):
+        index, intensity = AU_NUMBERS.index(number), (_LETTERS.index(letter.upper()) + 1) / 5
+        if intensities[index] not in (0, np.float32(intensity)):
             raise ValueError(f"{text!r}: AU{number} has two degrees; give it one")
-        intensities[place] = intensity
+        intensities[index] = intensity
     return numbers, intensities

@@ -1,9 +1,9 @@
 """Dictionaries: five texts for each of the 38 constructs, and five for a neutral face.
 
-The project's own dictionary, `dictionary.json` beside this file, is written from FACS in its
-own words. Any other in the same form loads too: the paper's, a translation, a laboratory's.
+The project's own dictionary, `dictionary.json` beside this file, describes FACS in its own words.
+Any other dictionary of the same format can be loaded: the paper's, a translation, a laboratory's.
 
-The form is one JSON object:
+The format is one JSON object:
 
     {
       "schema_version": 1,
@@ -29,7 +29,7 @@ from auface_jax.facs.interactions import INTERACTIONS
 SCHEMA_VERSION = 1
 TEXTS_PER_CONSTRUCT = 5
 
-# All 38, combinations first, in the order in which the processor considers them.
+# All 38 constructs, combinations first, in the order in which the processor scans them.
 CONSTRUCT_NAMES = tuple(
     [interaction.name for interaction in INTERACTIONS] + [unit.code for unit in ACTION_UNITS]
 )
@@ -38,10 +38,10 @@ _KEYS = ("schema_version", "language", "neutral", "constructs")
 
 
 class DictionaryError(ValueError):
-    """A dictionary that cannot be used.
+    """A dictionary cannot be used.
 
     Attributes:
-      faults: every fault found, one line each.
+      faults: all faults of the dictionary, one line each.
     """
 
     def __init__(self, source: str, faults: list[str]):
@@ -69,42 +69,45 @@ def load_dictionary(path: str | os.PathLike | None = None) -> Dictionary:
     """Loads and validates a dictionary.
 
     Args:
-      path: a JSON file in the form above; None is the project's own dictionary.
-
-    Returns:
-      The dictionary; the project's own is read once and shared.
+      path: a JSON file of the format above; None is the project's own dictionary, which is read
+        once in a process.
 
     Raises:
-      FileNotFoundError: there is no such file.
-      DictionaryError: the file is no such dictionary; names all of its faults at once.
+      FileNotFoundError: the file does not exist.
+      DictionaryError: the file is not a valid dictionary; the message lists all faults.
     """
     if path is None:
         return _own_dictionary()
     path = pathlib.Path(path)
     if not path.is_file():
         raise FileNotFoundError(
-            f"no dictionary file at {str(path)!r}; give the path of a JSON file in the form of "
-            "auface_jax/facs/dictionary.json, or leave it out to take that one"
+            f"no dictionary file at {str(path)!r}; give the path of a JSON file of the format of "
+            "auface_jax/facs/dictionary.json, or omit it to use that one"
         )
     return parse_dictionary(path.read_bytes(), source=str(path))
 
 
 @functools.cache
 def _own_dictionary() -> Dictionary:
+    """The project's own dictionary."""
     file = importlib.resources.files("auface_jax.facs") / "dictionary.json"
     return parse_dictionary(file.read_bytes(), source="dictionary.json")
 
 
 def parse_dictionary(data: bytes, *, source: str) -> Dictionary:
-    """Validates the bytes of a dictionary file; `source` names it in errors.
+    """Parses and validates the bytes of a dictionary file.
+
+    Args:
+      data: content of the file.
+      source: name of the file for messages.
 
     Raises:
-      DictionaryError: names every fault of the file at once.
+      DictionaryError: the file is not a valid dictionary; the message lists all faults.
     """
     faults: list[str] = []
 
-    def object_without_repeats(pairs):
-        # JSON readers keep the last of two equal keys in silence: five texts would be lost.
+    def object_without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        # Python's JSON reader silently keeps the last of two equal keys: five texts would be lost.
         for key in sorted({key for key, _ in pairs if [k for k, _ in pairs].count(key) > 1}):
             faults.append(f"key {key!r} is given more than once; keep one")
         return dict(pairs)
@@ -155,8 +158,17 @@ def parse_dictionary(data: bytes, *, source: str) -> Dictionary:
     return Dictionary(language=language, neutral=neutral, constructs=constructs)
 
 
-def _check_texts(name: str, texts, seen: dict[str, str], faults: list[str]) -> tuple[str, ...]:
-    """Checks one construct's texts; `seen` maps each text met so far to its place."""
+def _check_texts(
+    name: str, texts: object, seen: dict[str, str], faults: list[str]
+) -> tuple[str, ...]:
+    """Checks the texts of one construct.
+
+    Args:
+      name: name of the construct.
+      texts: its value in the file.
+      seen: place of every text before, by its normalised form; extended in place.
+      faults: faults found so far; extended in place.
+    """
     if not isinstance(texts, list):
         faults.append(f"{name} is {texts!r:.60}, not a list of {TEXTS_PER_CONSTRUCT} texts")
         return ()
@@ -183,9 +195,11 @@ def _check_texts(name: str, texts, seen: dict[str, str], faults: list[str]) -> t
 
 
 def _nearest(word: str, legal: tuple[str, ...]) -> str:
+    """A hint at the legal word that is most similar, or nothing."""
     close = difflib.get_close_matches(word, legal, n=1, cutoff=0.6)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def _listed(words: tuple[str, ...]) -> str:
+    """Words joined by commas."""
     return ", ".join(words)

@@ -1,8 +1,8 @@
-"""The 26 combinations whose units change each other's look, in the order they are scanned.
+"""The 26 combinations whose units change each other's appearance, in the order of the scan.
 
 The list and its order are the paper's (arXiv 2603.18588). Its "conflicting combinations" hold
-two kinds, which the project keeps apart: *antagonistic* ones contain two muscles that pull
-against each other, and *synergistic* ones give a joint effect without opposed pulls. The paper
+two kinds, which the project distinguishes: *antagonistic* ones contain two muscles that pull
+against each other, *synergistic* ones have a joint effect without opposed pulls. The paper
 also calls 15+17 opposed; AU17 raises the chin and the lower lip and leaves the lip corners
 alone, so here it is a joint effect.
 """
@@ -17,7 +17,7 @@ OPPOSED_PAIRS = frozenset({(1, 4), (2, 4), (12, 15), (12, 23), (12, 24)})
 
 @dataclasses.dataclass(frozen=True)
 class Interaction:
-    """A combination of two to four units that is described as one.
+    """A combination of two to four units with one description.
 
     Attributes:
       units: FACS numbers in ascending order.
@@ -32,12 +32,12 @@ class Interaction:
 
     @property
     def opposed(self) -> tuple[tuple[int, int], ...]:
-        """The pairs of its units that pull against each other."""
+        """The pairs of units that pull against each other."""
         return tuple(p for p in itertools.combinations(self.units, 2) if p in OPPOSED_PAIRS)
 
     @property
     def kind(self) -> str:
-        """Antagonistic if two of its units pull against each other, else synergistic."""
+        """ "antagonistic" if two units pull against each other, otherwise "synergistic"."""
         return "antagonistic" if self.opposed else "synergistic"
 
 

@@ -1,8 +1,8 @@
-"""Which movements of the face a text states, by the words of anatomy that it uses.
+"""A lexicon of regions and directions, which finds the movements that a text states.
 
-A lexicon of regions and directions, and a reading of a text clause by clause. It knows the words of
-descriptions in the style of the dictionary, not everything that people say: the text recogniser is
-for that. The dictionary is checked with it, and paraphrases are kept true by it.
+A text is read clause by clause. The lexicon knows the words of descriptions in the style of the
+dictionary, not everything that people say, which is the task of the text recogniser. It checks the
+dictionary and keeps paraphrases true.
 """
 
 import functools
@@ -13,8 +13,8 @@ from auface_jax.facs.action_units import ACTION_UNITS
 
 Statement = tuple[frozenset[str], frozenset[str]]  # regions and directions
 
-# Phrases are taken out of a text from the first line to the last, so that "outer corners of the
-# eyes" is no longer there when "outer" and "corners" are looked for.
+# Phrases are removed from a text in this order, so that "outer corners of the eyes" is gone when
+# "outer" and "corners" are searched.
 REGION_WORDS = [
     ("glabella", r"glabella|(skin|space) between the (eye)?brows|(root|bridge) of the nose"),
     ("eye corner", r"crow's feet|outer corners of the eyes|(outer )?eye corners?"),
@@ -55,7 +55,7 @@ DIRECTION_WORDS = {
     "tight": r"tight\w*|tens\w+|taut|firm\w*|stiff\w*|narrow\w*|thin\w*|harden\w*|slender|slim",
     "pressed": r"press\w*|compress\w*|flatten\w*|squeez\w*|clamp\w*|squash\w*",
 }
-# Regions whose movement states that of another one as well.
+# Regions whose movement also states that of the region on the left.
 STANDS_FOR = {
     "cheek": {"infraorbital triangle"},
     "lids": {"lower lid"},
@@ -67,8 +67,8 @@ _UNITS = {unit.code: unit for unit in ACTION_UNITS}
 
 
 @functools.lru_cache(maxsize=8192)
-def found_regions(text: str) -> frozenset[str]:
-    """The regions that a piece of text names; "unknown" is one that no unit moves."""
+def regions_in(text: str) -> frozenset[str]:
+    """The regions that a text names; "unknown" stands for parts that no unit moves."""
     regions = set()
     text = text.lower()
     if re.search(WHOLE_BROW, text) and "brow" in text:
@@ -81,8 +81,8 @@ def found_regions(text: str) -> frozenset[str]:
 
 
 @functools.lru_cache(maxsize=8192)
-def found_directions(text: str) -> frozenset[str]:
-    """The directions that a piece of text names."""
+def directions_in(text: str) -> frozenset[str]:
+    """The directions that a text names."""
     text = text.lower()
     return frozenset(
         d for d, words in DIRECTION_WORDS.items() if re.search(rf"\b({words})\b", text)
@@ -91,29 +91,33 @@ def found_directions(text: str) -> frozenset[str]:
 
 @functools.lru_cache(maxsize=8192)
 def clauses(text: str) -> tuple[str, ...]:
-    """A text cut at its stops and at "but", "yet" and "while", which stay with what follows."""
+    """Splits a text at punctuation and before "but", "yet" and "while"."""
     parts = re.split(r"[.,;:]|\b(?=but\b|yet\b|while\b)", text)
     return tuple(part.strip() for part in parts if part.strip())
 
 
 def statements(parts: Sequence[str]) -> list[Statement]:
-    """(regions, directions) of each clause; one that names no region speaks of the last one's."""
-    said, regions = [], frozenset()
+    """The regions and directions of each clause.
+
+    A clause that names no region is read as one about the regions of the clause before it.
+    """
+    found, regions = [], frozenset()
     for clause in parts:
-        regions = found_regions(clause) or regions
-        said.append((regions, found_directions(clause)))
-    return said
+        regions = regions_in(clause) or regions
+        found.append((regions, directions_in(clause)))
+    return found
 
 
 @functools.lru_cache(maxsize=64)
 def required_pulls(name: str) -> tuple[tuple[str, tuple[tuple[frozenset[str], str], ...]], ...]:
-    """What a text must state to be one of the construct `name`.
+    """The pulls that a text must state to describe the construct `name`.
+
+    In a combination one pull of each unit is enough, since the joint result replaces the other
+    (1+4 leaves the inner brow high, but drawn inward; 12+15 the mouth wide, but not high).
 
     Returns:
-      (unit's code, choice) entries; a choice is a tuple of (regions, direction), and a clause must
-      state one of them. In a combination one pull of a unit is enough, since the joint result
-      replaces the other (1+4 leaves the inner brow high, but drawn inward; 12+15 the mouth wide,
-      but not high).
+      Pairs of a unit's code and a choice; a choice is a tuple of (regions, direction), one of
+      which a clause must state.
     """
     units = [_UNITS[code] for code in name.split("+")]
     required = []
@@ -137,11 +141,11 @@ def required_pulls(name: str) -> tuple[tuple[str, tuple[tuple[frozenset[str], st
 
 def unstated_pulls(name: str, parts: Sequence[str]) -> list[tuple[str, tuple]]:
     """The entries of `required_pulls(name)` that none of the clauses `parts` states."""
-    said = statements(parts)
+    stated = statements(parts)
     return [
         (code, choice)
         for code, choice in required_pulls(name)
         if not any(
-            places & regions and way in ways for regions, ways in said for places, way in choice
+            places & regions and way in ways for regions, ways in stated for places, way in choice
         )
     ]

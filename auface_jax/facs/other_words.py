@@ -1,9 +1,9 @@
-"""Descriptions in other words than ours: what the text recogniser is judged on, and never trained.
+"""Descriptions in words other than ours, on which the text recogniser is tested, never trained.
 
-`other_words.csv` beside this file was written before there was any paraphrasing to train with:
-short, clinical, colloquial, and in the second person. A test holds that it shares no run of five
-words with the dictionary or with the tables of synonyms. Neither training nor the choice of
-thresholds reads it.
+`other_words.csv` beside this file was written before the paraphrases were: short, clinical,
+colloquial, and in the second person. A test ensures that it shares no sequence of five words with
+the dictionary or with the tables of synonyms. Neither training nor the choice of thresholds reads
+it.
 """
 
 import csv
@@ -20,12 +20,12 @@ STYLES = ("short", "clinical", "colloquial", "second person")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class OtherWords:
-    """The descriptions, row by row.
+    """Descriptions with their label vectors.
 
     Attributes:
-      texts: M descriptions, no two equal.
-      labels: the units that they state.
-      styles: one of `STYLES` each.
+      texts: M different descriptions.
+      labels: the label vector that each of them states.
+      styles: the style of each, one of `STYLES`.
     """
 
     texts: tuple[str, ...]
@@ -34,7 +34,7 @@ class OtherWords:
 
 
 def load_other_words() -> OtherWords:
-    """Reads the file."""
+    """Reads the descriptions from their file."""
     file = importlib.resources.files("auface_jax.facs") / "other_words.csv"
     with file.open(encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))

@@ -1,14 +1,16 @@
-"""Descriptions in other words: what a reader of text is trained on, beside the dictionary's texts.
+"""Paraphrases of descriptions, on which the text recogniser is trained beside the dictionary.
 
-A recogniser that has seen one dictionary knows its sentences; one that is to read anatomy must meet
-the same movements in many words. A description is either kept and reworded,
+A recogniser that has seen one dictionary alone knows its sentences; to read anatomy it must meet
+the same movements in many words. A paraphrase is made in one of two ways. Either the texts of the
+dictionary are reworded (`reword`):
 
-1. redundant clauses are dropped: what is left still states every pull (`lexicon`);
-2. words give way to others of one meaning: regions, directions, degrees;
-3. sentences change places;
+1. redundant clauses are dropped; the rest still states every pull (`lexicon`);
+2. words are replaced by others of the same meaning: regions, directions, degrees;
+3. sentences change places.
 
-or said anew from the units alone, in the manner of notes, of a clinic, of talk or of a request
-(`synonyms`, `sayings`); in both cases letters may turn small or capital and typing errors creep in.
+Or a new text is composed from the units alone (`compose`), in the manner of notes, of a clinic, of
+talk or of a request (`synonyms`, `phrases`). In both cases the case of letters may change, and
+typing errors are added.
 """
 
 import re
@@ -17,15 +19,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from auface_jax.facs import sayings, synonyms
+from auface_jax.facs import phrases, synonyms
 from auface_jax.facs.action_units import AU_NUMBERS
 from auface_jax.facs.lexicon import clauses, unstated_pulls
-from auface_jax.facs.processor import constructs
+from auface_jax.facs.processor import Labels, constructs
 
 MANNERS = ("notes", "clinic", "talk", "request")
 
-# What may stand for a word, the word itself included.
-_GROUPS = {word: row + synonyms.LOOSER.get(word, ()) for row in synonyms.SAME for word in row}
+# The words that may replace a word, itself included.
+_GROUPS = {word: group + synonyms.LOOSER.get(word, ()) for group in synonyms.SAME for word in group}
 _WORD = re.compile(
     r"\b(" + "|".join(re.escape(w) for w in sorted(_GROUPS, key=len, reverse=True)) + r")\b",
     re.IGNORECASE,
@@ -33,31 +35,33 @@ _WORD = re.compile(
 _LETTERS = string.ascii_lowercase
 
 
-def paraphrase(labels, texts: Sequence[str], rng: np.random.Generator) -> str:
-    """A description of a label row in words that may differ from the dictionary's.
+def paraphrase(labels: Labels, texts: Sequence[str], rng: np.random.Generator) -> str:
+    """Describes a label vector in words that may differ from the dictionary's.
 
     Args:
-      labels: [A] of 0 and 1, as for `processor.constructs`.
-      texts: of its constructs, or the one of a neutral face, from `processor.construct_texts`.
+      labels: label vector, as for `processor.constructs`.
+      texts: texts of its constructs, or the text of a neutral face, from
+        `processor.construct_texts`.
       rng: the only source of chance.
 
     Returns:
-      `texts` reworded, for about half of the draws; for the others the units said anew.
+      In about half of the samples the reworded texts, otherwise a text composed from the units.
     """
     if rng.random() < 0.45:
         text = reword(constructs(labels), texts, rng)
     else:
         units = [n for n, present in zip(AU_NUMBERS, labels, strict=True) if present]
-        text = say(units, rng)
+        text = compose(units, rng)
     return misspell(recase(text, rng), rng)
 
 
 def reword(names: Sequence[str], texts: Sequence[str], rng: np.random.Generator) -> str:
-    """The texts of constructs with clauses dropped, words exchanged and sentences in another order.
+    """Rewords the texts of constructs: drops clauses, exchanges words, shuffles the texts.
 
     Args:
-      names: of the constructs; empty for a neutral face, whose one text is kept whole.
-      texts: one for each name.
+      names: names of the constructs; empty for a neutral face, whose one text is kept whole.
+      texts: one text for each name.
+      rng: the only source of chance.
     """
     if names:
         share = rng.choice([0.0, 0.5, 1.0])
@@ -73,15 +77,17 @@ def reword(names: Sequence[str], texts: Sequence[str], rng: np.random.Generator)
 
 
 def drop_clauses(name: str, text: str, rng: np.random.Generator, *, share: float = 1.0) -> str:
-    """The text without some clauses that are redundant in it.
+    """Drops redundant clauses from a text.
 
     Args:
-      name: of the construct that `text` describes.
-      share: how many of the clauses are tried, in random order; 1 leaves none that could go.
+      name: name of the construct that `text` describes.
+      text: the description.
+      rng: the only source of chance.
+      share: share of the clauses that are tried, in random order; 1 leaves no redundant one.
 
     Returns:
-      Clauses in their order, every pull of the construct still stated; the text itself when none
-      is redundant or the lexicon does not find the pulls in it.
+      The remaining clauses in their order, which still state every pull of the construct; the
+      text itself when none is redundant or the lexicon does not find the pulls in it.
     """
     parts = list(clauses(text))
     if unstated_pulls(name, parts):
@@ -99,31 +105,38 @@ def drop_clauses(name: str, text: str, rng: np.random.Generator, *, share: float
 
 
 def exchange_words(text: str, rng: np.random.Generator, *, rate: float) -> str:
-    """The text with each word or phrase of `synonyms.SAME` replaced with probability `rate`, by
-    another of its row or by one of `synonyms.LOOSER`."""
+    """Replaces words by others of the same meaning.
+
+    Args:
+      text: any text.
+      rng: the only source of chance.
+      rate: probability that a word or phrase of `synonyms.SAME` is replaced, by any of its group
+        or by one of `synonyms.LOOSER`.
+    """
 
     def other(match: re.Match) -> str:
         word = match[0]
         if rng.random() >= rate:
             return word
-        row = _GROUPS[word.lower()]
-        chosen = row[rng.integers(len(row))]
+        group = _GROUPS[word.lower()]
+        chosen = group[rng.integers(len(group))]
         return chosen[0].upper() + chosen[1:] if word[0].isupper() else chosen
 
     return _WORD.sub(other, text)
 
 
-def say(units: Sequence[int], rng: np.random.Generator) -> str:
-    """Units in a few words of one manner, joined in random order.
+def compose(units: Sequence[int], rng: np.random.Generator) -> str:
+    """Composes a short text of one manner that states units in random order.
 
     Args:
-      units: FACS numbers of the active units; none of them is a neutral face.
+      units: FACS numbers of the active units; none for a neutral face.
+      rng: the only source of chance.
     """
     if not units:
-        return _one(sayings.NEUTRAL, rng)
+        return _one(phrases.NEUTRAL, rng)
     manner = _one(MANNERS, rng)
-    parts = [_say_set(s, manner, rng) for s in _grouped(units, rng)]
-    if rng.random() < 0.1:  # what is not there must not be read as if it were
+    parts = [_state(s, manner, rng) for s in _grouped(units, rng)]
+    if rng.random() < 0.1:  # a reader must learn that a denied unit is absent
         absent = [number for number in AU_NUMBERS if number not in units]
         if absent:
             parts.append(_deny(absent[rng.integers(len(absent))], rng))
@@ -136,13 +149,13 @@ def say(units: Sequence[int], rng: np.random.Generator) -> str:
     if rng.random() < 0.25:
         text = f"{text}{_one((' ', ', '), rng)}{_one(synonyms.AFTER, rng)}"
     if rng.random() < 0.1:
-        text = f"{text}{_one((', ', '. ', '; '), rng)}{_one(sayings.ELSEWHERE, rng)}"
+        text = f"{text}{_one((', ', '. ', '; '), rng)}{_one(phrases.ELSEWHERE, rng)}"
     text = re.sub(r"[.;] +(\w)", lambda match: match[0][:-1] + match[1].upper(), text)
     return text[0].upper() + text[1:] + _one((".", ".", "", "!"), rng)
 
 
 def recase(text: str, rng: np.random.Generator) -> str:
-    """The text as it is, or all in small letters, in capitals, or each word with one."""
+    """Returns the text as it is, in lower case, in upper case or in title case."""
     u = rng.random()
     if u < 0.15:
         return text.lower()
@@ -152,14 +165,14 @@ def recase(text: str, rng: np.random.Generator) -> str:
 
 
 def misspell(text: str, rng: np.random.Generator) -> str:
-    """The text with typing errors: in one text of three, in about one of its twenty words."""
+    """Adds typing errors to one text in three, in about one of twenty words."""
     if rng.random() < 0.67:
         return text
     return " ".join(_mistype(w, rng) if rng.random() < 0.05 else w for w in text.split(" "))
 
 
 def _mistype(word: str, rng: np.random.Generator) -> str:
-    """The word with one letter left out, doubled, exchanged with the next, or hit wrongly."""
+    """Omits, doubles, exchanges or replaces one letter inside a word."""
     if len(word) < 4:
         return word
     place, kind = rng.integers(1, len(word) - 1), rng.integers(4)
@@ -174,9 +187,9 @@ def _mistype(word: str, rng: np.random.Generator) -> str:
 
 
 def _grouped(units: Sequence[int], rng: np.random.Generator) -> list[tuple[int, ...]]:
-    """The units in random order, some of them joined to sets that have sayings of their own."""
+    """Groups units at random into combinations that have phrases of their own, in random order."""
     left, sets = list(units), []
-    joint = [s for s in sayings.SAYINGS if len(s) > 1]
+    joint = [s for s in phrases.PHRASES if len(s) > 1]
     for place in rng.permutation(len(joint)):
         if set(joint[place]) <= set(left) and rng.random() < 0.5:
             sets.append(joint[place])
@@ -185,20 +198,20 @@ def _grouped(units: Sequence[int], rng: np.random.Generator) -> list[tuple[int, 
     return [sets[place] for place in rng.permutation(len(sets))]
 
 
-def _say_set(units: tuple[int, ...], manner: str, rng: np.random.Generator) -> str:
-    """One unit, or a set with sayings of its own, in a few words."""
-    said = sayings.SAYINGS[units]
+def _state(units: tuple[int, ...], manner: str, rng: np.random.Generator) -> str:
+    """States one unit, or a combination with phrases of its own, in a few words."""
+    known = phrases.PHRASES[units]
     kinds = {"movements": 0.6, "signs": 0.2, "acts": 0.2, "muscles": 0.0}
     if manner == "clinic":
         kinds = {"movements": 0.6, "signs": 0.08, "acts": 0.02, "muscles": 0.3}
-    usable = {kind: share for kind, share in kinds.items() if share and getattr(said, kind)}
+    usable = {kind: share for kind, share in kinds.items() if share and getattr(known, kind)}
     if not usable:
-        usable = {kind: 1.0 for kind in kinds if getattr(said, kind)}
+        usable = {kind: 1.0 for kind in kinds if getattr(known, kind)}
     shares = np.array(list(usable.values()))
     kind = list(usable)[rng.choice(len(usable), p=shares / shares.sum())]
-    chosen = getattr(said, kind)[rng.integers(len(getattr(said, kind)))]
+    chosen = getattr(known, kind)[rng.integers(len(getattr(known, kind)))]
     if kind == "movements":
-        return _say_movement(*chosen, manner, rng)
+        return _state_motion(*chosen, manner, rng)
     if kind == "muscles":
         return _fill(
             (
@@ -226,20 +239,20 @@ def _say_set(units: tuple[int, ...], manner: str, rng: np.random.Generator) -> s
     )  # fmt: skip
 
 
-def _say_movement(
-    region: synonyms.Region, way: synonyms.Way, manner: str, rng: np.random.Generator
+def _state_motion(
+    region: synonyms.Region, motion: synonyms.Motion, manner: str, rng: np.random.Generator
 ) -> str:
-    """A region and its movement in one manner."""
+    """States a region and its motion in one manner."""
     plural = rng.random() < len(region[0]) / (len(region[0]) + len(region[1]))
     place = _one(region[0] if plural else region[1], rng)
-    done, does = _Verb(_one(way.done, rng)), _Verb(_one(way.does, rng))
-    state = _one(way.is_, rng) if rng.random() < 0.4 else done.forms[1]
+    done, does = _Verb(_one(motion.transitive, rng)), _Verb(_one(motion.intransitive, rng))
+    state = _one(motion.states, rng) if rng.random() < 0.4 else done.forms[1]
     degree = f"{_one(synonyms.DEGREES, rng)} " if rng.random() < 0.2 else ""
     words = {
         "r": place, "state": state, "degree": degree, "be": "are" if plural else "is",
         "does": does.forms[0 if plural else 1], "doing": does.forms[2],
         "do": done.around(0, place), "dos": done.around(3, place), "doings": done.around(2, place),
-        "noun": _one(way.nouns, rng), "o": _one(synonyms.OWNERS, rng),
+        "noun": _one(motion.nouns, rng), "o": _one(synonyms.OWNERS, rng),
         "p": _one(synonyms.PEOPLE, rng),
     }  # fmt: skip
     templates = {
@@ -260,20 +273,24 @@ def _say_movement(
 
 
 def _deny(unit: int, rng: np.random.Generator) -> str:
-    """Says that a unit is absent."""
-    said = sayings.SAYINGS[(unit,)]
-    region, way = said.movements[rng.integers(len(said.movements))]
-    place, noun = _one(region[0] + region[1], rng), _one(way.nouns, rng)
+    """States that a unit is absent."""
+    known = phrases.PHRASES[(unit,)]
+    region, motion = known.movements[rng.integers(len(known.movements))]
+    place, noun = _one(region[0] + region[1], rng), _one(motion.nouns, rng)
     return _fill(
         ("no {noun} of the {r}", "without {noun} of the {r}", "no {r} {noun}", "without {sign}",
          "no {sign}", "not {done} the {r}", "the {r} not {is_}", "without {done} the {r}"),
-        rng, noun=noun, r=place, sign=_one(said.signs, rng), is_=_one(way.is_, rng),
-        done=_Verb(_one(way.done, rng)).forms[2],
+        rng, noun=noun, r=place, sign=_one(known.signs, rng), is_=_one(motion.states, rng),
+        done=_Verb(_one(motion.transitive, rng)).forms[2],
     )  # fmt: skip
 
 
 class _Verb:
-    """A verb of the tables: "pull pulled pulling + up"."""
+    """A verb as the tables write it, such as "pull pulled pulling + up".
+
+    Attributes:
+      forms: the three forms, each with the words that follow the verb.
+    """
 
     def __init__(self, entry: str):
         verb, _, self._rest = entry.partition(" + ")
@@ -281,18 +298,26 @@ class _Verb:
         self.forms = tuple(f"{word} {self._rest}".strip() for word in self._words)
 
     def around(self, form: int, place: str) -> str:
-        """The verb with its object, whose owner is left open as a null character."""
+        """The verb with its object, before which a null character stands for the owner.
+
+        Args:
+          form: index of the form; 3 is the third person of the first.
+          place: the object.
+        """
         word = _third_person(self._words[0]) if form == 3 else self._words[form]
         return f"{word} \0{place} {self._rest}".strip()
 
 
 def _third_person(verb: str) -> str:
+    """The third person singular of a verb."""
     return verb + ("es" if verb.endswith(("s", "sh", "ch", "x")) else "s")
 
 
 def _one(choices: Sequence[str], rng: np.random.Generator) -> str:
+    """Samples one of the choices."""
     return choices[rng.integers(len(choices))]
 
 
 def _fill(templates: Sequence[str], rng: np.random.Generator, *words: str, **named: str) -> str:
+    """Samples one of the templates and fills in words."""
     return _one(templates, rng).format(*words, **named)

@@ -1,32 +1,33 @@
-"""How people name the parts of a face, their movements and degrees: tables for `paraphrase`.
+"""Words for the parts of a face, their movements and degrees: tables for `paraphrase`.
 
-Words of anatomy, of a clinic's notes and of every day. A verb is written as "base participle
-gerund", an intransitive one as "plural singular gerund"; what follows " + " comes after the verb.
+The words are those of anatomy, of clinical notes and of everyday speech. A transitive verb is
+written as "base participle gerund", an intransitive one as "plural singular gerund"; the words
+after " + " follow the verb.
 """
 
 import dataclasses
 
-# --- Movements: what is done to a region, what it does, how it then is ----------------------------
+# --- Motions of regions ---------------------------------------------------------------------------
 
 
 @dataclasses.dataclass(frozen=True)
-class Way:
-    """How a movement is said.
+class Motion:
+    """Words for one motion of a region.
 
     Attributes:
-      done: transitive verbs: somebody raises a region, it is raised.
-      does: intransitive verbs: a region rises.
-      is_: how the region is after "is" or "are", apart from the participles of `done`.
-      nouns: the movement as a noun: elevation of a region.
+      transitive: verbs with the region as their object: "raise" a region.
+      intransitive: verbs with the region as their subject: a region "rises".
+      states: words for the region after "is" or "are", besides the participles of `transitive`.
+      nouns: nouns for the motion: "elevation" of a region.
     """
 
-    done: tuple[str, ...]
-    does: tuple[str, ...]
-    is_: tuple[str, ...]
+    transitive: tuple[str, ...]
+    intransitive: tuple[str, ...]
+    states: tuple[str, ...]
     nouns: tuple[str, ...]
 
 
-UP = Way(
+UP = Motion(
     (
         "raise raised raising", "lift lifted lifting", "elevate elevated elevating",
         "hoist hoisted hoisting", "pull pulled pulling + up", "pull pulled pulling + upward",
@@ -43,7 +44,7 @@ UP = Way(
     ("elevation", "raising", "lifting", "upward movement", "upward pull", "upward displacement",
      "superior displacement", "a lift"),
 )  # fmt: skip
-DOWN = Way(
+DOWN = Motion(
     (
         "lower lowered lowering", "depress depressed depressing", "drop dropped dropping",
         "pull pulled pulling + down", "pull pulled pulling + downward",
@@ -62,7 +63,7 @@ DOWN = Way(
     ("depression", "lowering", "dropping", "downward movement", "downward pull",
      "downward displacement", "inferior displacement", "a droop"),
 )  # fmt: skip
-TOGETHER = Way(
+TOGETHER = Motion(
     (
         "knit knitted knitting", "knit knitted knitting + together", "furrow furrowed furrowing",
         "pinch pinched pinching", "pinch pinched pinching + together",
@@ -77,13 +78,13 @@ TOGETHER = Way(
     ("close together", "closer together", "together", "contracted"),
     ("adduction", "knitting", "furrowing", "pinching", "medial displacement", "contraction"),
 )  # fmt: skip
-ARCHED = Way(
+ARCHED = Motion(
     ("arch arched arching", "cock cocked cocking", "flick flicked flicking + up"),
     ("arch arches arching", "wing wings winging + up", "curve curves curving + up"),
     ("arched", "highly arched"),
     ("arching",),
 )
-TIGHT = Way(
+TIGHT = Motion(
     ("tighten tightened tightening", "tense tensed tensing", "narrow narrowed narrowing",
      "stiffen stiffened stiffening", "harden hardened hardening", "contract contracted contracting",
      "strain strained straining", "scrunch scrunched scrunching"),
@@ -92,7 +93,7 @@ TIGHT = Way(
     ("tight", "tense", "taut", "stiff", "hard", "firm", "under tension"),
     ("tightening", "tension", "tensing", "tightness", "hardening", "contraction"),
 )  # fmt: skip
-NARROWED = Way(
+NARROWED = Motion(
     ("narrow narrowed narrowing", "squint squinted squinting", "squeeze squeezed squeezing",
      "close closed closing + halfway", "squeeze squeezed squeezing + to slits",
      "tighten tightened tightening", "screw screwed screwing + up",
@@ -102,7 +103,7 @@ NARROWED = Way(
     ("narrow", "squinty", "slits", "small", "just slits", "thin slits", "half shut", "nearly shut"),
     ("narrowing", "squinting", "a reduction", "partial closure"),
 )  # fmt: skip
-THIN = Way(
+THIN = Motion(
     ("tighten tightened tightening", "narrow narrowed narrowing", "thin thinned thinning",
      "tense tensed tensing", "roll rolled rolling + in", "roll rolled rolling + inward",
      "stiffen stiffened stiffening", "stretch stretched stretching + thin",
@@ -114,7 +115,7 @@ THIN = Way(
      "thin and hard"),
     ("tightening", "narrowing", "thinning", "tension", "tensing", "inward rolling", "tightness"),
 )  # fmt: skip
-PRESSED = Way(
+PRESSED = Motion(
     ("press pressed pressing + together", "press pressed pressing", "squeeze squeezed squeezing + "
      "together", "compress compressed compressing", "clamp clamped clamping + together",
      "clamp clamped clamping + shut", "press pressed pressing + shut", "push pushed pushing + "
@@ -127,7 +128,7 @@ PRESSED = Way(
     ("shut tight", "sealed", "flat", "clamped", "firmly shut", "under pressure"),
     ("compression", "pressing", "pressure", "squeezing", "clamping", "firm closure"),
 )  # fmt: skip
-TUCKED = Way(
+TUCKED = Motion(
     ("dimple dimpled dimpling", "tuck tucked tucking + in", "tuck tucked tucking + inward",
      "pull pulled pulling + in", "pull pulled pulling + inward", "suck sucked sucking + in",
      "draw drawn drawing + inward", "draw drawn drawing + in", "pinch pinched pinching",
@@ -137,7 +138,7 @@ TUCKED = Way(
     ("dimpled", "tight", "tense", "tucked"),
     ("dimpling", "inward pull", "tucking", "tightening", "inward displacement"),
 )  # fmt: skip
-OUT = Way(
+OUT = Motion(
     ("pull pulled pulling + up and out", "pull pulled pulling + outward",
      "draw drawn drawing + up and outward", "stretch stretched stretching + outward",
      "pull pulled pulling + back and up", "draw drawn drawing + laterally",
@@ -151,7 +152,7 @@ OUT = Way(
     ("lateral pull", "oblique pull", "lateral displacement", "upward and outward pull",
      "lateral traction", "oblique elevation"),
 )  # fmt: skip
-CURLED = Way(
+CURLED = Motion(
     (
         "curl curled curling",
         "curl curled curling + up",
@@ -162,7 +163,7 @@ CURLED = Way(
     ("curled", "raised toward the nose", "off the upper teeth"),
     ("curling", "retraction"),
 )
-PUCKERED = Way(
+PUCKERED = Motion(
     ("wrinkle wrinkled wrinkling", "pucker puckered puckering", "bunch bunched bunching",
      "bunch bunched bunching + up", "crinkle crinkled crinkling", "crumple crumpled crumpling",
      "tense tensed tensing", "scrunch scrunched scrunching", "scrunch scrunched scrunching + up",
@@ -288,7 +289,7 @@ PEOPLE = (
     "the girl", "the patient",
 )  # fmt: skip
 
-# --- Words of one meaning and form: each may stand for the others of its row ----------------------
+# --- Words of one meaning and form: each may replace the others of its group ----------------------
 
 SAME = (
     ("eyebrows", "brows"), ("eyebrow", "brow"), ("eyelids", "lids"), ("eyelid", "lid"),
@@ -325,7 +326,7 @@ SAME = (
     ("center", "middle"), ("forms", "makes", "gives"), ("become", "get", "turn"),
     ("becomes", "gets", "turns"), ("a trace", "a touch"),
 )  # fmt: skip
-# Words that may stand for another, which may not stand for them: "in" is seldom "inward".
+# Words that may replace another, but not the reverse: "in" is seldom "inward".
 LOOSER = {
     "inward": ("in",), "inwards": ("in",), "while": ("and",), "as": ("and",),
     "firmly": ("strongly", "hard"), "tightly": ("strongly", "hard"),

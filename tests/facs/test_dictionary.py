@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from auface_jax import facs
-from auface_jax.facs.lexicon import clauses, found_regions, statements, unstated_pulls
+from auface_jax.facs.lexicon import clauses, regions_in, statements, unstated_pulls
 
 DICTIONARY = facs.load_dictionary()
 TEXTS = [
@@ -65,7 +65,7 @@ def units_of(name):
 def foreign_regions(name, text):
     """Regions in the text that no unit of the construct moves."""
     allowed = {region for unit in units_of(name) for region in (*unit.regions, *ALLOWED[unit.code])}
-    return found_regions(text) - allowed
+    return regions_in(text) - allowed
 
 
 def wrong_ways(name, text):

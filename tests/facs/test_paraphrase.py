@@ -9,23 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auface_jax import facs
-from auface_jax.facs import sayings, synonyms
+from auface_jax.facs import phrases, synonyms
 from auface_jax.facs.lexicon import (
     clauses,
-    found_directions,
-    found_regions,
+    directions_in,
+    regions_in,
     statements,
     unstated_pulls,
 )
 from auface_jax.facs.other_words import STYLES, load_other_words
 from auface_jax.facs.paraphrase import (
+    compose,
     drop_clauses,
     exchange_words,
     misspell,
     paraphrase,
     recase,
     reword,
-    say,
 )
 from auface_jax.facs.processor import construct_texts
 
@@ -58,7 +58,7 @@ def table_texts():
             for field in value.__dataclass_fields__:
                 yield from phrases(getattr(value, field))
 
-    for table in (synonyms, sayings):
+    for table in (synonyms, phrases):
         for name, value in vars(table).items():
             if name.isupper():
                 yield from phrases(value)
@@ -140,9 +140,9 @@ def test_exchanged_words_tell_of_no_other_movement():
     neutral = facs.load_dictionary(None).neutral
     for text in [text for _, text in TEXTS] + list(neutral):
         for _ in range(4):
-            added = found_directions(exchange_words(text, rng, rate=1.0)) - found_directions(text)
+            added = directions_in(exchange_words(text, rng, rate=1.0)) - directions_in(text)
             # Lips that are compressed are pressed together.
-            assert added <= {"inward"} and (not added or "pressed" in found_directions(text)), text
+            assert added <= {"inward"} and (not added or "pressed" in directions_in(text)), text
 
 
 def test_rows_of_equal_words_have_no_word_twice():
@@ -157,7 +157,7 @@ def test_a_reworded_text_keeps_its_sentences_in_some_order():
     seen = set()
     for seed in range(40):
         text = reword(names, texts, np.random.default_rng(seed))
-        regions = [found_regions(part) for part in clauses(text)]
+        regions = [regions_in(part) for part in clauses(text)]
         brow = min(place for place, there in enumerate(regions) if "brow" in " ".join(there))
         chin = min(place for place, there in enumerate(regions) if "chin" in there)
         seen.add(brow < chin)
@@ -183,7 +183,7 @@ def test_a_unit_said_anew_names_what_it_moves_and_nothing_far_from_it(unit):
     rng = np.random.default_rng(unit.number)
     named, foreign = 0, 0
     for _ in range(300):
-        text = say([unit.number], rng)
+        text = compose([unit.number], rng)
         if re.search(r"\b(no|not|without|else|other|rest)\b", text, re.IGNORECASE):
             continue
         regions = set().union(*(regions for regions, _ in statements(clauses(text))))
@@ -194,7 +194,7 @@ def test_a_unit_said_anew_names_what_it_moves_and_nothing_far_from_it(unit):
 
 def test_many_words_are_said_of_the_same_units():
     rng = np.random.default_rng(0)
-    found = {say([6, 12, 15], rng) for _ in range(500)}
+    found = {compose([6, 12, 15], rng) for _ in range(500)}
     assert len(found) > 490
     used = {word for text in found for word in words(text)}
     assert {"smile", "cheeks", "commissures", "your", "zygomaticus"} <= used
@@ -204,7 +204,7 @@ def test_many_words_are_said_of_the_same_units():
 
 def test_a_neutral_face_is_said_from_its_own_table():
     rng = np.random.default_rng(0)
-    assert {say([], rng) for _ in range(500)} == set(sayings.NEUTRAL)
+    assert {compose([], rng) for _ in range(500)} == set(phrases.NEUTRAL)
 
 
 def test_every_set_can_be_said_in_every_manner():
@@ -213,7 +213,7 @@ def test_every_set_can_be_said_in_every_manner():
     for count in range(1, 13):
         for _ in range(60):
             units = sorted(rng.choice(numbers, count, replace=False).tolist())
-            text = say(units, rng)
+            text = compose(units, rng)
             assert text and "\0" not in text and "{" not in text
             assert "  " not in text
 

@@ -1,7 +1,7 @@
-"""Ways to say that a unit is active, or a set of units: tables for `paraphrase`.
+"""Phrases for active units and for combinations of them: tables for `paraphrase`.
 
-Movements are put together from the words of `synonyms`; muscles, visible signs and everyday verbs
-stand here. A verb is written as "base third gerund"; what follows " + " comes after it.
+Movements are composed of the words of `synonyms`; the names of muscles, visible signs and everyday
+verbs are listed here. A verb is written as "base third gerund"; the words after " + " follow it.
 """
 
 import dataclasses
@@ -33,44 +33,44 @@ from auface_jax.facs.synonyms import (
     UP,
     UPPER_LIP,
     WHOLE_BROW,
+    Motion,
     Region,
-    Way,
 )
 
 
 @dataclasses.dataclass(frozen=True)
-class Sayings:
-    """Ways to say that a unit, or a set of units, is active.
+class Phrases:
+    """Phrases which state that a unit, or a combination of units, is active.
 
     Attributes:
-      movements: (region, way) pairs, any of which states it.
-      muscles: what contracts.
-      signs: what can be seen, as nouns: "dimples".
+      movements: pairs of a region and its motion; each pair alone is enough.
+      muscles: names of the muscles that contract.
+      signs: visible signs as nouns, such as "dimples".
       acts: everyday verbs, as "base third gerund".
     """
 
-    movements: tuple[tuple[Region, Way], ...] = ()
+    movements: tuple[tuple[Region, Motion], ...] = ()
     muscles: tuple[str, ...] = ()
     signs: tuple[str, ...] = ()
     acts: tuple[str, ...] = ()
 
 
-SAYINGS: dict[tuple[int, ...], Sayings] = {
-    (1,): Sayings(
+PHRASES: dict[tuple[int, ...], Phrases] = {
+    (1,): Phrases(
         ((INNER_BROW, UP),),
         ("medial frontalis", "the medial part of frontalis", "frontalis medially",
          "the inner forehead muscle", "frontalis, medial portion"),
         ("inner brow raise", "raised inner brows", "slanted eyebrows", "brows tilted up inside",
          "creases at the center of the forehead"),
     ),
-    (2,): Sayings(
+    (2,): Phrases(
         ((OUTER_BROW, UP), (OUTER_BROW, UP), (OUTER_BROW, ARCHED)),
         ("lateral frontalis", "the lateral part of frontalis", "frontalis laterally",
          "the outer forehead muscle"),
         ("outer brow raise", "raised outer brows", "arched outer brows", "winged eyebrows",
          "creases at the sides of the forehead"),
     ),
-    (4,): Sayings(
+    (4,): Phrases(
         ((BROW, DOWN), (BROW, TOGETHER), (BETWEEN_BROWS, TOGETHER)),
         ("corrugator", "corrugator supercilii", "procerus and corrugator", "the corrugators",
          "the frown muscle", "depressor supercilii"),
@@ -80,7 +80,7 @@ SAYINGS: dict[tuple[int, ...], Sayings] = {
         ("frown frowns frowning", "scowl scowls scowling", "glower glowers glowering",
          "furrow furrows furrowing + the brow", "knit knits knitting + the eyebrows"),
     ),
-    (6,): Sayings(
+    (6,): Phrases(
         ((CHEEKS, UP),),
         ("orbicularis oculi, orbital part", "the orbital eye muscle",
          "orbital orbicularis oculi", "the outer eye ring muscle", "orbicularis oculi orbitally"),
@@ -89,7 +89,7 @@ SAYINGS: dict[tuple[int, ...], Sayings] = {
          "bunched cheeks", "crinkles around the eyes", "crinkled eye corners", "cheek raise",
          "lateral canthal lines", "folds under the eyes", "pouches under the eyes"),
     ),
-    (7,): Sayings(
+    (7,): Phrases(
         ((LIDS, TIGHT), (LIDS, TIGHT), (EYES, NARROWED)),
         ("orbicularis oculi, palpebral part", "the palpebral eye muscle",
          "palpebral orbicularis", "the lid muscle", "the inner eye ring muscle"),
@@ -99,7 +99,7 @@ SAYINGS: dict[tuple[int, ...], Sayings] = {
         ("squint squints squinting", "narrow narrows narrowing + the eyes",
          "peer peers peering", "stare stares staring + with hard eyes"),
     ),
-    (10,): Sayings(
+    (10,): Phrases(
         ((UPPER_LIP, UP), (UPPER_LIP, UP), (UPPER_LIP, CURLED)),
         ("levator labii", "levator labii superioris", "the lip levator", "the upper lip levator"),
         ("raised upper lip", "a sneer", "a lip curl", "a snarl", "curled upper lip",
@@ -108,7 +108,7 @@ SAYINGS: dict[tuple[int, ...], Sayings] = {
         ("sneer sneers sneering", "snarl snarls snarling",
          "curl curls curling + the lip", "show shows showing + the upper teeth"),
     ),
-    (12,): Sayings(
+    (12,): Phrases(
         ((CORNERS, UP), (CORNERS, OUT), (MOUTH, OUT)),
         ("zygomaticus", "zygomaticus major", "the zygomatic muscle", "the smile muscle",
          "zygomaticus on both sides"),
@@ -117,7 +117,7 @@ SAYINGS: dict[tuple[int, ...], Sayings] = {
         ("smile smiles smiling", "grin grins grinning", "smile smiles smiling", "laugh laughs "
          "laughing"),
     ),
-    (14,): Sayings(
+    (14,): Phrases(
         ((CORNERS, TUCKED), (CORNERS, TUCKED), (CHEEKS, TUCKED)),
         ("buccinator", "the buccinators", "the cheek muscle buccinator"),
         ("dimples", "dimples beside the mouth", "dimples in the cheeks", "cheek dimples",
@@ -126,7 +126,7 @@ SAYINGS: dict[tuple[int, ...], Sayings] = {
          "pits at the mouth corners"),
         ("dimple dimples dimpling", "make makes making + dimples"),
     ),
-    (15,): Sayings(
+    (15,): Phrases(
         ((CORNERS, DOWN),),
         ("depressor anguli oris", "triangularis", "the corner depressor",
          "the depressors of the mouth angle"),
@@ -135,21 +135,21 @@ SAYINGS: dict[tuple[int, ...], Sayings] = {
          "an upside-down smile"),
         ("frown frowns frowning + with the mouth", "turn turns turning + down the mouth"),
     ),
-    (17,): Sayings(
+    (17,): Phrases(
         ((CHIN, UP), (CHIN, PUCKERED), (LOWER_LIP, UP)),
         ("mentalis", "the chin muscle", "mentalis on both sides"),
         ("raised chin", "wrinkled chin", "bunched chin", "puckered chin", "chin raise",
          "a knotted chin", "pitted chin", "chin boss elevation", "jutting lower lip",
          "lower lip pushed up", "dimpled chin skin", "a quivering chin"),
     ),
-    (23,): Sayings(
+    (23,): Phrases(
         ((LIPS, THIN),),
         ("orbicularis oris tightening", "tense orbicularis oris", "the lip ring muscle tightening"),
         ("tight lips", "thin lips", "narrow lips", "taut lips", "lip tightening", "thinned lips",
          "rolled-in lips", "tight mouth", "tense lips", "narrowed red of the lips", "a thin mouth",
          "tightened lips", "tight-lipped mouth"),
     ),
-    (24,): Sayings(
+    (24,): Phrases(
         ((LIPS, PRESSED),),
         ("orbicularis oris pressing", "orbicularis oris compression",
          "the lip ring muscle pressing"),
@@ -157,7 +157,7 @@ SAYINGS: dict[tuple[int, ...], Sayings] = {
          "lips squeezed together", "lip compression", "a clamped mouth", "a pressed mouth",
          "lips shut hard"),
     ),
-    (1, 2): Sayings(
+    (1, 2): Phrases(
         ((WHOLE_BROW, UP), (WHOLE_BROW, UP), (WHOLE_BROW, ARCHED)),
         ("frontalis", "the whole frontalis", "frontalis over its full width",
          "the forehead muscle"),
@@ -166,33 +166,33 @@ SAYINGS: dict[tuple[int, ...], Sayings] = {
          "a surprised look"),
         ("look looks looking + surprised", "raise raises raising + the eyebrows"),
     ),
-    (1, 4): Sayings(
+    (1, 4): Phrases(
         signs=("worried brow", "sad brow", "anxious brow", "worried eyebrows", "sad eyebrows",
                "oblique brows", "a worried frown", "a troubled brow"),
         acts=("look looks looking + worried", "look looks looking + anxious"),
     ),
-    (1, 2, 4): Sayings(
+    (1, 2, 4): Phrases(
         signs=("fearful brow", "scared eyebrows", "frightened eyebrows", "raised and knitted brows",
                "brows high and drawn together"),
         acts=("look looks looking + scared",),
     ),
-    (4, 7): Sayings(
+    (4, 7): Phrases(
         signs=("a glare", "an angry stare", "angry eyes", "a hard stare"),
         acts=("glare glares glaring", "stare stares staring + angrily"),
     ),
-    (6, 7): Sayings(
+    (6, 7): Phrases(
         (),
         ("orbicularis oculi", "the whole orbicularis oculi", "all of orbicularis oculi"),
         ("eyes screwed up", "a wince around the eyes", "eyes scrunched up"),
         ("wince winces wincing", "screw screws screwing + up the eyes"),
     ),
-    (6, 12): Sayings(
+    (6, 12): Phrases(
         signs=("genuine smile", "Duchenne smile", "a real smile", "a true smile", "a warm smile",
                "a smile that reaches the eyes", "a happy smile", "a joyful face"),
         acts=("beam beams beaming", "smile smiles smiling + genuinely",
               "smile smiles smiling + warmly", "smile smiles smiling + with the eyes"),
     ),
-    (12, 15): Sayings(
+    (12, 15): Phrases(
         signs=("a suppressed smile", "a smile held down", "a reluctant smile", "a sad smile",
                "a controlled smile", "a bittersweet smile", "a smile pulled down at its ends",
                "mouth corners between up and down",
@@ -200,13 +200,13 @@ SAYINGS: dict[tuple[int, ...], Sayings] = {
         acts=("hold holds holding + back a smile", "smile smiles smiling + sadly",
               "suppress suppresses suppressing + a smile", "fight fights fighting + a smile"),
     ),
-    (15, 17): Sayings(
+    (15, 17): Phrases(
         signs=("a pout", "pouting mouth", "sulking mouth", "a sulky face", "an inverted U mouth"),
         acts=("pout pouts pouting", "sulk sulks sulking"),
     ),
-    (23, 24): Sayings(signs=("lips tight and pressed", "tightly pressed thin lips")),
-    (12, 24): Sayings(signs=("a closed-lip smile pressed shut", "a smile with sealed lips")),
-    (12, 23): Sayings(signs=("a tight smile", "a thin-lipped smile", "a tight-lipped smile")),
+    (23, 24): Phrases(signs=("lips tight and pressed", "tightly pressed thin lips")),
+    (12, 24): Phrases(signs=("a closed-lip smile pressed shut", "a smile with sealed lips")),
+    (12, 23): Phrases(signs=("a tight smile", "a thin-lipped smile", "a tight-lipped smile")),
 }  # fmt: skip
 
 NEUTRAL = (
