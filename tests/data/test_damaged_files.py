@@ -269,7 +269,10 @@ def test_all_illegal_numbers_of_a_config_are_listed():
     ]
 
 
-@pytest.mark.parametrize("name", [path.stem for path in sorted(tiny.CONFIGS.glob("*.py"))])
+PAGES = [p.stem for p in sorted(tiny.CONFIGS.glob("*.py")) if "def get_config(" in p.read_text()]
+
+
+@pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("preset", presets.PRESETS)
 def test_presets_pass_the_config_check(name, preset):
     check_config(tiny.load_config(name, preset))
