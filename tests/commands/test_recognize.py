@@ -1,11 +1,7 @@
 """The command `recognize`: frames, tables, annotated pictures, roles and errors."""
 
-import contextlib
 import io
-import struct
 import sys
-import types
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -14,9 +10,6 @@ from PIL import Image
 
 from auface_jax import recognize
 from auface_jax.facs import AU_NUMBERS
-from auface_jax.images import frames
-from auface_jax.images.files import read_rgb
-from auface_jax.recognition import finished_runs, pictures
 from auface_jax.recognition.image_recognizer import load_recognizer
 from auface_jax.recognition.text_reader import load_text_reader
 from auface_jax.runs import checkpoints
@@ -70,22 +63,6 @@ def test_folder_gives_a_row_and_an_annotated_picture_for_each_frame(
     assert "5 faces of 3 files" in capsys.readouterr().out
 
 
-def test_overlay_bars_are_as_long_as_the_probabilities():
-    image = np.zeros((8, 8, 3), np.uint8)
-    frame = frames.Frame(None, 0, True, image)
-    values = np.linspace(0, 1, 12)
-    page = np.asarray(pictures.overlay(frame, values)).astype(int)
-    line = page.shape[0] / 12
-    lengths = []
-    for row in range(12):
-        across = page[round((row + 0.2) * line) + 2]
-        filled = (np.abs(across - [0xB8, 0xC4, 0xD0]).max(1) < 8) | (
-            np.abs(across - [0xD9, 0x53, 0x4F]).max(1) < 8
-        )
-        lengths.append(filled.sum())
-    np.testing.assert_allclose(lengths, 150 * values, atol=3)
-
-
 def test_unreadable_files_are_listed_and_the_others_read(run, pictures_folder, tmp_path):
     whole = (pictures_folder / "b.png").read_bytes()
     (pictures_folder / "torn.png").write_bytes(whole[: len(whole) // 2])
@@ -96,117 +73,6 @@ def test_unreadable_files_are_listed_and_the_others_read(run, pictures_folder, t
     assert "2 of 5 files" in stop.value.code
     assert "torn.png" in stop.value.code and "empty.jpg" in stop.value.code
     assert len(read_csv(out)) == 5
-
-
-def test_every_selects_frames(pictures_folder):
-    path = pictures_folder / "deep" / "c.gif"
-    assert [frame.number for frame in frames.read_frames(path, 16, every=2)] == [0, 2]
-
-
-def test_second_image_of_a_photograph_is_no_frame(tmp_path):
-    photograph, depth = (Image.fromarray(image) for image in tiny.images(2))
-    photograph.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[depth])
-    [frame] = frames.read_frames(tmp_path / "a.jpg", 16)
-    assert frame.still and frame.number == 0
-    np.testing.assert_array_equal(frame.image, read_rgb(tmp_path / "a.jpg"))
-    photograph.save(tmp_path / "moving.png", save_all=True, append_images=[depth])
-    assert [frame.still for frame in frames.read_frames(tmp_path / "moving.png", 16)] == [False] * 2
-
-
-def test_transparent_pixels_become_grey(tmp_path):
-    pixels = np.dstack([tiny.images(1)[0], np.zeros((16, 16, 1), np.uint8)])
-    Image.fromarray(pixels).save(tmp_path / "cut.png")
-    [frame] = frames.read_frames(tmp_path / "cut.png", 16)
-    assert (frame.image == 128).all()
-
-
-def test_pictures_are_turned_upright_cropped_and_reduced_by_averaging(tmp_path):
-    pixels = np.zeros((64, 96, 3), np.uint8)
-    pixels[:, 16:48] = 255  # the left half of the central square
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned a quarter clockwise: left comes to the top
-    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
-    [frame] = frames.read_frames(tmp_path / "turned.png", 16)
-    assert frame.image.shape == (16, 16, 3)
-    assert frame.image[:7].min() > 200 and frame.image[9:].max() < 50
-    pixels[:], pixels[::2] = 0, 255
-    Image.fromarray(pixels).save(tmp_path / "striped.png")
-    [frame] = frames.read_frames(tmp_path / "striped.png", 16)
-    assert np.abs(frame.image.astype(int) - 127).max() < 12
-
-
-def test_all_paths_without_pictures_are_reported(pictures_folder, tmp_path):
-    (tmp_path / "bare").mkdir()
-    paths = [tmp_path / "none.png", tmp_path / "bare", pictures_folder / "notes.txt"]
-    with pytest.raises(frames.FrameError) as error:
-        frames.find_files([pictures_folder, *paths])
-    assert "none.png: no such file" in str(error.value)
-    assert "bare: a folder without pictures" in str(error.value)
-    assert "notes.txt: not one of .bmp" in str(error.value)
-
-
-def test_videos_are_read_or_name_the_missing_package(tmp_path):
-    path = tmp_path / "face.mp4"
-    try:
-        import av
-    except ImportError:
-        path.write_bytes(b"anything")
-        with pytest.raises(frames.FrameError, match=r"need PyAV .*\[video\]"):
-            list(frames.read_frames(path, 16))
-        return
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=5)
-        stream.width = stream.height = 32
-        for value in (0, 120, 240):
-            image = np.full((32, 32, 3), value, np.uint8)
-            for packet in stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")):
-                container.mux(packet)
-        for packet in stream.encode():
-            container.mux(packet)
-    found = list(frames.read_frames(path, 16))
-    assert [frame.number for frame in found] == [0, 1, 2]
-    np.testing.assert_allclose([f.image.mean() for f in found], [0, 120, 240], atol=6)
-
-
-@pytest.mark.parametrize("rotation", [0, 90, 180, -90, -180])
-def test_frames_are_rotated_by_the_metadata_of_their_video(tmp_path, monkeypatch, rotation):
-    pixels = tiny.images(1)[0]
-    frame = types.SimpleNamespace(rotation=rotation, to_ndarray=lambda format: pixels)
-    container = types.SimpleNamespace(decode=lambda video: [frame])
-    opened = types.SimpleNamespace(open=lambda path: contextlib.nullcontext(container))
-    monkeypatch.setitem(sys.modules, "av", opened)
-    [found] = frames.read_frames(tmp_path / "a.mp4", 16)
-    counter_clockwise = Image.fromarray(pixels).rotate(rotation)
-    np.testing.assert_array_equal(found.image, counter_clockwise)
-
-
-def test_video_of_a_telephone_is_turned_upright(tmp_path):
-    av = pytest.importorskip("av")
-    path = tmp_path / "face.mp4"
-    pixels = np.zeros((32, 32, 3), np.uint8)
-    pixels[:, :16] = 255  # the left half, which a quarter turn clockwise brings to the top
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=5)
-        stream.width = stream.height = 32
-        for packet in stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")):
-            container.mux(packet)
-        for packet in stream.encode():
-            container.mux(packet)
-    # The matrix in the track's header, a b u c d v x y w, is at first the one that turns nothing.
-    whole, one = path.read_bytes(), 1 << 16
-    at = whole.index(b"tkhd") + 44
-    assert struct.unpack(">9i", whole[at : at + 36]) == (one, 0, 0, 0, one, 0, 0, 0, 1 << 30)
-    clockwise = struct.pack(">9i", 0, one, 0, -one, 0, 0, 32 * one, 0, 1 << 30)
-    path.write_bytes(whole[:at] + clockwise + whole[at + 36 :])
-    [frame] = frames.read_frames(path, 16)
-    assert frame.image[:7].min() > 200 and frame.image[9:].max() < 50
-
-
-def test_larger_faces_are_resized_to_the_size_of_the_network(run):
-    recognizer = load_recognizer(run)
-    small = tiny.images(3)
-    large = small.repeat(4, axis=1).repeat(4, axis=2)
-    np.testing.assert_allclose(recognizer(large), recognizer(small), atol=0.1)
 
 
 # --- Texts ---------------------------------------------------------------------------------------
@@ -275,44 +141,3 @@ def test_invalid_texts_are_refused_and_leave_no_table(
         recognize.main(["--texts", "texts.txt", "--out", "table.csv", *arguments])
     assert stop.value.code == 2 and message in capsys.readouterr().err
     assert not (tmp_path / "table.csv").exists()
-
-
-def test_unique_stems_names_every_file_differently():
-    files = [Path(name) for name in ("x/a.png", "a-2.png", "y/a.jpg", "z/a.gif", "b.png", "a.bmp")]
-    assert frames.unique_stems(files) == ["a", "a-2", "a-3", "a-4", "b", "a-5"]
-    assert frames.unique_stems(files[::-1]) == ["a", "b", "a-3", "a-4", "a-2", "a-5"]
-
-
-# --- Roles ---------------------------------------------------------------------------------------
-
-
-def test_recognizers_of_the_other_role_are_refused(run, tmp_path):
-    loss = write_run(tmp_path / "loss", role="loss", seed=1)
-    evaluator, trainer = load_recognizer(run, role="score"), load_recognizer(loss, role="loss")
-    assert evaluator.fingerprint != trainer.fingerprint
-    load_recognizer(run, role="score", forbidden={"the loss network": trainer.fingerprint})
-    with pytest.raises(checkpoints.CheckpointError, match="'loss'.*'score'.*configs/au_image.py"):
-        load_recognizer(loss, role="score")
-    with pytest.raises(checkpoints.CheckpointError, match="'score'.*configs/au_image_loss.py"):
-        load_recognizer(run, role="loss")
-    with pytest.raises(ValueError, match="role 'judge' is not one of loss, score"):
-        load_recognizer(run, role="judge")
-
-
-def test_copy_under_another_role_is_refused(run, tmp_path):
-    twin = write_run(tmp_path / "twin", role="loss")
-    trainer = load_recognizer(twin, role="loss")
-    assert trainer.fingerprint == load_recognizer(run).fingerprint
-    with pytest.raises(checkpoints.CheckpointError, match="the same weights.*the loss network"):
-        load_recognizer(run, role="score", forbidden={"the loss network": trainer.fingerprint})
-
-
-def test_runs_of_other_tasks_are_refused(tmp_path, monkeypatch):
-    other = write_run(tmp_path / "probe", task="au_probe")
-    with pytest.raises(checkpoints.CheckpointError, match="of the task au_probe"):
-        load_recognizer(other)
-    with pytest.raises(checkpoints.CheckpointError, match="does not exist"):
-        load_recognizer(tmp_path / "none")
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(checkpoints.CheckpointError, match="Train one .*configs/au_image.py"):
-        finished_runs.find_run("")

@@ -7,37 +7,16 @@ import pytest
 from PIL import Image
 
 from auface_jax import evaluate
-from auface_jax.evaluation import draw_system, extraction, run, run_metrics
+from auface_jax.evaluation import run
 from auface_jax.evaluation.draw_system import draw
-from auface_jax.evaluation.evaluator import Evaluator, load_evaluator
+from auface_jax.evaluation.evaluator import Evaluator
 from auface_jax.evaluation.population import load_population
-from auface_jax.evaluation.results import Results
 from auface_jax.generation.generator import Generator
-from auface_jax.metrics.features import Features
-from auface_jax.pretrained.convert import Pretrained
 from auface_jax.recognition.image_recognizer import load_recognizer
 from auface_jax.recognition.roles import loss_recognizers
 from auface_jax.recognition.text_reader import load_text_reader
 from tests.helpers import evaluation_runs, tiny
 from tests.helpers.csv_files import read_csv
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return evaluation_runs.build_data(tmp_path_factory.mktemp("evaluate") / "data")
-
-
-@pytest.fixture(scope="module")
-def runs(data):
-    return evaluation_runs.write_runs(data.parent / "runs", data)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    """A cache folder apart from the user's."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -217,37 +196,6 @@ def test_text_reader_adds_columns_beside_the_labels(first, runs, tmp_path):
     assert "Texts as text reader" in text and "## Units" not in text
 
 
-def test_picture_does_not_depend_on_the_other_records(runs, data):
-    generator = Generator.from_run(runs["stage2"])
-    every, few = load_population(data), load_population(data, limit=4)
-    indices = [every.record_ids.index(name) for name in few.record_ids]
-    whole, part = draw(generator, every, seed=3), draw(generator, few, seed=3)
-    np.testing.assert_array_equal(whole[indices], part)
-    np.testing.assert_array_equal(draw(generator, every, np.array(indices[:2]), seed=3), part[:2])
-    assert (draw(generator, few, seed=4) != part).any()
-
-
-def test_picture_does_not_depend_on_the_bucket_of_its_text(runs, data, monkeypatch):
-    generator = Generator.from_run(runs["stage2"])
-    population = load_population(data)
-    generator.config.data.buckets = (128,)
-    tokens = generator.encode(population.texts)[1].sum(1)
-    cut = int(np.median(tokens))
-    whole = draw(generator, population, seed=3)
-    lengths = []
-    monkeypatch.setattr(
-        draw_system,
-        "generate_batch",
-        lambda networks, options, weights, records, keys, made=draw_system.generate_batch: (
-            lengths.append(records["text_tokens"].shape[1])
-            or made(networks, options, weights, records, keys)
-        ),
-    )
-    generator.config.data.buckets = (cut, 128)
-    np.testing.assert_array_equal(draw(generator, population, seed=3), whole)
-    assert set(lengths) == {cut, 128}
-
-
 # --- Evaluators that are refused -----------------------------------------------------------------
 
 
@@ -359,67 +307,3 @@ def test_reports_of_other_records_or_scorers_are_refused_beside(first, runs, tmp
     assert "its scorer differ" in message
     message = refused(capsys, *command, "--scorer", runs["au_image"], "--limit", "6")
     assert "its population and calibration differ" in message
-
-
-def test_inception_score_needs_inception_weights_and_enough_pictures(
-    runs, data, tmp_path, monkeypatch
-):
-    def features(network, batches, *, batch_size):
-        images = np.concatenate(list(batches)).astype(np.float64)
-        values = images.reshape(len(images), -1)[:, :6]
-        return Features("inception", values, values)
-
-    monkeypatch.setattr(extraction, "inception_features", features)
-    evaluator = load_evaluator(runs["au_image"], forbidden={})
-    network = Pretrained("inception", None, {}, "f" * 64)
-    population = load_population(data)
-    extractor = extraction.Extractor(evaluator, network, tmp_path)
-    monkeypatch.setattr(run_metrics, "IS_SPLITS", len(population))
-    wanted, notes = run_metrics.choose_metrics([], population, extractor, None, drawn=False)
-    assert "is" in wanted and "identity" in wanted and not any("No IS" in note for note in notes)
-    few = load_population(data, limit=5)
-    wanted, notes = run_metrics.choose_metrics([], few, extractor, None, drawn=False)
-    assert "is" not in wanted and any("No IS: its 9 splits need" in note for note in notes)
-    with pytest.raises(ValueError, match="is: its 9 splits need as many pictures, these are 5"):
-        run_metrics.choose_metrics(["is"], few, extractor, None, drawn=False)
-    seen = run_metrics.extract_all(extractor, population, population, population.image[::-1])
-    again = extractor.extract_real(population)  # from the cache, with logits
-    np.testing.assert_array_equal(again.features.logits, seen.real.features.logits)
-    assert seen.truth is seen.real and seen.reference.features.name == "inception"
-
-
-def test_lpips_compares_each_picture_with_its_own_real_one(runs, data, monkeypatch):
-    def difference(module, variables, pairs, *, batch_size):
-        rows = [np.abs(one.astype(float) - other).mean((1, 2, 3)) for one, other in pairs]
-        return np.concatenate(rows)
-
-    monkeypatch.setattr(run_metrics.lpips, "paired_distances", difference)
-    evaluator = load_evaluator(runs["au_image"], forbidden={})
-    population, extractor = load_population(data), extraction.Extractor(evaluator, None, None)
-    perceptual = (run_metrics.lpips.LPIPS("vgg16"), None)
-    wanted, _ = run_metrics.choose_metrics(
-        ["lpips"], population, extractor, perceptual, drawn=False
-    )
-    assert wanted == {"lpips"}
-    found = Results(
-        name="real",
-        about={},
-        population=population,
-        truth=population,
-        evaluator={"name": "", "kind": "au", "fingerprint": ""},
-        text_reader=None,
-        seed=0,
-    )
-    seen = run_metrics.extract_all(extractor, population, population, population.image)
-    options = {"reader": None, "made": population.image, "perceptual": perceptual}
-    run_metrics.measure(found, seen, wanted, **options)
-    ours, floor = (found.distances[answer][0] for answer in ("system", "reference unchanged"))
-    assert ours.name == "LPIPS(vgg16)" and ours.value == 0 and ours.count == len(population)
-    expected = np.abs(population.reference.astype(float) - population.image).mean()
-    assert floor.value == pytest.approx(expected)
-    novel = load_population(data, "unseen-novel")
-    with pytest.raises(ValueError, match="in no real picture to compare with"):
-        run_metrics.choose_metrics(["lpips"], novel, extractor, perceptual, drawn=True)
-    small = (run_metrics.lpips.LPIPS("alexnet"), None)
-    with pytest.raises(ValueError, match="alexnet needs 35 px, these are 16"):
-        run_metrics.choose_metrics(["lpips"], population, extractor, small, drawn=True)

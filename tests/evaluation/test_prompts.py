@@ -23,11 +23,6 @@ from tests.helpers.csv_files import read_csv
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return evaluation_runs.build_data(tmp_path_factory.mktemp("prompts") / "data")
-
-
-@pytest.fixture(scope="module")
 def population(data):
     return load_population(data)
 

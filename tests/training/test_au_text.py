@@ -252,7 +252,7 @@ def test_other_runs_are_no_text_readers(data, tmp_path):
     made = tiny.au_probe_config(data=str(data))
     checkpoints.save_export(tmp_path, {"params": {"x": np.zeros(1)}}, made, {"text_tokenizer": ""})
     with pytest.raises(
-        checkpoints.CheckpointError, match="'au_probe', not 'au_text'.*train a text"
+        checkpoints.CheckpointError, match="task au_probe, and a run of the task au_text is needed"
     ):
         load_text_reader(tmp_path)
 
