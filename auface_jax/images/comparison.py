@@ -1,6 +1,7 @@
-"""Sheets that show pictures of several kinds side by side, with the action units of each."""
+"""Sheets of references, real and generated pictures, with the action units of each row."""
 
 import numpy as np
+from jaxtyping import Int, UInt8
 from PIL import Image
 
 from auface_jax.data.loading.example_selection import Records
@@ -8,8 +9,13 @@ from auface_jax.facs import AU_NUMBERS
 from auface_jax.images import sheets
 
 
-def comparison_sheet(records: Records, made: np.ndarray) -> Image.Image:
-    """reference | real | generated, the units beside each row."""
+def comparison_sheet(records: Records, made: UInt8[np.ndarray, "N S S 3"]) -> Image.Image:
+    """Draws a sheet of reference, real and generated picture, with the units beside each row.
+
+    Args:
+      records: N records with their references, images and labels.
+      made: generated pictures for the records.
+    """
     captions = [unit_caption(labels) for labels in records["labels"]]
     return sheets.sheet(
         [records["reference"], records["image"], made],
@@ -19,8 +25,8 @@ def comparison_sheet(records: Records, made: np.ndarray) -> Image.Image:
     )
 
 
-def unit_caption(labels: np.ndarray) -> str:
-    """ "AU6 AU12" in lines of four units."""
+def unit_caption(labels: Int[np.ndarray, "A"]) -> str:
+    """The active units as a caption such as "AU6 AU12", four units on a line."""
     units = [f"AU{n}" for n, label in zip(AU_NUMBERS, labels, strict=True) if label == 1]
     lines = [" ".join(units[start : start + 4]) for start in range(0, len(units), 4)]
     return "\n".join(lines) or "no unit"

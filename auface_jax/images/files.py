@@ -1,6 +1,5 @@
-"""Image files: read as upright 8-bit RGB, and written with metadata that says what they are."""
+"""Image files: read as upright 8-bit RGB, and written with metadata that describe them."""
 
-import pathlib
 from pathlib import Path
 
 import numpy as np
@@ -9,19 +8,22 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 _EIGHT_BIT_MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "CMYK", "YCbCr")
-_BEHIND = (128, 128, 128)  # what shows through transparent pixels
-MOST_PIXELS = 80_000_000  # about three times what a large camera takes; 240 MB
+_BEHIND = (128, 128, 128)  # grey behind transparent pixels
+MAX_PIXELS = 80_000_000  # about three times as many as a large camera has; 240 MB
 
 
 class ImageFileError(ValueError):
-    """An image file that cannot be read: which, why, and what would help."""
+    """An image file cannot be read; the message names the file, the reason and the cure."""
 
 
 def read_rgb(path: str | Path) -> UInt8[np.ndarray, "H W 3"]:
-    """An image file, upright (EXIF); grey and CMYK made RGB, transparent parts put on grey.
+    """Reads an image file as upright RGB.
+
+    EXIF orientation is applied, grey and CMYK become RGB, and transparent parts become grey.
 
     Raises:
-      ImageFileError: No such file, not an image, damaged, of more than `MOST_PIXELS`, or not 8 bit.
+      ImageFileError: the file does not exist, is damaged or not an image, has more than
+        `MAX_PIXELS` pixels, or does not have 8 bits a channel.
     """
     try:
         with Image.open(path) as picture:
@@ -33,15 +35,20 @@ def read_rgb(path: str | Path) -> UInt8[np.ndarray, "H W 3"]:
 
 
 def upright_rgb(picture: Image.Image, path: str | Path) -> UInt8[np.ndarray, "H W 3"]:
-    """The present frame of an open file, as `read_rgb` gives it.
+    """Converts the current frame of an open image as `read_rgb` does.
+
+    Args:
+      picture: the open image.
+      path: path of its file, for messages.
 
     Raises:
-      ImageFileError: more than `MOST_PIXELS`, or not 8 bit; Pillow raises its own of a damaged one.
+      ImageFileError: the image has more than `MAX_PIXELS` pixels, or does not have 8 bits a
+        channel. Errors of Pillow for damaged files pass through.
     """
-    if picture.width * picture.height > MOST_PIXELS:
+    if picture.width * picture.height > MAX_PIXELS:
         raise ImageFileError(
             f"{path}: {picture.width} x {picture.height} pixels, at most "
-            f"{MOST_PIXELS:,} are read: reduce it"
+            f"{MAX_PIXELS:,} are read: reduce it"
         )
     if picture.mode not in _EIGHT_BIT_MODES:
         raise ImageFileError(
@@ -56,39 +63,46 @@ def upright_rgb(picture: Image.Image, path: str | Path) -> UInt8[np.ndarray, "H 
 
 
 def read_square(path: str | Path, size: int) -> UInt8[np.ndarray, "S S 3"]:
-    """An image file as `size` x `size` RGB: see `read_rgb` and `central_square`."""
+    """Reads the central square of an image file, resized to `size` x `size`; see `read_rgb`."""
     return central_square(read_rgb(path), size)
 
 
 def central_square(image: UInt8[np.ndarray, "H W 3"], size: int) -> UInt8[np.ndarray, "S S 3"]:
-    """The middle of an image, resized: reducing averages (Lanczos, antialiased)."""
+    """Crops the central square of an image and resizes it with an antialiased Lanczos filter."""
     fitted = ImageOps.fit(Image.fromarray(image), (size, size), method=Image.Resampling.LANCZOS)
     return np.array(fitted)
 
 
-def save_png(image: Image.Image, path: str | pathlib.Path, **metadata: object) -> None:
-    """Writes a PNG with `metadata` as text chunks; one process calls this."""
+def save_png(image: Image.Image, path: str | Path, **metadata: object) -> None:
+    """Writes a PNG with `metadata` as text chunks; in a distributed run one process calls this."""
     info = PngInfo()
     for key, value in metadata.items():
         info.add_itxt(key, str(value))
-    path = pathlib.Path(path)
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path, pnginfo=info)
 
 
 def save_gif(
     frames: UInt8[np.ndarray, "F H W 3"],
-    path: str | pathlib.Path,
+    path: str | Path,
     *,
     milliseconds: int = 120,
     **metadata: object,
 ) -> None:
-    """Writes a GIF that plays for ever, with `metadata` as its comment, at least 128 px a side."""
+    """Writes a looping GIF of at least 128 pixels a side, with `metadata` as its comment.
+
+    Args:
+      frames: the frames in order.
+      path: the file.
+      milliseconds: duration of each frame.
+      **metadata: entries of the comment.
+    """
     scale = max(1, 128 // frames.shape[1])
     size = (frames.shape[2] * scale, frames.shape[1] * scale)
     images = [Image.fromarray(frame).resize(size, Image.BICUBIC) for frame in frames]
     comment = "; ".join(f"{key}: {value}" for key, value in metadata.items())
-    path = pathlib.Path(path)
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     images[0].save(
         path,

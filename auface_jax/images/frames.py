@@ -1,4 +1,4 @@
-"""Pictures of people's own: files, folders, animations and videos -> square frames, one by one."""
+"""Frames of image files, folders, animations and videos, as squares, one at a time."""
 
 import collections
 import dataclasses
@@ -17,7 +17,7 @@ VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 
 
 class FrameError(ValueError):
-    """A file that cannot be read as pictures: which, why, and what would help."""
+    """A file cannot be read as pictures; the message names the file, the reason and the cure."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,9 +26,9 @@ class Frame:
 
     Attributes:
       path: the file.
-      number: of the frame in it, from 0; 0 for a still picture.
-      still: the file is no animation and no video.
-      image: upright, cut to the central square and resized.
+      number: index of the frame in the file; 0 for a still picture.
+      still: whether the file is neither an animation nor a video.
+      image: the upright central square, resized.
     """
 
     path: Path
@@ -38,11 +38,17 @@ class Frame:
 
 
 def find_files(paths: Sequence[str | Path]) -> list[Path]:
-    """The files among `paths`, and those in its folders, whose suffix is known, sorted by name.
+    """Finds the pictures and videos among paths and, recursively, in folders.
+
+    Args:
+      paths: files and folders.
+
+    Returns:
+      Files in the order of `paths`, those of a folder sorted by name, each once.
 
     Raises:
-      FrameError: a path does not exist, has another suffix, or is a folder without pictures; all
-        such paths are listed.
+      FrameError: a path does not exist, has an unknown suffix, or is a folder without pictures;
+        the message lists all such paths.
     """
     files, faults = [], []
     known = PICTURES + VIDEOS
@@ -64,7 +70,7 @@ def find_files(paths: Sequence[str | Path]) -> list[Path]:
 
 
 def unique_stems(files: Sequence[Path]) -> list[str]:
-    """Names for results, one a file, no two alike: files of one name are told apart by a number."""
+    """A different name for each file's results: its stem, numbered where stems repeat."""
     own, used, numbers = {path.stem for path in files}, set(), collections.Counter()
     stems = []
     for path in files:
@@ -78,14 +84,18 @@ def unique_stems(files: Sequence[Path]) -> list[str]:
 
 
 def read_frames(path: Path, size: int, *, every: int = 1) -> Iterator[Frame]:
-    """The frames of a picture, an animation (GIF, WebP) or a video.
+    """Reads the frames of a picture, an animation (GIF, WebP) or a video.
 
     Args:
-      size: side of the squares; reducing averages over the pixels it leaves out.
-      every: take each `every`-th frame only.
+      path: the file.
+      size: side of the squares, which are resized with an antialiased filter.
+      every: step between the frames that are read.
+
+    Yields:
+      Frames in order.
 
     Raises:
-      FrameError: the file is damaged or no picture, or is a video and PyAV is not installed.
+      FrameError: the file is damaged or not a picture, or it is a video and PyAV is not installed.
     """
     pictures = _video(path) if path.suffix.lower() in VIDEOS else _pictures(path)
     number = -1
@@ -102,14 +112,13 @@ def read_frames(path: Path, size: int, *, every: int = 1) -> Iterator[Frame]:
 
 
 def _pictures(path: Path) -> Iterator[tuple[UInt8[np.ndarray, "H W 3"], bool]]:
-    """Pixels of each frame, and whether it is the only one."""
+    """Yields the pixels of each frame, and whether the file has only one."""
     try:
         opened = Image.open(path)
     except Exception as error:  # a damaged picture raises almost anything in Pillow
         raise FrameError(f"{path}: cannot be read as an image ({error})") from error
     with opened:
-        # What a camera keeps beside a photograph, in one file of this form, is a preview or a map
-        # of depths and no later picture.
+        # The further images of an MPO file are a preview or a depth map beside a photograph.
         frames = 1 if opened.format == "MPO" else getattr(opened, "n_frames", 1)
         for picture in itertools.islice(ImageSequence.Iterator(opened), frames):
             try:
@@ -119,6 +128,7 @@ def _pictures(path: Path) -> Iterator[tuple[UInt8[np.ndarray, "H W 3"], bool]]:
 
 
 def _video(path: Path) -> Iterator[tuple[UInt8[np.ndarray, "H W 3"], bool]]:
+    """Yields the pixels of each frame of a video, and False: none is the only one."""
     try:
         import av
     except ImportError as error:
@@ -128,5 +138,5 @@ def _video(path: Path) -> Iterator[tuple[UInt8[np.ndarray, "H W 3"], bool]]:
         ) from error
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
-            # Telephones save pictures as the sensor lies, and how to turn them.
+            # Telephones store pictures in the orientation of the sensor, with the rotation.
             yield np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)), False

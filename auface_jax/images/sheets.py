@@ -1,5 +1,4 @@
-"""Pixels for people: uint8 <-> float, captioned sheets, PNG and GIF files that say what they
-are."""
+"""Sheets: tables of pictures with titles and captions."""
 
 from collections.abc import Sequence
 
@@ -18,12 +17,18 @@ def sheet(
     *,
     scale: int = 1,
 ) -> Image.Image:
-    """A table of pictures: one column a list of images, titles above, a caption right of each row.
+    """Draws a table of pictures with a title above each column and a caption right of each row.
 
     A row is as high as its caption needs; a title that is wider than its column is cut.
 
+    Args:
+      columns: images of each column, square and all of one size.
+      titles: one title for each column.
+      captions: one caption for each row, of one or more lines.
+      scale: factor by which images are enlarged.
+
     Raises:
-      ValueError: columns of different lengths, or not one title a column and one caption a row.
+      ValueError: columns differ in length, or the number of titles or captions is wrong.
     """
     rows = len(captions)
     if any(len(column) != rows for column in columns) or len(titles) != len(columns):
@@ -61,12 +66,16 @@ def sheet(
 
 
 def text_font(size: float) -> ImageFont.FreeTypeFont:
-    """For Latin, Greek and Cyrillic letters, which Pillow's own font lacks but for the plainest."""
+    """A font with Latin, Greek and Cyrillic letters, which Pillow's own font lacks.
+
+    Args:
+      size: size in pixels.
+    """
     return ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf", size)
 
 
 def _fitting(title: str, width: int, font: ImageFont.FreeTypeFont) -> str:
-    """The title, or as much of its beginning as fits, and an ellipsis."""
+    """The title or, if it is wider than `width`, as much of it as fits and an ellipsis."""
     if font.getlength(title) <= width:
         return title
     while title and font.getlength(f"{title}…") > width:
@@ -74,8 +83,8 @@ def _fitting(title: str, width: int, font: ImageFont.FreeTypeFont) -> str:
     return f"{title}…"
 
 
-def of_figure(figure: Figure) -> Image.Image:
-    """A Matplotlib figure, drawn."""
+def figure_image(figure: Figure) -> Image.Image:
+    """Draws a Matplotlib figure as an image."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")

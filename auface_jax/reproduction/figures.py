@@ -63,7 +63,7 @@ def system_figure(
             _show(axes, images[row])
             if row == 0:
                 axes.set_title(textwrap.fill(name, 18), fontsize=8)
-    return sheets.of_figure(figure)
+    return sheets.figure_image(figure)
 
 
 def description_figure(
@@ -87,7 +87,7 @@ def description_figure(
         _show(faces[column], image)
         faces[column].set_title(unit_caption(vector), fontsize=8)
         _write(words[column], textwrap.fill(text, 31, max_lines=12), size=6)
-    return sheets.of_figure(figure)
+    return sheets.figure_image(figure)
 
 
 def write_figures(

@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from auface_jax.faces.template import ERROR_REGIONS
-from auface_jax.images.sheets import of_figure
+from auface_jax.images.sheets import figure_image
 
 
 def _axes(width: float, height: float):
@@ -32,7 +32,7 @@ def codebook_usage(
     axes.axhline(1.0, color="0.6", linewidth=1, label="equal use")
     axes.set(yscale="log", xlabel="codes, the most used first", ylabel="times equal use")
     axes.legend(fontsize="small")
-    return of_figure(figure)
+    return figure_image(figure)
 
 
 def psnr_by_level(psnr: Float[np.ndarray, "M Q"], bits: Sequence[float]) -> Image.Image:
@@ -51,7 +51,7 @@ def psnr_by_level(psnr: Float[np.ndarray, "M Q"], bits: Sequence[float]) -> Imag
         axes.annotate(f"{mean:.1f} dB\n{size:.0f} bits", (level, mean), va="top", **place)
     axes.margins(0.15, 0.25)
     axes.set(xlabel="levels decoded", ylabel="PSNR (dB)", xticks=levels)
-    return of_figure(figure)
+    return figure_image(figure)
 
 
 def region_errors(
@@ -80,4 +80,4 @@ def error_map(
         axes.text((left + right) / 2, (upper + lower) / 2, label, color="white", ha="center")
     axes.set(xticks=[], yticks=[], title=f"mean absolute error of 255: {error.mean():.1f}")
     figure.colorbar(shown)
-    return of_figure(figure)
+    return figure_image(figure)
