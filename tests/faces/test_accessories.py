@@ -1,4 +1,4 @@
-"""Laws of what people wear and grow: glasses, beards, lashes, the tone of a face at rest."""
+"""Laws of glasses, beards, lashes, and the tone of a face at rest."""
 
 import dataclasses
 
@@ -43,13 +43,13 @@ def test_shares_of_glasses_and_beards(people):
     assert {person.beard for person in people} == set(beard.BEARDS)
 
 
-def test_tone_is_far_below_a_unit_and_differs_between_people(people):
+def test_tone_is_far_weaker_than_a_unit_and_differs_between_people(people):
     tones = np.array([person.tone for person in people])
     assert tones.min() == 0 and 0.08 < tones.max() <= 0.12
     assert (tones.std(0).max() > 0.02) and (tones.std(1) > 0).all()
 
 
-def test_tone_moves_the_face_at_rest_less_than_any_unit_shows(model, people):
+def test_tone_moves_the_resting_face_less_than_any_unit(model, people):
     for person in people[:4]:
         blank = dataclasses.replace(person, tone=np.zeros_like(person.tone))
         toned, plain = (render.resting_face(model, p) for p in (person, blank))
@@ -58,7 +58,7 @@ def test_tone_moves_the_face_at_rest_less_than_any_unit_shows(model, people):
 
 
 @pytest.mark.parametrize("kind", beard.BEARDS)
-def test_a_beard_keeps_off_the_lips(kind):
+def test_beard_leaves_the_lips_bare(kind):
     x, y = skin.texel_grid()
     red = skin._lip_mask(np.abs(x), y) > 0.5
     assert red.sum() > 1000
@@ -73,7 +73,7 @@ def test_a_beard_keeps_off_the_lips(kind):
 
 
 @pytest.mark.parametrize("kind", glasses.GLASSES[1:])
-def test_eyes_stay_behind_the_lenses_whatever_the_face_does(model, people, kind):
+def test_eyes_stay_behind_the_lenses_under_every_expression(model, people, kind):
     sides = [f"{side}_{lid}" for side in ("left", "right") for lid in ("upper", "lower")]
     lids = [model.regions[f"{name}_lid"] for name in sides]
     eyes = np.concatenate([*lids, *model.eyeballs])
@@ -90,12 +90,12 @@ def test_eyes_stay_behind_the_lenses_whatever_the_face_does(model, people, kind)
             assert (worn.lens[nearest, 2] > moved[:, 2])[over].all()
 
 
-def test_nobody_wears_none(model, people):
+def test_person_without_glasses_gets_none(model, people):
     bare = dataclasses.replace(people[0], glasses="none")
     assert glasses.fitted(model, bare, render.resting_face(model, bare)) is None
 
 
-def test_lashes_stand_on_the_lids_and_go_with_them(model):
+def test_lashes_stand_on_the_lids_and_move_with_them(model):
     hairs = lashes(model)
     neutral = model.neutral(np.zeros(len(model.identity)))
     rest = hairs.grown(neutral).reshape(3, -1, 3)
@@ -111,7 +111,7 @@ def test_lashes_stand_on_the_lids_and_go_with_them(model):
 
 
 @pytest.mark.parametrize("number", facs.AU_NUMBERS)
-def test_each_unit_shows_through_glasses_and_beard(model, people, number):
+def test_each_unit_is_visible_through_glasses_and_beard(model, people, number):
     shares = []
     for k, person in enumerate(people[:4]):
         person = dataclasses.replace(

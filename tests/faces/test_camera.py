@@ -1,4 +1,4 @@
-"""What the camera does to a face: turn of the head, focus, compression."""
+"""Laws of the camera: turn of the head, focus, compression."""
 
 import dataclasses
 import hashlib
@@ -29,7 +29,7 @@ def light():
     return (blocks * rng.uniform(0.9, 1.1, (96, 96, 1))).astype(np.float32)
 
 
-def test_how_heads_are_turned(recordings):
+def test_heads_turn_within_their_limits(recordings):
     moments = [
         sampler.sample_moment(recording, np.random.default_rng([2, k, 1, frame]))
         for k, recording in enumerate(recordings)
@@ -41,7 +41,7 @@ def test_how_heads_are_turned(recordings):
     assert np.std([moment.yaw for moment in moments]) > 6
 
 
-def test_how_cameras_are(recordings):
+def test_a_third_of_cameras_blur_and_a_third_compress(recordings):
     blur = np.array([scene.blur for scene in recordings])
     quality = np.array([scene.jpeg_quality for scene in recordings])
     # Three standard deviations of a share of a third of 1,500 are 0.037.
@@ -55,7 +55,7 @@ def test_how_cameras_are(recordings):
 
 
 @pytest.mark.parametrize("size", [64, 128, 256])
-def test_blur_is_a_share_of_the_picture(size):
+def test_blur_scales_with_the_picture(size):
     dot = np.zeros((size, size, 3), np.float32)
     dot[size // 2, size // 2] = 0.002 * size**2
     picture = film.photograph(dot, Scene(blur=0.03), size)[..., 0]
@@ -65,14 +65,14 @@ def test_blur_is_a_share_of_the_picture(size):
     assert abs(spread / size - 0.03) < 0.001
 
 
-def test_a_sharp_uncompressed_picture_is_the_film_alone(light):
+def test_sharp_uncompressed_picture_is_gamma_corrected_light(light):
     plain = film.photograph(light, Scene(), 96)
     np.testing.assert_array_equal(plain, np.round(255 * light ** (1 / 2.2)))
     halved = film.photograph(light, Scene(), 48).astype(float)
     np.testing.assert_allclose(halved, plain.reshape(48, 2, 48, 2, 3).mean((1, 3)), atol=1)
 
 
-def test_compression_costs_more_the_stronger_it_is_and_moves_no_colour(light):
+def test_stronger_compression_costs_more_and_shifts_no_colour(light):
     plain = film.photograph(light, Scene(), 96).astype(float)
     costs = []
     for quality in (95, 75, 50):
@@ -85,7 +85,7 @@ def test_compression_costs_more_the_stronger_it_is_and_moves_no_colour(light):
     assert 0 < costs[0] < costs[1] < costs[2]
 
 
-def test_a_camera_moves_no_landmark_and_hides_no_face():
+def test_worst_camera_moves_no_landmark_and_keeps_the_face_visible():
     model = face_model()
     person = sampler.sample_person(np.random.default_rng(3))
     at_worst = Scene(blur=0.8 / 128, jpeg_quality=50)
@@ -97,7 +97,7 @@ def test_a_camera_moves_no_landmark_and_hides_no_face():
     assert 10 * np.log10(255**2 / (difference**2).mean()) > 28, "dB"
 
 
-def test_same_seed_same_bytes_in_another_process_through_lens_and_compression():
+def test_blurred_and_compressed_frames_are_equal_in_another_process():
     seed = 11
     index = next(
         k
@@ -127,6 +127,6 @@ def test_same_seed_same_bytes_in_another_process_through_lens_and_compression():
         ({"jpeg_quality": 75.5}, "jpeg_quality is 75.5"),
     ],
 )
-def test_a_bad_camera_is_named(light, camera, message):
+def test_illegal_camera_is_rejected_with_its_range(light, camera, message):
     with pytest.raises(ValueError, match=message):
         film.photograph(light, dataclasses.replace(Scene(), **camera), 96)

@@ -1,4 +1,4 @@
-"""Laws of the built-in face: drawing and sampling. Its muscles: test_faces_muscles."""
+"""Laws of the built-in face: drawing and sampling. `test_muscles` tests its muscles."""
 
 import dataclasses
 import hashlib
@@ -44,20 +44,20 @@ def test_each_unit_is_visible_at_64_pixels(model, people, number):
     assert np.mean(shares) >= 0.01
 
 
-def test_no_unit_shows_by_its_wrinkles_alone(model):
+def test_every_unit_is_visible_on_smooth_skin(model):
     full, smooth, half, smooth_half = visibility(model, people=4, size=64).T
     assert (full > 0.01).all()
     assert (smooth > 0.5 * full).all() and (smooth_half > 0.5 * half).all()
 
 
-def test_hair_is_painted_on_no_sculpted_neck(people):
+def test_hair_is_not_painted_on_a_sculpted_neck(people):
     long, bald = (skin.paint(people[0], style, sculpted=True) for style in ("long", "bald"))
     neck = skin.texel_grid()[1] < -4.5
     np.testing.assert_array_equal(long[neck], bald[neck])
     assert (long != bald).any()
 
 
-def test_expression_shows_more_the_stronger_it_is(model, people):
+def test_stronger_expression_changes_more_pixels(model, people):
     for number in (1, 4, 12, 15):
         weak, strong = (
             np.mean([changed(model, p, Scene(), units(number, at=t)) for p in people[:3]])
@@ -66,7 +66,7 @@ def test_expression_shows_more_the_stronger_it_is(model, people):
         assert weak < strong
 
 
-def test_landmarks_follow_the_picture(model, people):
+def test_landmarks_scale_and_turn_with_the_picture(model, people):
     image, at_64 = render.render(model, people[0], np.zeros(12), Scene(), 64)
     assert image.shape == (64, 64, 3) and image.dtype == np.uint8
     assert at_64.shape == (68, 2) and at_64.dtype == np.float32
@@ -84,12 +84,12 @@ def test_landmarks_follow_the_picture(model, people):
 
 
 @pytest.mark.parametrize("size", [0, 15, 2048, 64.0])
-def test_bad_size_is_named(model, people, size):
+def test_illegal_size_is_rejected(model, people, size):
     with pytest.raises(ValueError, match="size is"):
         render.render(model, people[0], np.zeros(12), Scene(), size)
 
 
-def test_a_model_checks_its_shapes_and_its_arguments(model):
+def test_face_model_checks_its_shapes_and_its_arguments(model):
     with pytest.raises(ValueError, match="uv has shape"):
         dataclasses.replace(model, uv=model.uv[:-1])
     with pytest.raises(ValueError, match="identity coefficients"):
@@ -102,7 +102,7 @@ def test_a_model_checks_its_shapes_and_its_arguments(model):
 # ---------------------------------------------------------------- sampling
 
 
-def test_rates_and_co_occurrence():
+def test_sampled_units_have_their_rates_and_co_occurrence():
     rng = np.random.default_rng(0)
     drawn = np.array([sampler.sample_intensities(rng) for _ in range(6000)])
     present = drawn >= sampler.PRESENT
@@ -117,7 +117,7 @@ def test_rates_and_co_occurrence():
         assert (of[a] & of[b]).mean() > 1.15 * of[a].mean() * of[b].mean(), f"AU{a}+AU{b}"
 
 
-def test_all_26_combinations_are_reached():
+def test_sampled_expressions_contain_all_26_combinations():
     rng = np.random.default_rng(1)
     seen = set()
     for _ in range(6000):
@@ -126,7 +126,7 @@ def test_all_26_combinations_are_reached():
     assert len(seen) == 26
 
 
-def test_scene_and_person_say_nothing_about_the_labels():
+def test_scene_is_independent_of_the_labels():
     # The same person and scene come out whatever generator the expression takes.
     frames = sampler.person_frames(2, 3, 32, seed=5)
     assert [f.frame for f in frames] == [0, 1, 2]
@@ -147,7 +147,7 @@ def test_scene_and_person_say_nothing_about_the_labels():
     assert np.abs(correlation).max() < 0.12
 
 
-def test_a_person_is_recorded_in_one_place():
+def test_moments_share_the_room_of_their_recording():
     recording = sampler.sample_scene(np.random.default_rng(4))
     moments = [sampler.sample_moment(recording, np.random.default_rng(k)) for k in range(50)]
     room = ("background", "background_angle", "key", "key_colour", "fill", "ambient")
@@ -161,7 +161,7 @@ def digest(frames):
     return hashlib.sha256(b"".join(f.image.tobytes() for f in frames)).hexdigest()
 
 
-def test_same_seed_same_bytes_in_another_process():
+def test_frames_are_equal_in_another_process():
     here = digest(sampler.person_frames(7, 4, 48, seed=11))
     assert here == digest(sampler.person_frames(7, 4, 48, seed=11))
     code = (
@@ -177,7 +177,7 @@ def test_same_seed_same_bytes_in_another_process():
     assert digest(more[:4]) == here
 
 
-def test_people_differ(people):
+def test_people_look_different(people):
     neutral = [render.render(face_model(), p, np.zeros(12), Scene(), 32)[0] for p in people]
     for k, image in enumerate(neutral):
         for other in neutral[:k]:
@@ -185,7 +185,7 @@ def test_people_differ(people):
 
 
 @pytest.mark.parametrize("bad", [{"index": -1}, {"num_frames": 0}, {"seed": -2}, {"size": 5}])
-def test_bad_request_for_frames_is_named(bad):
+def test_illegal_request_for_frames_is_rejected(bad):
     request = {"index": 0, "num_frames": 1, "size": 32, "seed": 0, **bad}
     with pytest.raises(ValueError, match=next(iter(bad))):
         sampler.person_frames(**request)

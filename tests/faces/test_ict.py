@@ -1,4 +1,4 @@
-"""Laws of the ICT face: reading it, and data sets made of it. Its muscles: test_faces_muscles."""
+"""Laws of the ICT face: its files, and data sets made of it. `test_muscles` tests its muscles."""
 
 import json
 
@@ -58,7 +58,7 @@ def small_kit(tmp_path, monkeypatch):
     return folder
 
 
-def test_a_clone_is_read_once(small_kit, tmp_path):
+def test_clone_is_read_once_and_again_after_a_change(small_kit, tmp_path):
     cache = tmp_path / "cache"
     kit = ict_files.read_facekit(small_kit.parent, cache)
     np.testing.assert_array_equal(kit.triangles, [[0, 1, 2], [0, 2, 3]])
@@ -69,13 +69,13 @@ def test_a_clone_is_read_once(small_kit, tmp_path):
     assert {k.fingerprint() for k in same} == {kit.fingerprint()} and len(
         list(cache.iterdir())
     ) == 1
-    # A changed clone is read anew.
+    # A changed clone is read again.
     file = small_kit / "identity001.obj"
     file.write_text(file.read_text().replace("v 2.0", "v 2.5"))
     assert ict_files.read_facekit(small_kit, cache).fingerprint() != kit.fingerprint()
 
 
-def test_a_wrong_path_is_named_with_the_cure(small_kit, tmp_path):
+def test_wrong_path_is_rejected_with_the_cure(small_kit, tmp_path):
     for path, message in (
         (tmp_path / "nowhere", "does not exist; give the folder of a clone"),
         (tmp_path, "has no FaceXModel/generic_neutral_mesh.obj"),
@@ -95,7 +95,7 @@ def test_a_wrong_path_is_named_with_the_cure(small_kit, tmp_path):
         ict_files.read_facekit(small_kit, tmp_path / "cache")
 
 
-def test_models_by_name():
+def test_registry_loads_models_by_name():
     assert registry.load_model().name == "builtin"
     with pytest.raises(ValueError, match="'flame', expected one of builtin, ict"):
         registry.load_model("flame")
@@ -109,7 +109,7 @@ def test_models_by_name():
 
 
 @needs_facekit
-def test_each_unit_shows_and_not_by_its_wrinkles_alone(model):
+def test_every_unit_is_visible_on_smooth_skin(model):
     full, smooth, half, smooth_half = visibility(model, people=4, size=128).T
     assert (full > 0.01).all()
     assert (half < full).all()
@@ -127,7 +127,7 @@ def test_lashes_stand_on_the_upper_lids(model, mean_face):
 
 
 @needs_facekit
-def test_hair_that_a_style_lacks_is_inside_of_the_skull(model):
+def test_absent_hair_lies_inside_the_skull(model):
     hair = np.unique(model.triangles[model.materials == HAIR])
     skin = model.vertices[np.unique(model.triangles[model.materials == SKIN])]
     bald = (model.vertices + model.hair[0])[hair]
@@ -135,7 +135,7 @@ def test_hair_that_a_style_lacks_is_inside_of_the_skull(model):
 
 
 @needs_facekit
-def test_same_seed_same_bytes_and_every_record_exact(tmp_path):
+def test_data_set_is_reproducible_and_its_labels_exact(tmp_path):
     options = {"source": "ict", "facekit": str(FACEKIT), "frames": 4, "size": 24, "seed": 5}
     info = build(tmp_path / "set", people=3, processes=1, progress=False, **options)
     again = build(tmp_path / "again", people=3, processes=2, progress=False, **options)
@@ -148,7 +148,7 @@ def test_same_seed_same_bytes_and_every_record_exact(tmp_path):
 
 
 @needs_facekit
-def test_landmarks_follow_the_picture(model, people):
+def test_landmarks_lie_in_anatomical_order(model, people):
     for person in people:
         image, marks = render.render(model, person, units(), Scene(), 64)
         assert image.shape == (64, 64, 3) and (marks > 0).all() and (marks < 64).all()

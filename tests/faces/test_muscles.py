@@ -1,4 +1,4 @@
-"""Laws of the muscles, of every face model: each unit, units that meet, lips and lids.
+"""Laws of the muscles of every face model: each unit, units that meet, lips and lids.
 
 Lengths are in centimetres; y points up, x to the subject's left, z out of the face.
 """
@@ -17,7 +17,7 @@ from auface_jax.faces.render import render
 from tests.helpers import face_models
 from tests.helpers.face_models import units
 
-# Of each unit the pulls that are its own.
+# Pulls that belong to each unit alone.
 _OWN = {
     1: ("brow_inner_up",), 2: ("brow_outer_up",), 4: ("brow_down", "brow_together"),
     6: ("cheek_up",), 7: ("lid_tight",), 10: ("lip_up",), 12: ("corner_up", "corner_wide"),
@@ -49,13 +49,13 @@ def people(model):
 
 @pytest.fixture(scope="module")
 def marks(model, mean_face):
-    """Intensities -> landmarks of the mean face [68, 3]."""
+    """A function from intensities to the landmarks of the mean face, [68, 3]."""
     return lambda intensities: displaced(model, mean_face, intensities)[model.landmarks]
 
 
 @pytest.fixture(scope="module")
 def moves(marks):
-    """Intensities -> how far the landmarks of the mean face move [68, 3]."""
+    """A function from intensities to the displacements of the landmarks, [68, 3]."""
     rest = marks(units())
     return lambda intensities: marks(intensities) - rest
 
@@ -63,7 +63,7 @@ def moves(marks):
 # ---------------------------------------------------------------- each unit
 
 
-def test_rest_is_rest(model, people):
+def test_zero_intensities_leave_the_face_at_rest(model, people):
     assert not contractions(units()).any()
     for person in people:
         neutral = render.resting_face(model, person)
@@ -72,7 +72,7 @@ def test_rest_is_rest(model, people):
 
 @pytest.mark.parametrize("number", facs.AU_NUMBERS)
 @given(others=random_intensities)
-def test_contraction_is_monotone_and_saturates_whatever_the_others_do(number, others):
+def test_contraction_is_monotone_and_saturates_beside_any_other_units(number, others):
     own = [PULLS.index(pull) for pull in _OWN[number]]
     others, curve = others.copy(), []
     for t in np.linspace(0, 1, 11):
@@ -84,9 +84,7 @@ def test_contraction_is_monotone_and_saturates_whatever_the_others_do(number, ot
 
 
 @pytest.mark.parametrize("number", facs.AU_NUMBERS)
-def test_skin_moves_the_more_the_stronger_the_unit_and_the_first_half_most(
-    model, mean_face, number
-):
+def test_stronger_unit_moves_more_skin_and_its_first_half_most(model, mean_face, number):
     way = [
         np.linalg.norm(displaced(model, mean_face, units(number, at=t)) - mean_face)
         for t in np.linspace(0, 1, 7)
@@ -96,7 +94,7 @@ def test_skin_moves_the_more_the_stronger_the_unit_and_the_first_half_most(
 
 
 @pytest.mark.parametrize("numbers", [(n,) for n in facs.AU_NUMBERS] + [facs.AU_NUMBERS])
-def test_sides_are_alike_unless_asked(model, mean_face, marks, moves, numbers):
+def test_sides_move_alike_without_asymmetry(model, mean_face, marks, moves, numbers):
     even = moves(units(*numbers))
     pairs = [*zip(range(22, 27), range(21, 16, -1), strict=True), (_LEFT_CORNER, _RIGHT_CORNER)]
     left, right = (list(side) for side in zip(*pairs, strict=True))
@@ -114,7 +112,7 @@ def test_sides_are_alike_unless_asked(model, mean_face, marks, moves, numbers):
 # ---------------------------------------------------------------- units that meet
 
 
-def test_12_and_15_hold_the_corner_between_the_two(moves):
+def test_12_and_15_put_the_corner_between_either_alone(moves):
     def height(smile, frown):
         return moves(units(12, at=smile) + units(15, at=frown))[_LEFT_CORNER, 1]
 
@@ -157,7 +155,7 @@ def test_1_2_and_4_raise_the_whole_brow_with_its_medial_ends_drawn_together(move
 
 def test_15_and_17_make_an_inverted_u_with_the_lower_lip_pushed_up_and_out(model, marks, moves):
     def arch(*numbers):
-        """How much higher the middle of the mouth is than its corners."""
+        """Height of the middle of the mouth over its corners."""
         at = marks(units(*numbers))
         return (
             at[[_UPPER_MIDDLE, _LOWER_MIDDLE], 1].mean()
@@ -176,7 +174,7 @@ def test_15_and_17_make_an_inverted_u_with_the_lower_lip_pushed_up_and_out(model
 
 
 def opening(model, vertices, side):
-    """Gap between the lids at the places of the upper edge [N]."""
+    """Gaps between the lids at the places of the upper edge, [N]."""
     upper = vertices[model.regions[f"{side}_upper_lid"]]
     return upper[:, 1] - vertices[model.regions[f"{side}_lower_lid"], 1]
 
@@ -220,7 +218,7 @@ def random_expressions():
     return [units(*n) for n in extremes] + [sampler.sample_intensities(rng) for _ in range(8)]
 
 
-def test_lids_never_go_through_the_eyeball(model, people):
+def test_lids_never_pierce_the_eyeball(model, people):
     for person in people:
         neutral = render.resting_face(model, person)
         for intensities in random_expressions():
@@ -263,11 +261,11 @@ def test_lips_never_cross(model, people):
         (np.where(units(24), np.nan, 0.0), "AU24 has intensity nan"),
     ],
 )
-def test_bad_intensities_are_named(intensities, message):
+def test_illegal_intensities_are_rejected(intensities, message):
     with pytest.raises(ValueError, match=message):
         contractions(intensities)
 
 
-def test_a_bad_asymmetry_is_named(model, mean_face):
+def test_illegal_asymmetry_is_rejected(model, mean_face):
     with pytest.raises(ValueError, match="asymmetry is 0.5; it must be from -0.3 to 0.3"):
         displaced(model, mean_face, units(12), asymmetry=0.5)

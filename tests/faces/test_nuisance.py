@@ -1,4 +1,4 @@
-"""What a picture shows besides the expression says nothing about the labels."""
+"""Everything in a picture besides the expression is independent of the labels."""
 
 import dataclasses
 
@@ -17,12 +17,14 @@ _HIDDEN = 256
 
 @pytest.fixture(scope="module")
 def frames():
-    """What is seen but the expression, people one after another: (values [N, K], labels bool
-    [N, 12], the field that each of the K values belongs to).
+    """Numbers of everything in N pictures but the expression, people one after another.
+
+    Returns:
+        Values [N, K], labels bool [N, 12], and the field of each of the K values.
     """
     seen, labels = [], []
     for index in range(_TRAIN + _TEST):
-        # The very generators, in the very order, of `sampler.person_frames`.
+        # The same generators in the same order as in `sampler.person_frames`.
         person = sampler.sample_person(np.random.default_rng([3, index, 0]))
         recording = sampler.sample_scene(np.random.default_rng([3, index, 3]))
         for frame in range(sampler.NEUTRAL_FRAMES, sampler.NEUTRAL_FRAMES + _FRAMES):
@@ -36,7 +38,7 @@ def frames():
 
 
 def _numbers(described):
-    """Every field of a person or a scene as numbers, by its name."""
+    """All fields of a person or a scene as numbers, by their names."""
     values = dataclasses.asdict(described)
     for field, names in (("beard", BEARDS), ("glasses", GLASSES)):
         if field in values:
@@ -47,14 +49,14 @@ def _numbers(described):
 
 
 def readable(seen, labels):
-    """How far from chance a recogniser reads each unit on people it was not trained on.
+    """Distance from chance of a recogniser of each unit, on people it was not trained on.
 
-    A network of one hidden layer, its first weights random and its last fitted by ridge
-    regression: it knows every input by itself and in nonlinear company.
+    The recogniser is a network of one hidden layer, whose first weights are random and whose last
+    are fitted by ridge regression: it sees every input itself and in nonlinear combinations.
 
     Returns:
-        float [12], |AUC - 0.5| in standard deviations of an AUC whose scores say nothing, which
-        are known from how many positives and negatives there are (Mann and Whitney).
+        |AUC - 0.5| of each unit, in standard deviations of the AUC of random scores, which follow
+        from the numbers of positives and negatives (Mann and Whitney).
     """
     split = _TRAIN * _FRAMES
     seen = (seen - seen[:split].mean(0)) / (seen[:split].std(0) + 1e-9)
@@ -72,7 +74,7 @@ def readable(seen, labels):
     return np.abs(auc - 0.5) / deviation
 
 
-def test_a_recogniser_of_nuisances_is_at_chance(frames):
+def test_recogniser_of_nuisances_is_at_chance(frames):
     seen, labels, _ = frames
     # Twelve units at once: 3.5 standard deviations are passed by chance once in 180 seeds.
     assert (readable(seen, labels) < 3.5).all()
@@ -81,7 +83,7 @@ def test_a_recogniser_of_nuisances_is_at_chance(frames):
 @pytest.mark.parametrize(
     "field", ["shape", "hair_colour", "key", "background", "yaw", "blur", "jpeg_quality"]
 )
-def test_that_recogniser_would_find_a_leak(frames, field):
+def test_recogniser_of_nuisances_finds_a_planted_leak(frames, field):
     seen, labels, fields = frames
     seen = seen.copy()
     column = int(np.flatnonzero((fields == field) & (seen.std(0) > 0))[0])

@@ -1,4 +1,4 @@
-"""The project's dictionary against FACS: a lexicon of regions and directions, and its wording."""
+"""The project's dictionary agrees with FACS, by a lexicon of regions and directions."""
 
 import re
 
@@ -17,7 +17,7 @@ TEXTS = [
 UNITS = {unit.code: unit for unit in facs.ACTION_UNITS}
 ANTAGONISTIC = {i.name for i in facs.INTERACTIONS if i.kind == "antagonistic"}
 
-# Where a unit may send a region; its pulls, which a text must state, are among them.
+# Directions in which a unit may move a region; they include its pulls, which a text must state.
 ALLOWED = {
     "AU1": {"inner brow": "up", "brow": "up", "forehead": "up"},
     "AU2": {"outer brow": "up", "brow": "up", "forehead": "up"},
@@ -84,14 +84,14 @@ def wrong_ways(name, text):
     return wrong
 
 
-def test_the_lexicon_knows_every_pull():
+def test_lexicon_knows_every_pull():
     for unit in facs.ACTION_UNITS:
         for region, direction in unit.pulls:
             assert direction in ALLOWED[unit.code][region].split()
         assert set(ALLOWED[unit.code]) <= {*unit.regions, "brow", "inner brow"}
 
 
-def test_counts():
+def test_dictionary_has_its_number_of_different_texts():
     texts = [text for texts in DICTIONARY.constructs.values() for text in texts]
     assert tuple(DICTIONARY.constructs) == facs.CONSTRUCT_NAMES
     assert len(texts) == len(set(texts)) == 190
@@ -99,15 +99,15 @@ def test_counts():
 
 
 @pytest.mark.parametrize(("name", "text"), TEXTS)
-def test_a_text_is_true_to_its_construct(name, text):
+def test_text_agrees_with_its_construct(name, text):
     assert not foreign_regions(name, text)
     assert not unstated_pulls(name, clauses(text))
     assert not wrong_ways(name, text)
 
 
 @pytest.mark.parametrize(("name", "text"), TEXTS)
-def test_a_text_is_true_to_no_other_construct(name, text):
-    """So the checks above bite, and a text says which units it stands for."""
+def test_text_agrees_with_no_other_construct(name, text):
+    """The checks of the test above can fail, and a text identifies its units."""
     for other in facs.CONSTRUCT_NAMES:
         if other != name:
             assert (
@@ -118,17 +118,17 @@ def test_a_text_is_true_to_no_other_construct(name, text):
 
 
 @pytest.mark.parametrize("name", sorted(ANTAGONISTIC))
-def test_antagonists_are_weighed_against_each_other(name):
+def test_texts_of_antagonists_name_the_contrast(name):
     for text in DICTIONARY.constructs[name]:
         assert re.search(CONTRAST, text.lower()), text
 
 
-def test_dimples_belong_to_the_dimpler():
+def test_only_the_dimpler_has_dimples():
     for name, texts in DICTIONARY.constructs.items():
         assert any("dimpl" in text for text in texts) == ("AU14" in name.split("+")), name
 
 
-def test_every_text_is_plain_and_of_its_length():
+def test_texts_are_plain_sentences_of_similar_length():
     texts = [*DICTIONARY.neutral, *(t for v in DICTIONARY.constructs.values() for t in v)]
     words = [len(text.split()) for text in texts]
     assert min(words) >= 20 and max(words) <= 40 and 24 <= np.mean(words) <= 32
@@ -139,11 +139,11 @@ def test_every_text_is_plain_and_of_its_length():
 
 
 @pytest.mark.parametrize("text", [p.values[1] for p in TEXTS] + [*DICTIONARY.neutral])
-def test_no_emotion_is_named(text):
+def test_text_names_no_emotion(text):
     assert not re.search(rf"\b({'|'.join(EMOTIONS)})", text.lower())
 
 
-def test_variants_differ_in_words():
+def test_texts_of_a_construct_differ_in_words():
     stop = set(
         "the a an and of to at in on by so that is are its it their them while but yet with from "
         "as both each under over into".split()

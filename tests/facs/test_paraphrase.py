@@ -1,4 +1,4 @@
-"""Paraphrases: still true to their units; the file of other words shares nothing with them."""
+"""Paraphrases agree with their units, and share nothing with the descriptions of other words."""
 
 import collections
 import re
@@ -43,7 +43,7 @@ def runs_of_five(text):
 
 
 def table_texts():
-    """Every phrase of the tables of synonyms, wherever it stands in them."""
+    """Yields every phrase in the tables of synonyms and phrases."""
 
     def phrases(value):
         if isinstance(value, str):
@@ -67,19 +67,19 @@ def table_texts():
 # --- The file of other words ---------------------------------------------------------------------
 
 
-def test_the_file_has_what_it_promises():
+def test_other_words_cover_all_units_constructs_and_styles():
     assert len(OTHER.texts) == len(set(OTHER.texts)) == len(OTHER.styles) >= 200
     assert OTHER.labels.shape == (len(OTHER.texts), 12) and OTHER.labels.dtype == np.int8
     assert set(np.unique(OTHER.labels)) == {0, 1}
     assert set(OTHER.styles) == set(STYLES)
     assert min(collections.Counter(OTHER.styles).values()) >= 50
     assert OTHER.labels.sum(0).min() >= 20  # an F1 of a unit rests on something
-    applied = {name for row in OTHER.labels for name in facs.constructs(row)}
+    applied = {name for labels in OTHER.labels for name in facs.constructs(labels)}
     assert applied == set(facs.CONSTRUCT_NAMES)
     assert not any(re.search(r"\bAU ?\d", text) for text in OTHER.texts)
 
 
-def test_the_file_shares_no_run_of_five_words_with_what_is_trained_on():
+def test_other_words_share_no_sequence_of_five_words_with_training():
     taken = {}
     for text in [*DICTIONARY.neutral, *(text for _, text in TEXTS), *table_texts()]:
         taken |= dict.fromkeys(runs_of_five(text), text)
@@ -89,7 +89,7 @@ def test_the_file_shares_no_run_of_five_words_with_what_is_trained_on():
             assert run not in taken, (text, taken.get(run))
 
 
-def test_no_whole_description_of_the_file_is_ever_said():
+def test_no_paraphrase_equals_a_description_in_other_words():
     rng = np.random.default_rng(0)
     theirs = {" ".join(words(text)) for text in OTHER.texts if len(words(text)) > 3}
     for labels in OTHER.labels:
@@ -101,7 +101,7 @@ def test_no_whole_description_of_the_file_is_ever_said():
 # --- Rewording -----------------------------------------------------------------------------------
 
 
-def test_clauses_that_go_leave_every_pull_stated():
+def test_dropped_clauses_leave_every_pull_stated():
     rng = np.random.default_rng(0)
     shorter = 0
     for name, text in TEXTS:
@@ -109,7 +109,7 @@ def test_clauses_that_go_leave_every_pull_stated():
         assert not unstated_pulls(name, clauses(kept)), (kept, text)
         shorter += len(kept) < 0.75 * len(text)
         assert set(clauses(kept)) <= set(clauses(text))
-        # Nothing more could go.
+        # No further clause is redundant.
         parts = clauses(kept)
         for place in range(len(parts)):
             fewer = parts[:place] + parts[place + 1 :]
@@ -117,14 +117,14 @@ def test_clauses_that_go_leave_every_pull_stated():
     assert shorter > len(TEXTS) / 2
 
 
-def test_nothing_is_dropped_or_exchanged_at_rate_zero():
+def test_rate_zero_drops_and_exchanges_nothing():
     rng = np.random.default_rng(0)
     for name, text in TEXTS:
         assert drop_clauses(name, text, rng, share=0.0) == text
         assert exchange_words(text, rng, rate=0.0) == text
 
 
-def test_words_are_exchanged_within_their_row():
+def test_words_are_exchanged_within_their_group():
     rng = np.random.default_rng(0)
     text = "Raised eyelids, as the lip corners sink."
     found = {exchange_words(text, rng, rate=1.0) for _ in range(300)}
@@ -135,7 +135,7 @@ def test_words_are_exchanged_within_their_row():
         assert not {"brow", "up.", "rise"} & set(words(other))
 
 
-def test_exchanged_words_tell_of_no_other_movement():
+def test_exchanged_words_state_no_other_movement():
     rng = np.random.default_rng(0)
     neutral = facs.load_dictionary(None).neutral
     for text in [text for _, text in TEXTS] + list(neutral):
@@ -145,13 +145,13 @@ def test_exchanged_words_tell_of_no_other_movement():
             assert added <= {"inward"} and (not added or "pressed" in directions_in(text)), text
 
 
-def test_rows_of_equal_words_have_no_word_twice():
-    flat = [word for row in synonyms.SAME for word in row]
-    assert len(flat) == len(set(flat)) and all(len(row) > 1 for row in synonyms.SAME)
+def test_groups_of_synonyms_have_no_word_twice():
+    flat = [word for group in synonyms.SAME for word in group]
+    assert len(flat) == len(set(flat)) and all(len(group) > 1 for group in synonyms.SAME)
     assert set(synonyms.LOOSER) <= set(flat)
 
 
-def test_a_reworded_text_keeps_its_sentences_in_some_order():
+def test_reworded_text_keeps_its_sentences_in_some_order():
     names = ("AU1", "AU12", "AU17")
     texts = construct_texts(names, np.random.default_rng(1))
     seen = set()
@@ -164,12 +164,12 @@ def test_a_reworded_text_keeps_its_sentences_in_some_order():
     assert seen == {True, False}
 
 
-# --- Saying anew ---------------------------------------------------------------------------------
+# --- Composing -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("unit", facs.ACTION_UNITS, ids=lambda unit: unit.code)
-def test_a_unit_said_anew_names_what_it_moves_and_nothing_far_from_it(unit):
-    """Of the parts that the lexicon knows, few are foreign: a word may have another sense there."""
+def test_composed_text_names_the_regions_of_its_unit_and_no_distant_ones(unit):
+    """A few texts may name a foreign region, since words have several senses."""
     face = {
         "upper": {"brow", "inner brow", "outer brow", "forehead", "glabella"},
         "eyes": {"cheek", "lids", "lower lid", "eye opening", "eye corner"}
@@ -192,7 +192,7 @@ def test_a_unit_said_anew_names_what_it_moves_and_nothing_far_from_it(unit):
     assert named > 100 and foreign < 0.15 * named
 
 
-def test_many_words_are_said_of_the_same_units():
+def test_composed_texts_of_the_same_units_differ():
     rng = np.random.default_rng(0)
     found = {compose([6, 12, 15], rng) for _ in range(500)}
     assert len(found) > 490
@@ -202,12 +202,12 @@ def test_many_words_are_said_of_the_same_units():
     assert min(lengths) <= 6 and max(lengths) >= 20
 
 
-def test_a_neutral_face_is_said_from_its_own_table():
+def test_composed_text_of_a_neutral_face_comes_from_its_table():
     rng = np.random.default_rng(0)
     assert {compose([], rng) for _ in range(500)} == set(phrases.NEUTRAL)
 
 
-def test_every_set_can_be_said_in_every_manner():
+def test_every_combination_can_be_composed():
     rng = np.random.default_rng(0)
     numbers = facs.AU_NUMBERS
     for count in range(1, 13):
@@ -222,7 +222,7 @@ def test_every_set_can_be_said_in_every_manner():
 
 
 @given(st.integers(0, 10_000))
-def test_typing_errors_touch_few_letters(seed):
+def test_typing_errors_change_few_letters(seed):
     text = TEXTS[seed % len(TEXTS)][1]
     wrong = misspell(text, np.random.default_rng(seed))
     assert len(wrong.split()) == len(text.split())
@@ -231,14 +231,14 @@ def test_typing_errors_touch_few_letters(seed):
     assert all(a[0] == b[0] and abs(len(a) - len(b)) <= 1 for a, b in changed)
 
 
-def test_some_texts_have_typing_errors_and_most_none():
+def test_a_third_of_texts_have_typing_errors():
     text = " ".join(text for _, text in TEXTS[:5])
     rng = np.random.default_rng(0)
     wrong = [misspell(text, rng) != text for _ in range(300)]
     assert 0.2 < np.mean(wrong) < 0.45
 
 
-def test_letters_change_their_size_and_nothing_else():
+def test_recase_changes_only_the_case_of_letters():
     rng = np.random.default_rng(0)
     text = TEXTS[0][1]
     found = {recase(text, rng) for _ in range(1_000)}
@@ -248,7 +248,7 @@ def test_letters_change_their_size_and_nothing_else():
 # --- Whole ---------------------------------------------------------------------------------------
 
 
-def test_a_paraphrase_depends_on_its_generator_alone():
+def test_paraphrase_depends_on_its_generator_alone():
     labels = facs.labels_from_units([4, 7, 17])
     texts = construct_texts(facs.constructs(labels), np.random.default_rng(0))
     one = [paraphrase(labels, texts, np.random.default_rng(seed)) for seed in range(40)]
@@ -256,7 +256,7 @@ def test_a_paraphrase_depends_on_its_generator_alone():
     assert one == two and len(set(one)) == 40
 
 
-def test_texts_of_constructs_are_what_a_description_joins():
+def test_description_joins_the_texts_of_its_constructs():
     labels = facs.labels_from_units([1, 6, 12, 24])
     texts = construct_texts(facs.constructs(labels), np.random.default_rng(3))
     assert " ".join(texts) == facs.describe(labels, np.random.default_rng(3))

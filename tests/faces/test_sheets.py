@@ -15,7 +15,7 @@ def model():
     return registry.load_model()
 
 
-def test_a_sequence_comes_stays_and_goes():
+def test_sequence_has_onset_apex_and_offset():
     apex = facs.labels_from_units([6, 12]).astype(np.float32) * 0.8
     frames = sampler.sequence(apex, 21)
     assert frames.shape == (21, 12) and frames.dtype == np.float32
@@ -31,7 +31,7 @@ def test_a_sequence_comes_stays_and_goes():
         sampler.sequence(np.full(12, 2.0), 9)
 
 
-def test_every_kind_of_sheet(model):
+def test_sheets_of_every_kind_have_their_rows_and_columns(model):
     assert sheet.conflict_sheet(model, 24, 2, seed=0).height == 7 * 24
     assert sheet.ladder_sheet(model, 16, seed=0).height > 12 * 16
     assert sheet.crowd_sheet(model, 16, 9, seed=0).size == (8 * 16, 2 * 16)
@@ -43,7 +43,7 @@ def test_every_kind_of_sheet(model):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".webp"])
-def test_a_sheet_is_written_and_says_that_it_is_synthetic(tmp_path, monkeypatch, suffix):
+def test_sheet_is_written_and_marked_as_synthetic(tmp_path, monkeypatch, suffix):
     out = tmp_path / "sheets" / f"sheet{suffix}"
     command = f"sheet --kind people --people 2 --size 16 --out {out}"
     monkeypatch.setattr("sys.argv", command.split())
@@ -60,7 +60,7 @@ def test_study_hides_the_units_and_scores_answers(model, tmp_path, monkeypatch, 
     assert sorted(key) == sorted(p.name for p in out.iterdir()), "pictures and nothing else"
     for path in out.iterdir():
         with Image.open(path) as picture:
-            assert picture.info == {"synthetic": "true"}, "it says what it is, not what it shows"
+            assert picture.info == {"synthetic": "true"}, "it does not say its unit"
     assert sorted(key.values()) == sorted(facs.AU_NUMBERS)
     assert list(key.values()) != sorted(key.values()), "shuffled"
     with pytest.raises(ValueError, match="key.csv exists"):
@@ -113,7 +113,7 @@ def test_recogniser_takes_part_in_the_study(tmp_path, monkeypatch, capsys):
             human_reading_study.read_likeliest_units(table)
 
 
-def test_the_preset_is_as_large_as_bp4d_autext(monkeypatch):
+def test_preset_has_the_size_of_bp4d_autext(monkeypatch):
     asked = []
 
     def build(**options):
