@@ -8,13 +8,12 @@ person in the same scene. Skin without wrinkles moves in the same way: the share
 shows that a unit is a movement and not only a pattern of wrinkles.
 """
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import sys
 
 import numpy as np
+from jaxtyping import Float64
 
 from auface_jax.faces.mesh.face_model import FaceModel
 from auface_jax.faces.registry import MODELS, load_model
@@ -22,10 +21,12 @@ from auface_jax.faces.render.render import render
 from auface_jax.faces.sampler import sample_person, sample_scene
 from auface_jax.facs import AU_NUMBERS, labels_from_units
 
-_LEAST = 20  # levels of 255
+_THRESHOLD = 20  # of 255
 
 
-def visibility(model: FaceModel, people: int = 20, size: int = 128, seed: int = 0) -> np.ndarray:
+def visibility(
+    model: FaceModel, people: int = 20, size: int = 128, seed: int = 0
+) -> Float64[np.ndarray, "A 4"]:
     """Computes the mean share of changed pixels of each unit.
 
     Args:
@@ -35,7 +36,7 @@ def visibility(model: FaceModel, people: int = 20, size: int = 128, seed: int = 
         seed: seed of the people.
 
     Returns:
-        float64 [12, 4]: at intensity 1, at 1 without wrinkles, at 0.5, at 0.5 without wrinkles.
+        Shares at intensity 1, at 1 without wrinkles, at 0.5, and at 0.5 without wrinkles.
     """
     shares = np.zeros((people, len(AU_NUMBERS), 4))
     for index in range(people):
@@ -45,24 +46,25 @@ def visibility(model: FaceModel, people: int = 20, size: int = 128, seed: int = 
         rest, _ = render(model, person, np.zeros(len(AU_NUMBERS)), scene, size)
         for k, number in enumerate(AU_NUMBERS):
             unit = labels_from_units([number]).astype(np.float32)
-            for case, (who, what) in enumerate(
+            for case, (subject, intensities) in enumerate(
                 ((person, unit), (smooth, unit), (person, 0.5 * unit), (smooth, 0.5 * unit))
             ):
-                image, _ = render(model, who, what, scene, size)
-                changed = np.abs(image.astype(int) - rest).max(-1) > _LEAST
+                image, _ = render(model, subject, intensities, scene, size)
+                changed = np.abs(image.astype(int) - rest).max(-1) > _THRESHOLD
                 shares[index, k, case] = changed.mean()
     return shares.mean(0)
 
 
 def main() -> None:
+    """Prints the shares of all units as a Markdown table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--source", choices=MODELS, default="builtin", help="the face model")
-    parser.add_argument("--facekit", help="ict: a clone of the ICT-FaceKit repository")
-    parser.add_argument("--people", type=int, default=20)
+    parser.add_argument("--source", choices=MODELS, default="builtin", help="face model")
+    parser.add_argument("--facekit", help="ict: clone of the ICT-FaceKit repository")
+    parser.add_argument("--people", type=int, default=20, help="number of people")
     parser.add_argument("--size", type=int, default=128, help="pixels of a face")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="seed of the people")
     args = parser.parse_args()
     try:
         model = load_model(args.source, args.facekit)
