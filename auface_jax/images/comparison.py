@@ -1,15 +1,17 @@
 """Sheets of references, real and generated pictures, with the action units of each row."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from jaxtyping import Int, UInt8
 from PIL import Image
 
-from auface_jax.data.loading.example_selection import Records
 from auface_jax.facs import AU_NUMBERS
 from auface_jax.images import sheets
 
 
-def comparison_sheet(records: Records, made: UInt8[np.ndarray, "N S S 3"]) -> Image.Image:
+def comparison_sheet(records: Mapping[str, Any], made: UInt8[np.ndarray, "N S S 3"]) -> Image.Image:
     """Draws a sheet of reference, real and generated picture, with the units beside each row.
 
     Args:

@@ -48,6 +48,11 @@ class Recognizer:
     role: str
     fingerprint: str
 
+    @classmethod
+    def from_run(cls, run: str | pathlib.Path) -> "Recognizer":
+        """Loads a finished run, or converted weights: see `load_recognizer`."""
+        return load_recognizer(run)
+
     def __call__(self, images: UInt8[np.ndarray, "M H W 3"]) -> Float[np.ndarray, "M A"]:
         """Reads the probabilities of the units in square faces of any one size."""
         return predict(

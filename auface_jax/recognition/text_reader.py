@@ -43,6 +43,11 @@ class TextReader:
     weights: PyTree
     published: PyTree
 
+    @classmethod
+    def from_run(cls, run: str | pathlib.Path) -> "TextReader":
+        """Loads the text recogniser of a finished run: see `load_text_reader`."""
+        return load_text_reader(pathlib.Path(run))
+
     def probabilities(self, sentences: Sequence[str]) -> Float[np.ndarray, "M A"]:
         """Reads the probability of each unit in each text, whatever its wording and length."""
         if not sentences:

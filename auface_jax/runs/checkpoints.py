@@ -221,7 +221,12 @@ def load_config(workdir: pathlib.Path, *, task: str | None = None) -> ml_collect
     if not path.exists():
         what = "is not finished" if workdir.exists() else "does not exist"
         raise CheckpointError(f"the run {workdir} {what}: no {path}; train it first")
-    config = ml_collections.ConfigDict(read_object(path, CheckpointError))
+    try:
+        config = ml_collections.ConfigDict(read_object(path, CheckpointError))
+    except ValueError as error:  # a key with a dot, for example
+        raise CheckpointError(f"{path} is damaged ({error}); train the run again") from error
+    if "task" not in config:
+        raise CheckpointError(f"{path} is damaged: it names no task; train the run again")
     if task not in (None, config.task):
         raise CheckpointError(
             f"{workdir} is a run of the task {config.task}, and a run of the task {task} is "
