@@ -127,7 +127,7 @@ def test_sampled_expressions_contain_all_26_combinations():
 
 
 def test_scene_is_independent_of_the_labels():
-    # The same person and scene come out whatever generator the expression takes.
+    # The generator of the expression does not change the person or the scene.
     frames = sampler.person_frames(2, 3, 32, seed=5)
     assert [f.frame for f in frames] == [0, 1, 2]
     assert not frames[0].labels.any() and not frames[1].labels.any() and frames[2].labels.any()

@@ -81,7 +81,7 @@ def read_facekit(path: str | Path, cache: str | Path | None = None) -> FacekitAr
     wanted = [*modes, folder / _LANDMARKS]
     if missing := [file.name for file in wanted if not file.is_file()]:
         raise FacekitError(
-            f"{folder} lacks {len(missing)} files, first {missing[0]}: clone the repository anew"
+            f"{folder} lacks {len(missing)} files, first {missing[0]}: clone the repository again"
         )
     shapes = sorted(
         file
@@ -155,7 +155,7 @@ def read_obj(
 
 
 def _keep(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Writes the cache whole or not at all; where it cannot be written, every run reads anew."""
+    """Writes the cache whole or not at all; where it cannot be written, every run reads the clone."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:

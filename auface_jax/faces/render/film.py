@@ -24,7 +24,7 @@ def photograph(
 
     Args:
         light: linear RGB; the side D is a multiple of `size`.
-        scene: the scene, of which blur, exposure and jpeg_quality are used.
+        scene: the scene; only its blur, exposure and jpeg_quality are used.
         size: pixels a side of the picture.
 
     Raises:
