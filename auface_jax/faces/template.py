@@ -14,11 +14,10 @@ TEMPLATE = np.array([(0.315, 0.275), (0.685, 0.275), (0.5, 0.555)])
 TEMPLATE.setflags(write=False)
 
 Box = tuple[float, float, float, float]  # left, upper, right and lower edge
-# There are two tables of regions, since they serve opposite ends. A region that is generated again must
-# hold every place that its muscles move, so EDIT_REGIONS are wide and overlap. An error that is
-# measured must count in one region alone, so ERROR_REGIONS are narrow and apart. Both are for a
-# crop without margin: eyes at 0.275, tip of the nose at 0.45, its base at 0.555, mouth at 0.69,
-# chin at 0.93.
+# There are two tables of regions, since they serve opposite ends. A region that is generated again
+# must hold every place that its muscles move, so EDIT_REGIONS are wide and overlap. An error must
+# count in one region alone, so ERROR_REGIONS are narrow and apart. Both are for a crop without
+# margin: eyes at 0.275, tip of the nose at 0.45, its base at 0.555, mouth at 0.69, chin at 0.93.
 EDIT_REGIONS: dict[str, tuple[Box, ...]] = {
     "brows": ((0.05, 0.0, 0.95, 0.22),),
     "eyes": ((0.08, 0.16, 0.92, 0.38),),

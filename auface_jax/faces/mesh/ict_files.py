@@ -155,7 +155,7 @@ def read_obj(
 
 
 def _keep(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Writes the cache whole or not at all; where it cannot be written, every run reads the clone."""
+    """Writes the cache whole or not at all; where it cannot be written, runs read the clone."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:
