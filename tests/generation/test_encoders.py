@@ -219,6 +219,7 @@ def published():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["open", "paper"])
 def test_published_encoders_fit_stage_two_at_full_size(preset, published):
     encoders, variables = published

@@ -101,6 +101,7 @@ def test_scanned_layers_have_different_initial_values():
         assert leaf.shape[0] == 2 and (leaf[0] != leaf[1]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("policy", "scan"), [("products", True), ("nothing", False)])
 def test_rematerialisation_does_not_change_the_gradient(policy, scan):
     params = stacked(params_of("flat")) if scan else params_of("flat")
@@ -152,6 +153,7 @@ def test_logits_at_masked_tokens_give_the_same_loss_and_gradient(layout, full):
     assert_trees_close(gradient_alone, gradient, 1e-5)
 
 
+@pytest.mark.slow
 def test_quantizers_per_step_keeps_loss_and_gradient_in_expectation():
     """The expectation over assignments of levels is the loss of all levels, divided by Q."""
     model, params = model_of("depth"), params_of("depth")
@@ -192,6 +194,7 @@ def test_quantizers_per_step_needs_mask_groups(tmp_path):
         tiny.stage2_task(config)
 
 
+@pytest.mark.slow
 def test_flat_model_of_2048_tokens_with_the_papers_switches_takes_a_step(tmp_path):
     """The model has 256 positions of 8 levels, all switches of the preset and tiny widths."""
     stage1, paper = tiny.stage1_config(), tiny.load_config("stage2", "paper")

@@ -7,6 +7,8 @@ import pytest
 from benchmarks import abstract_tasks, stage2_memory
 from tests.helpers import tiny
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def paper():

@@ -167,6 +167,7 @@ def test_two_processes_resume_and_the_first_writes(halved, whole):
     assert pictures == ["step_000004.png", "step_000006.png", "step_000006_other.png"]
 
 
+@pytest.mark.slow
 def test_stage_two_caches_reference_features_and_shares_no_examples(data, tmp_path):
     write_runs(tmp_path / "runs", data, ("stage1",))
     done = run_two(data, tmp_path / "runs", tmp_path / "run", program=STAGE2)

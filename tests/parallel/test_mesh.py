@@ -11,6 +11,8 @@ import pytest
 
 from tests.helpers import tiny
 
+pytestmark = pytest.mark.slow
+
 SPLIT = ("8x1x1", "4x2x1", "2x2x2")
 
 

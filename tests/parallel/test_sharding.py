@@ -166,6 +166,7 @@ def assert_close(found, wanted):
         assert error <= 1e-5 * size + 1e-6 * total, f"{jax.tree_util.keystr(path)}: {error} {size}"
 
 
+@pytest.mark.slow
 def test_first_step_of_stage_one_is_the_same_on_every_mesh(monkeypatch):
     """The steps of the other tasks are compared in `test_mesh.py`."""
     monkeypatch.setattr(vqgan_task, "optimizer", keep_gradients)

@@ -53,6 +53,7 @@ def stages_of(module, variables, x):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parity
 @pytest.mark.parametrize("name", golden.NETWORKS)
 def test_parity_with_the_original(record_property, name):

@@ -57,6 +57,7 @@ def whole_study(**changes):
     return Study(**fields | {"scale": plan.SCALES["quickstart"]} | changes)
 
 
+@pytest.mark.slow
 def test_killed_reproduction_goes_on_and_finished_one_trains_nothing(command, capsys):
     folder, options = command
     options = [*options, "--tables=2"]
@@ -96,6 +97,22 @@ def test_killed_reproduction_goes_on_and_finished_one_trains_nothing(command, ca
         assert f"](pictures/reproduction_{name}.png)" in page
         with Image.open(folder / "docs" / "pictures" / f"reproduction_{name}.png") as picture:
             assert picture.text["synthetic"] == "true" and min(picture.size) > 300
+
+
+def test_study_of_finished_runs_is_evaluated_and_written(command):
+    folder, options = command
+    study = whole_study(
+        seeds=1, samples=8, runs=folder / "runs", configs=folder / "configs", scale=TINY, tables=(2,)
+    )
+    text = study.stage2(Model(), 0, 1e-3)
+    evaluation_runs.write_run(text.folder, text.config, seed=9)
+    with mock.patch.object(loop, "train", side_effect=AssertionError):
+        reproduce.main([*options, "--tables=2"])
+    page = (folder / "docs" / "reproduction.md").read_text()
+    assert "## Table 2" in page and "nan" not in page and "None" not in page
+    written = folder / "runs" / "evaluations" / "text-seed0-test" / "report.json"
+    [first, *_] = json.loads(written.read_text())["table"]
+    assert f"| VQ-AUFace | {first['AAAD (labels)']:.3f} |" in page
 
 
 def test_models_are_those_of_the_paper():

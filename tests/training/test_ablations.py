@@ -53,12 +53,14 @@ def test_what_an_ablation_leaves_out_has_no_parameters(change):
         assert ("reference_attention" in block) == ("reference" in task.model.tokens)
 
 
+@pytest.mark.slow
 def test_without_a_face_only_the_text_counts():
     _, _, batch, losses = ablated("no_face")
     assert losses(reference=batch["reference"][::-1]) == losses()
     assert losses(text_tokens=batch["text_tokens"][::-1]) != losses()
 
 
+@pytest.mark.slow
 def test_labels_in_place_of_the_text():
     task, state, batch, losses = ablated("labels")
     assert task.model.label_tokens == 64  # as many tokens as a text has

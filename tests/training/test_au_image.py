@@ -108,6 +108,7 @@ def parts_with_moments(state):
     return {name for name in moments if any(map(np.any, jax.tree.leaves(moments[name])))}
 
 
+@pytest.mark.slow
 def test_two_stages_learn_one_after_the_other_what_can_be_seen():
     task = tiny_task(num_steps=160, stage1_steps=80)
     task.config.learning_rates.update({"stage1": 5e-3, "stage2": 5e-3})
@@ -164,6 +165,7 @@ def test_one_stage_alone_has_only_its_own_parameters(stage1_steps, last):
     assert set(task.export(state)["params"]) == set(state.params)
 
 
+@pytest.mark.slow
 def test_batch_statistics_are_a_leaf_of_the_state_over_the_global_batch():
     task = tiny_task(stage1_steps=0)
     batch = tiny.records(4)
@@ -295,6 +297,7 @@ def test_the_table_of_folds_shows_means_in_percent():
     assert "AU1           50.0    25.0    37.5" in text and "ResNet-50: 64.7" in text
 
 
+@pytest.mark.slow
 def test_a_run_trains_on_its_people_and_exports_its_role(dataset, tmp_path):
     config = tiny.au_image_config(data=str(dataset))
     info = read_info(dataset)
@@ -318,6 +321,7 @@ def whole(dataset, tmp_path_factory):
     return workdir, loop.train(tiny.au_image_config(data=str(dataset)), workdir)
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_either_stage_goes_on_bit_for_bit(dataset, whole, tmp_path):
     config = tiny.au_image_config(data=str(dataset))
     assert config.stage1_steps == 3 and config.checkpoint_every == 2

@@ -22,6 +22,7 @@ def test_f1_of_perfect_and_of_silent_answers():
     np.testing.assert_array_equal(f1_scores(0 * labels, labels), [0, 0])
 
 
+@pytest.mark.slow
 def test_the_probe_learns_a_difference_between_image_and_reference():
     config = tiny.au_probe_config()
     config.optimizer.update({"learning_rate": 3e-3, "warmup_steps": 1})

@@ -220,6 +220,7 @@ def run(data, tmp_path_factory):
     return workdir, loop.train(config(data), workdir)
 
 
+@pytest.mark.slow
 def test_a_run_tells_each_figure_and_can_be_read_with(run, data):
     workdir, figures = run
     for name in ("f1", "f1_new_rows", "f1_paraphrased", "f1_other_words"):
@@ -234,6 +235,7 @@ def test_a_run_tells_each_figure_and_can_be_read_with(run, data):
     assert reader.probabilities([]).shape == (0, 12)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_bit_for_bit(run, data, tmp_path):
     workdir, figures = run
     made = config(data)
@@ -257,6 +259,7 @@ def test_other_runs_are_no_text_readers(data, tmp_path):
         load_text_reader(tmp_path)
 
 
+@pytest.mark.slow
 def test_another_tokenizer_is_refused(run, tmp_path):
     workdir, _ = run
     made = checkpoints.load_config(workdir)

@@ -257,6 +257,7 @@ def test_the_gate_waits_for_its_start_step():
     assert WORST == 2.0 and not pass_through([0.01], threshold=0.1)[1][0]
 
 
+@pytest.mark.slow
 def test_the_gate_and_the_teacher_survive_resuming(teacher, tmp_path):
     data = str(tiny.build_data(tmp_path / "data"))
     own = shutil.copytree(teacher, tmp_path / "teacher")

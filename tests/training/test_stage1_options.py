@@ -85,6 +85,7 @@ def test_a_batch_in_parts_has_the_gradient_of_the_batch_at_once():
     assert float(whole[2]["grad_norm"]) > 0.01
 
 
+@pytest.mark.slow
 def test_with_the_adversarial_part_it_is_the_mean_of_the_parts_gradients():
     task = task_of(gan=0.5, num_microbatches=2)
     found, _, metrics = step_of(task)
@@ -184,6 +185,7 @@ def test_lpips_without_its_weights_says_how_to_get_them():
 # --- Memory and precision ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_recomputed_activations_change_nothing_but_memory():
     image = pixels.to_float(tiny.images(4))
     fields = tiny.VQGAN_FIELDS | {"num_res_blocks": 2, "patch_skip": False}

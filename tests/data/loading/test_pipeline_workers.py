@@ -31,6 +31,7 @@ def batches(directory, tokenizer):
         yield make
 
 
+@pytest.mark.slow
 def test_batches_and_state_are_equal_for_any_number_of_workers(batches):
     alone, helped = batches(), batches(workers=2)
     next(alone)
@@ -63,6 +64,7 @@ def take_again(iterator, first: int, count: int) -> list[dict]:
     return take(iterator, count)
 
 
+@pytest.mark.slow
 def test_worker_names_corrupt_records_and_counts_skipped_ones(batches, tmp_path, tokenizer):
     damaged = build_set(tmp_path)
     shard = damaged / "train-00001-of-00007.array_record"
