@@ -29,7 +29,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_what_a_run_builds_on_is_trained_first(folder):
+def test_required_runs_are_trained_first(folder):
     output = (folder / "output.txt").read_text()
     begun = {
         name: output.index(f"run: runs/{name}-quickstart")
@@ -42,7 +42,7 @@ def test_what_a_run_builds_on_is_trained_first(folder):
     assert output.rstrip().splitlines()[-1].startswith("pictures: runs/stage2-quickstart/samples/")
 
 
-def test_held_out_figures_compare_like_with_like(folder):
+def test_held_out_figures_are_comparable(folder):
     reports = read_lines(folder / "runs" / "stage2-quickstart" / "metrics.jsonl")
     figures = reports[-1]
     for name in (

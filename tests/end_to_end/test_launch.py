@@ -50,7 +50,7 @@ def finish(process):
 # --- Processes on this machine -------------------------------------------------------------------
 
 
-def test_local_processes_know_each_other(start):
+def test_local_processes_get_number_count_and_coordinator(start):
     tell = 'echo "$JAX_PROCESS_ID of $JAX_NUM_PROCESSES, $1, $JAX_COORDINATOR_ADDRESS"'
     code, out, _ = finish(start("local.sh", 3, "bash", "-c", tell, "-", "an argument"))
     said, addresses = zip(*(line.rsplit(", ", 1) for line in out.splitlines()), strict=True)
@@ -62,14 +62,14 @@ def test_local_processes_know_each_other(start):
     assert len(set(addresses)) == 1 and addresses[0].startswith("127.0.0.1:")
 
 
-def test_when_a_local_process_fails_the_others_get_some_time(start):
+def test_failed_local_process_leaves_the_others_a_grace_period(start):
     command = '[ "$JAX_PROCESS_ID" = 1 ] && exit 3; exec sleep 600'
     code, _, err = finish(start("local.sh", 2, "bash", "-c", command, GRACE=1))
     assert code == 3
     assert "process 1 of 2 ended with status 3; the others have 1 s" in err
 
 
-def test_local_processes_are_told_to_stop(start):
+def test_local_processes_receive_sigterm(start):
     process = start("local.sh", 2, "bash", "-c", 'trap "exit 75" TERM; echo up; sleep 600 & wait')
     for _ in range(2):
         assert process.stdout.readline().endswith("up\n")
@@ -77,7 +77,7 @@ def test_local_processes_are_told_to_stop(start):
     assert process.wait(timeout=120) == 75
 
 
-def test_no_command_is_refused(start):
+def test_missing_command_shows_the_usage(start):
     assert "usage: launch/local.sh" in finish(start("local.sh", 2))[2]
     assert "usage: launch/ssh.sh" in finish(start("ssh.sh", "host"))[2]
 
@@ -97,7 +97,7 @@ def machines(tmp_path):
     return checkout
 
 
-def test_machines_get_the_same_command_and_their_number(start, machines, tmp_path):
+def test_ssh_gives_each_machine_the_command_and_its_number(start, machines, tmp_path):
     # One write a line: the two machines' output comes together in one pipe.
     there = machines('line=$(printf "<%s>" "$@"); echo "$line"\n')
     arguments = ("one,two", "--config", "a file.py:open", "--config.x=1 2")
@@ -109,7 +109,7 @@ def test_machines_get_the_same_command_and_their_number(start, machines, tmp_pat
     assert sorted((tmp_path / "hosts").read_text().split()) == ["one", "two"]
 
 
-def test_machines_are_told_to_stop_and_their_status_is_passed_on(start, machines):
+def test_ssh_forwards_sigterm_and_returns_the_status(start, machines):
     there = machines('trap "exit 75" TERM; echo up; while true; do sleep 0.1; done\n')
     process = start("ssh.sh", "one,two", "--config", "x", DIRECTORY=there)
     for _ in range(2):
@@ -122,7 +122,7 @@ def test_machines_are_told_to_stop_and_their_status_is_passed_on(start, machines
 
 
 @pytest.mark.parametrize(("status", "again"), [(0, False), (75, True), (1, False)])
-def test_slurm_queues_a_run_again_that_was_told_to_stop(start, tmp_path, status, again):
+def test_slurm_requeues_an_interrupted_run(start, tmp_path, status, again):
     srun = 'printf "<%s>" "$SRUN_CPUS_PER_TASK" "$@"'
     stand_in(tmp_path / "bin" / "srun", f"{srun} >{tmp_path}/srun; exit {status}\n")
     stand_in(tmp_path / "bin" / "scontrol", f'echo "$@" >{tmp_path}/scontrol\n')
@@ -180,7 +180,7 @@ def verbs(calls):
     return [call.split()[0] for call in calls if not call.startswith("describe")]
 
 
-def test_a_tpu_is_made_and_installed_and_trains_on_all_hosts(tpu, tmp_path):
+def test_tpu_is_created_installed_and_trains_on_all_hosts(tpu, tmp_path):
     code, _, calls = tpu("train", "--config", "x y", SHARE="10.0.0.2:/runs")
     assert code == 0 and verbs(calls) == BEGIN + TRAIN
     created = next(call for call in calls if call.startswith("create"))
@@ -193,7 +193,7 @@ def test_a_tpu_is_made_and_installed_and_trains_on_all_hosts(tpu, tmp_path):
         assert "auface_jax/requirements-tpu.txt" in copied.getnames()
 
 
-def test_the_folders_of_a_new_share_belong_to_who_trains(tpu, tmp_path):
+def test_folders_of_a_new_share_belong_to_the_user(tpu, tmp_path):
     _, _, calls = tpu("install", SHARE="10.0.0.2:/runs")
     script = calls[-1].split("--command", 1)[1]
     # A host with NFS, where only root may write to the share: `sudo` alone makes folders there.
@@ -214,27 +214,27 @@ def test_the_folders_of_a_new_share_belong_to_who_trains(tpu, tmp_path):
         assert (host / "auface_jax" / folder).resolve() == host / "shared" / folder
 
 
-def test_a_preempted_tpu_is_replaced_and_training_goes_on(tpu, tmp_path):
+def test_preempted_tpu_is_replaced_and_training_resumes(tpu, tmp_path):
     (tmp_path / "fails").write_text("PREEMPTED\n")
     code, err, calls = tpu("train", "--config", "x", SHARE="10.0.0.2:/runs")
     assert code == 0 and "mine was preempted; taking another" in err
     assert verbs(calls) == [*BEGIN, *TRAIN, "delete", *BEGIN, *TRAIN]
 
 
-def test_training_that_fails_on_a_healthy_tpu_is_not_repeated(tpu, tmp_path):
+def test_failed_training_on_a_healthy_tpu_is_not_repeated(tpu, tmp_path):
     (tmp_path / "fails").write_text("READY\n")
     code, err, calls = tpu("train", "--config", "x")
     assert code == 1 and "training failed on a TPU that is well" in err
     assert verbs(calls) == ["create", "scp", "ssh", "ssh"]
 
 
-def test_a_share_that_is_none_is_refused(start):
+def test_invalid_share_is_rejected(start):
     names = {"NAME": "mine", "ZONE": "here", "SHARE": "10.0.0.2:/a; b"}
     code, _, err = finish(start("tpu.sh", "train", "--config", "x", **names))
     assert code == 1 and "is not HOST:/PATH" in err
 
 
-def test_the_pods_of_the_jobset_agree_with_each_other():
+def test_jobset_settings_agree_with_each_other():
     yaml = pytest.importorskip("yaml")
     jobset = yaml.safe_load((LAUNCH / "jobset.yaml").read_text())
     job = jobset["spec"]["replicatedJobs"][0]
@@ -263,14 +263,14 @@ def enters_the_image(name):
     return enters
 
 
-def test_no_data_enters_the_image():
+def test_image_contains_no_data():
     ignored = re.findall(r"^/(.+)/$", (ROOT / ".gitignore").read_text(), re.MULTILINE)
     assert {"runs", "datasets", "weights"} <= set(ignored)
     entering = [name for name in (*ignored, ".git", "a-corpus") if enters_the_image(name)]
     assert not entering
 
 
-def test_what_is_installed_and_run_enters_the_image():
+def test_image_contains_everything_that_is_installed_and_run():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     needed = ["pyproject.toml", "auface_jax", project["readme"], *project["license-files"]]
     assert "version" not in project.get("dynamic", ())  # else setuptools might ask git for it

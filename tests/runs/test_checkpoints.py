@@ -59,7 +59,7 @@ def saved(tmp_path):
     return tmp_path, [next(iterator).tolist() for _ in range(20)]
 
 
-def test_state_and_data_come_back_to_the_last_bit(saved):
+def test_restore_returns_state_and_data_bit_for_bit(saved):
     workdir, later_batches = saved
     saver, iterator = Checkpoints(workdir, keep=2), new_iterator()
     assert saver.latest_step == 2
@@ -69,7 +69,7 @@ def test_state_and_data_come_back_to_the_last_bit(saved):
     assert [next(iterator).tolist() for _ in range(20)] == later_batches
 
 
-def test_a_state_is_restored_onto_another_mesh(saved, monkeypatch):
+def test_restore_works_on_another_mesh(saved, monkeypatch):
     monkeypatch.setattr(sharding, "MIN_SHARDED_SIZE", 8)
     saver = Checkpoints(saved[0], keep=2)
     abstract, shardings = placed(fsdp=2)
@@ -81,7 +81,7 @@ def test_a_state_is_restored_onto_another_mesh(saved, monkeypatch):
     assert {shard.data.shape for shard in kernel.addressable_shards} == {(3, 4)}
 
 
-def test_the_latest_steps_are_kept_and_none_is_written_twice(tmp_path):
+def test_save_keeps_the_latest_steps_and_writes_none_twice(tmp_path):
     saver, iterator = Checkpoints(tmp_path, keep=2), new_iterator()
     assert saver.latest_step is None
     for step in (1, 2, 3):
@@ -94,7 +94,7 @@ def test_the_latest_steps_are_kept_and_none_is_written_twice(tmp_path):
     saver.close()
 
 
-def test_every_so_many_steps_one_is_kept_for_good(tmp_path):
+def test_checkpoints_at_multiples_of_keep_every_are_never_deleted(tmp_path):
     saver, iterator = Checkpoints(tmp_path, keep=1, keep_every=4), new_iterator()
     for step in range(2, 12, 2):
         saver.save(step, new_state(step), iterator, META)
@@ -102,7 +102,7 @@ def test_every_so_many_steps_one_is_kept_for_good(tmp_path):
     assert sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir()) == [4, 8, 10]
 
 
-def test_what_a_killed_save_left_is_removed(saved):
+def test_leftovers_of_a_killed_save_are_removed(saved):
     left = saved[0] / "checkpoints" / "4.orbax-checkpoint-tmp"
     (left / "state").mkdir(parents=True)
     saver = Checkpoints(saved[0], keep=2)
@@ -122,7 +122,7 @@ def two_saved(saved):
     return workdir, batches
 
 
-def test_going_back_sets_later_checkpoints_aside(two_saved):
+def test_go_back_to_sets_later_checkpoints_aside(two_saved):
     workdir, batches = two_saved
     for _ in range(2):
         saver, iterator = Checkpoints(workdir, keep=2), new_iterator()
@@ -139,7 +139,7 @@ def test_going_back_sets_later_checkpoints_aside(two_saved):
     saver.close()
 
 
-def test_a_damaged_checkpoint_is_named_and_so_is_the_one_before(two_saved):
+def test_error_names_the_damaged_checkpoint_and_the_earlier_ones(two_saved):
     workdir, _ = two_saved
     for path in (workdir / "checkpoints" / "4" / "state").rglob("*"):
         if path.is_file():
@@ -150,7 +150,7 @@ def test_a_damaged_checkpoint_is_named_and_so_is_the_one_before(two_saved):
     saver.close()
 
 
-def test_a_full_disk_loses_no_checkpoint(saved):
+def test_full_disk_loses_no_checkpoint(saved):
     workdir, _ = saved
     state = {"noise": jnp.asarray(np.random.default_rng(0).integers(0, 256, 2**20, np.uint8))}
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -169,14 +169,14 @@ def test_a_full_disk_loses_no_checkpoint(saved):
 
 
 @pytest.mark.parametrize("name", sorted(META))
-def test_a_checkpoint_of_something_else_is_refused(saved, name):
+def test_checkpoint_with_other_meta_is_rejected(saved, name):
     saver = Checkpoints(saved[0], keep=2)
     with pytest.raises(CheckpointError, match=f"{name}={META[name]!r}, this run has 'other'"):
         saver.restore(2, *placed(), new_iterator(), META | {name: "other"})
     saver.close()
 
 
-def test_a_checkpoint_of_another_format_is_refused(saved, monkeypatch):
+def test_checkpoint_of_another_format_is_rejected(saved, monkeypatch):
     monkeypatch.setattr(checkpoints, "FORMAT_VERSION", 99)
     saver = Checkpoints(saved[0], keep=2)
     with pytest.raises(CheckpointError, match="format_version=1, this run has 99"):
@@ -194,7 +194,7 @@ def exported(tmp_path):
     return tmp_path
 
 
-def test_an_export_comes_back_to_the_last_bit_as_numpy(exported):
+def test_load_export_returns_numpy_arrays_bit_for_bit(exported):
     assert checkpoints.has_export(exported)
     weights = checkpoints.load_export(exported)
     assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(weights))
@@ -204,14 +204,14 @@ def test_an_export_comes_back_to_the_last_bit_as_numpy(exported):
     assert checkpoints.load_meta(exported).items() >= META.items()
 
 
-def test_an_export_replaces_the_one_before(exported):
+def test_save_export_replaces_the_previous_export(exported):
     config = ml_collections.ConfigDict({"task": "maskgit"})
     checkpoints.save_export(exported, {"params": new_state(5)["params"]}, config, META)
     assert_same_bits(checkpoints.load_export(exported), {"params": new_state(5)["params"]})
     assert checkpoints.load_config(exported).task == "maskgit"
 
 
-def test_an_export_of_a_split_state_is_whole(tmp_path, monkeypatch):
+def test_export_of_a_sharded_state_is_complete(tmp_path, monkeypatch):
     monkeypatch.setattr(sharding, "MIN_SHARDED_SIZE", 8)
     state = jax.device_put(new_state(), placed(fsdp=2)[1])
     config = ml_collections.ConfigDict({"task": "vqgan"})
@@ -220,7 +220,7 @@ def test_an_export_of_a_split_state_is_whole(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("load", [checkpoints.load_config, checkpoints.load_export])
-def test_a_run_that_is_not_there_or_not_finished_is_named(tmp_path, load):
+def test_error_names_a_missing_or_unfinished_run(tmp_path, load):
     with pytest.raises(CheckpointError, match="nowhere does not exist.*train it first"):
         load(tmp_path / "nowhere")
     (tmp_path / "begun").mkdir()
@@ -229,14 +229,14 @@ def test_a_run_that_is_not_there_or_not_finished_is_named(tmp_path, load):
         load(tmp_path / "begun")
 
 
-def test_an_export_of_another_format_is_refused(exported):
+def test_export_of_another_format_is_rejected(exported):
     path = exported / "export" / "meta.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 0}))
     with pytest.raises(CheckpointError, match="has format 0, this version reads 1"):
         checkpoints.load_export(exported)
 
 
-def test_a_run_finds_what_it_was_built_on_by_the_weights(tmp_path, monkeypatch):
+def test_required_run_is_found_by_its_weights(tmp_path, monkeypatch):
     """A run of the same name in the folder where the command is given may be another one."""
     monkeypatch.chdir(tmp_path)
 

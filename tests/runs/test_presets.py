@@ -19,7 +19,7 @@ from auface_jax.training.tasks.registry import make_task
 from tests.helpers import tiny
 
 
-def test_a_bare_machine_takes_the_quickstart_and_says_how_to_insist(tmp_path, monkeypatch):
+def test_choose_falls_back_to_quickstart_and_states_the_reason(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     preset, reason = presets.choose("", "configs/stage2.py", weights=("weights/t5-large",))
     assert preset == "quickstart"
@@ -33,12 +33,12 @@ def test_a_bare_machine_takes_the_quickstart_and_says_how_to_insist(tmp_path, mo
     assert presets.choose("quickstart", "configs/stage1.py")[0] == "quickstart"
 
 
-def test_an_unknown_preset_is_refused_with_the_legal_ones():
+def test_unknown_preset_error_lists_the_legal_ones():
     with pytest.raises(ValueError, match="'papr' is not one of paper, open, quickstart"):
         presets.choose("papr", "configs/stage1.py")
 
 
-def test_an_unknown_task_is_refused_with_the_legal_ones():
+def test_unknown_task_error_lists_the_legal_ones():
     config = tiny.stage1_config()
     config.task = "gan"
     with pytest.raises(ValueError, match="'gan' is not one of vqgan, maskgit, au_probe"):
@@ -53,11 +53,11 @@ def test_an_unknown_task_is_refused_with_the_legal_ones():
         ("elsewhere/stage2-a/stage2", "elsewhere/stage2-a/stage1"),
     ],
 )
-def test_runs_that_belong_together_are_siblings(workdir, sibling):
+def test_sibling_run_lies_beside_its_run(workdir, sibling):
     assert presets.sibling_run(Path(workdir), "stage2", "stage1") == Path(sibling)
 
 
-def test_data_folders_tell_data_apart():
+def test_data_folder_differs_for_different_data():
     configs = [tiny.load_config("au_probe").unlock().data for _ in range(6)]
     configs[1].people = 7
     configs[2].update({"source": "folder", "labels": "faces/labels.csv"})
@@ -88,7 +88,7 @@ def abstract_loss_networks(tmp_path, monkeypatch):
     Path("weights/vgg16", convert.DESCRIPTION).touch()
 
 
-def test_the_papers_stage1_has_its_sizes_and_all_of_its_losses():
+def test_paper_preset_of_stage1_has_the_published_sizes_and_losses():
     config = config_files.load_config_file(tiny.CONFIGS / "stage1.py", "paper")
     vqgan = VQGAN(**config.model)
     assert (vqgan.grid**2, vqgan.num_quantizers, vqgan.codebook_size) == (256, 8, 8192)
@@ -110,7 +110,7 @@ def test_the_papers_stage1_has_its_sizes_and_all_of_its_losses():
 
 @pytest.mark.parametrize("preset", presets.PRESETS)
 @pytest.mark.parametrize("name", ["stage1", "au_probe"])
-def test_every_preset_has_a_state_and_a_step(name, preset, request):
+def test_every_preset_builds_a_state_and_a_step(name, preset, request):
     if (name, preset) == ("stage1", "paper"):
         request.getfixturevalue("abstract_loss_networks")
     config = config_files.load_config_file(tiny.CONFIGS / f"{name}.py", preset)
@@ -145,7 +145,7 @@ def test_every_preset_has_a_state_and_a_step(name, preset, request):
         ("quickstart", "depth", 64, 1024),
     ],
 )
-def test_stage2_of_every_preset_at_full_size(preset, layout, sequence, ids):
+def test_stage2_model_of_every_preset_has_its_full_size(preset, layout, sequence, ids):
     stage1 = config_files.load_config_file(tiny.CONFIGS / "stage1.py", preset)
     config = config_files.load_config_file(tiny.CONFIGS / "stage2.py", preset)
     reads = {"tokenizer": config.data.tokenizer}  # of its text encoder

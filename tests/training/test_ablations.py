@@ -41,7 +41,7 @@ PARTS = {
 
 
 @pytest.mark.parametrize("change", ["no_structure", "no_appearance", "no_reference", "no_face"])
-def test_what_an_ablation_leaves_out_has_no_parameters(change):
+def test_removed_inputs_have_no_parameters(change):
     task, state, *_ = ablated(change)
     names = set(state.params)
     for token in FACE_TOKENS:
@@ -54,14 +54,14 @@ def test_what_an_ablation_leaves_out_has_no_parameters(change):
 
 
 @pytest.mark.slow
-def test_without_a_face_only_the_text_counts():
+def test_ablation_no_face_depends_on_the_text_alone():
     _, _, batch, losses = ablated("no_face")
     assert losses(reference=batch["reference"][::-1]) == losses()
     assert losses(text_tokens=batch["text_tokens"][::-1]) != losses()
 
 
 @pytest.mark.slow
-def test_labels_in_place_of_the_text():
+def test_ablation_labels_depends_on_labels_and_not_on_the_text():
     task, state, batch, losses = ablated("labels")
     assert task.model.label_tokens == 64  # as many tokens as a text has
     assert state.params["labels"]["out"]["kernel"].shape[-1] == tiny.TEXT_FIELDS["d_model"]
@@ -71,7 +71,7 @@ def test_labels_in_place_of_the_text():
     assert losses(labels=1 - batch["labels"]) != losses()
 
 
-def test_variants_have_folders_of_their_own_and_stage1_in_common():
+def test_variants_have_their_own_folders_and_share_stage1():
     def completed(variant):
         config = config_files.load_config_file(tiny.CONFIGS / "stage2.py", variant)
         preset = variant.split(",")[0]
@@ -91,7 +91,7 @@ def test_variants_have_folders_of_their_own_and_stage1_in_common():
         config_files.load_config_file(tiny.CONFIGS / "stage2.py", "quickstart,ablation=no")
 
 
-def test_another_stage1_is_trained_with_its_changes(tmp_path):
+def test_variant_with_a_changed_stage1_trains_it(tmp_path):
     config = config_files.load_config_file(tiny.CONFIGS / "stage2.py", "quickstart,anatomical=on")
     required_runs.complete(config, "stage2", tmp_path / "stage2-quickstart-anatomical")
     trained = {}

@@ -37,7 +37,7 @@ def tiny_task(**changes):
 # --- Losses --------------------------------------------------------------------------------------
 
 
-def test_weighted_asymmetric_loss_by_hand():
+def test_weighted_asymmetric_loss_equals_hand_computed_values():
     p = jnp.array([[0.9, 0.2, 0.5], [0.4, 0.6, 0.5]])
     labels = jnp.array([[1, 0, -1], [0, 1, 1]], jnp.int8)
     weights = jnp.array([1.0, 2.0, 0.5])
@@ -50,20 +50,20 @@ def test_weighted_asymmetric_loss_by_hand():
     assert gradient[0, 2] == 0
 
 
-def test_sure_and_wrong_answers_stay_finite():
+def test_weighted_asymmetric_loss_is_finite_for_confident_wrong_answers():
     p = jnp.array([[0.0, 1.0]])
     labels = jnp.array([[1, 0]], jnp.int8)
     loss, gradient = jax.value_and_grad(units.weighted_asymmetric)(p, labels, jnp.ones(2))
     assert np.isfinite(loss) and loss > 10 and np.isfinite(gradient).all()
 
 
-def test_unit_weights_are_inverse_rates_of_mean_one():
+def test_unit_weights_are_inverse_rates_with_mean_one():
     labels = np.array([[1, 1, -1, 0], [1, 0, -1, 0], [1, 0, -1, -1], [1, 1, -1, -1]], np.int8)
     # Rates 1, 1/2, none coded, and one in two for the one that never occurs.
     np.testing.assert_allclose(units.unit_weights(labels), np.array([1, 2, 0, 2]) * 3 / 5)
 
 
-def test_edges_are_told_the_presence_of_both_units():
+def test_edge_cross_entropy_encodes_the_presence_of_both_units():
     labels = jnp.array([[1, 0, -1]], jnp.int8)
     logits = jnp.zeros((1, 3, 3, 4))
     gradient = jax.grad(units.edge_cross_entropy)(logits, labels)
@@ -109,7 +109,7 @@ def parts_with_moments(state):
 
 
 @pytest.mark.slow
-def test_two_stages_learn_one_after_the_other_what_can_be_seen():
+def test_two_stages_train_in_turn_and_learn_visible_units():
     task = tiny_task(num_steps=160, stage1_steps=80)
     task.config.learning_rates.update({"stage1": 5e-3, "stage2": 5e-3})
     batch = bright_corners()
@@ -135,14 +135,14 @@ def test_two_stages_learn_one_after_the_other_what_can_be_seen():
     assert evaluation.figures["au_f1_always"] == pytest.approx(2 / 3)
 
 
-def test_steps_are_those_of_the_stage_whose_turn_it_is():
+def test_step_fn_follows_the_stage():
     for stage1_steps, expected in ((3, [1, 1, 1, 2, 2, 2]), (0, [2] * 6), (6, [1] * 6)):
         task = tiny_task(stage1_steps=stage1_steps)
         names = [task.step_fn(number).__name__ for number in range(1, 7)]
         assert names == [{1: "step", 2: "stage2_step"}[stage] for stage in expected]
 
 
-def test_each_stage_has_a_schedule_of_its_own():
+def test_learning_rate_restarts_with_each_stage():
     task = tiny_task(num_steps=100, stage1_steps=60)
     task.config.learning_rates.update({"stage1": 2.0, "stage2": 1.0})
     task.config.optimizer.update({"warmup_steps": 10, "lr_decay_fraction": 0.5})
@@ -152,7 +152,7 @@ def test_each_stage_has_a_schedule_of_its_own():
 
 
 @pytest.mark.parametrize(("stage1_steps", "last"), [(0, 2), (6, 1)])
-def test_one_stage_alone_has_only_its_own_parameters(stage1_steps, last):
+def test_single_stage_has_only_its_own_parameters(stage1_steps, last):
     task = tiny_task(stage1_steps=stage1_steps)
     batch = tiny.records(4)
     state = jax.eval_shape(task.init, jax.random.key(0), batch)
@@ -166,7 +166,7 @@ def test_one_stage_alone_has_only_its_own_parameters(stage1_steps, last):
 
 
 @pytest.mark.slow
-def test_batch_statistics_are_a_leaf_of_the_state_over_the_global_batch():
+def test_batch_statistics_cover_the_global_batch():
     task = tiny_task(stage1_steps=0)
     batch = tiny.records(4)
     batch = {name: batch[name] for name in ("image", "labels")}
@@ -186,7 +186,7 @@ def test_batch_statistics_are_a_leaf_of_the_state_over_the_global_batch():
         np.testing.assert_allclose(shared, alone, rtol=1e-4, atol=1e-5)
 
 
-def test_settings_that_make_no_sense_are_refused():
+def test_invalid_settings_are_rejected():
     with pytest.raises(ValueError, match="role='judge' is not one of loss, score"):
         tiny_task(role="judge")
     with pytest.raises(ValueError, match="stage1_steps=9 is not between 0 .* num_steps=6"):
@@ -201,7 +201,7 @@ def augment_config(**changes):
     return ml_collections.ConfigDict(still | changes)
 
 
-def test_augmentation_of_size_zero_changes_nothing_and_stays_in_range_otherwise():
+def test_augment_is_the_identity_at_zero_and_keeps_the_range():
     image = jnp.asarray(tiny.images(6) / 127.5 - 1, jnp.float32)
     same = augment(jax.random.key(0), image, 16, augment_config())
     np.testing.assert_allclose(same, image, atol=1e-6)
@@ -210,7 +210,7 @@ def test_augmentation_of_size_zero_changes_nothing_and_stays_in_range_otherwise(
     assert np.abs(other - image).mean() > 0.05 and np.abs(other).max() <= 1
 
 
-def test_a_random_crop_is_a_part_of_its_picture():
+def test_random_crop_is_a_part_of_its_picture():
     image = jnp.asarray(tiny.images(8) / 127.5 - 1, jnp.float32)
     crops = np.asarray(augment(jax.random.key(3), image, 12, augment_config()))
     corners = set()
@@ -234,7 +234,7 @@ def people_config(**changes):
     return ml_collections.ConfigDict({"train": "", "test": "", "half": ""} | changes)
 
 
-def test_records_of_people_are_those_of_their_splits(dataset):
+def test_people_reader_returns_all_records_of_the_chosen_people(dataset):
     info = read_info(dataset)
     names = [list(info["people"][split])[0] for split in ("test", "train", "val")]
     reader = chosen_people.PeopleReader(dataset, names)
@@ -247,7 +247,7 @@ def test_records_of_people_are_those_of_their_splits(dataset):
     assert sorted(set(split["subjects"])) == sorted(names) and len(split["labels"]) == 6
 
 
-def test_halves_have_nobody_in_common_and_leave_the_test_people_alone(dataset):
+def test_halves_share_nobody_and_keep_the_test_people(dataset):
     everybody = list(read_info(dataset)["people"]["train"])
     first, second = (
         chosen_people.chosen_people(dataset, people_config(half=half))
@@ -260,7 +260,7 @@ def test_halves_have_nobody_in_common_and_leave_the_test_people_alone(dataset):
     assert chosen_people.chosen_people(dataset, None) == {}
 
 
-def test_people_who_cannot_be_had_are_all_named(dataset, tmp_path):
+def test_error_names_every_invalid_person(dataset, tmp_path):
     someone = list(read_info(dataset)["people"]["train"])[0]
     with pytest.raises(DatasetError, match="'Ann' is not in the set\n.*'Bob' is not in the set"):
         chosen_people.chosen_people(dataset, people_config(train=f"Ann {someone}, Bob"))
@@ -275,7 +275,7 @@ def test_people_who_cannot_be_had_are_all_named(dataset, tmp_path):
     assert chosen_people.parse_people(", ".join(many)) == many
 
 
-def test_folds_of_bp4d_hold_41_people_once():
+def test_bp4d_folds_hold_each_of_41_people_once():
     folds = read_folds("")
     people = [person for fold in folds for person in fold]
     assert [len(fold) for fold in folds] == [13, 14, 14]
@@ -285,20 +285,20 @@ def test_folds_of_bp4d_hold_41_people_once():
     assert len(BP4D_FOLDS) == 3
 
 
-def test_folds_that_overlap_are_refused(tmp_path):
+def test_overlapping_folds_are_rejected(tmp_path):
     path = tmp_path / "folds.txt"
     path.write_text("a b\nc b\n")
     with pytest.raises(DatasetError, match="people in two folds: b"):
         read_folds(str(path))
 
 
-def test_the_table_of_folds_shows_means_in_percent():
+def test_score_table_shows_means_in_percent():
     text = score_table({"AU1": [0.5, 0.25], "mean": [0.4, 0.6]}, bp4d=True)
     assert "AU1           50.0    25.0    37.5" in text and "ResNet-50: 64.7" in text
 
 
 @pytest.mark.slow
-def test_a_run_trains_on_its_people_and_exports_its_role(dataset, tmp_path):
+def test_run_trains_on_its_people_and_exports_its_role(dataset, tmp_path):
     config = tiny.au_image_config(data=str(dataset))
     info = read_info(dataset)
     test = list(info["people"]["train"])[0]
@@ -322,7 +322,7 @@ def whole(dataset, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_run_killed_in_either_stage_goes_on_bit_for_bit(dataset, whole, tmp_path):
+def test_run_killed_in_either_stage_resumes_bit_for_bit(dataset, whole, tmp_path):
     config = tiny.au_image_config(data=str(dataset))
     assert config.stage1_steps == 3 and config.checkpoint_every == 2
 
@@ -334,7 +334,7 @@ def test_a_run_killed_in_either_stage_goes_on_bit_for_bit(dataset, whole, tmp_pa
     jax.tree.map(np.testing.assert_array_equal, *runs)
 
 
-def test_the_recogniser_for_losses_differs_in_seed_people_and_backbone():
+def test_loss_recogniser_differs_in_seed_people_and_backbone():
     score, loss = tiny.load_config("au_image"), tiny.load_config("au_image_loss")
     assert (score.role, loss.role) == ("score", "loss")
     assert score.seed != loss.seed and score.people.half != loss.people.half
@@ -344,7 +344,7 @@ def test_the_recogniser_for_losses_differs_in_seed_people_and_backbone():
 
 @pytest.mark.parametrize("name", ["au_image", "au_image_loss"])
 @pytest.mark.parametrize("preset", ["open", "paper"])
-def test_larger_presets_have_the_published_backbones(name, preset):
+def test_larger_presets_use_the_published_backbones(name, preset):
     model = tiny.load_config(name, preset).model
     assert not model.backbone_fields
     published = make_recognizer(model.backbone, dtype=jnp.dtype(model.dtype))

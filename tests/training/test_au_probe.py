@@ -8,7 +8,7 @@ from auface_jax.training.tasks.au_probe import AUProbeTask, f1_scores
 from tests.helpers import tiny
 
 
-def test_f1_by_hand():
+def test_f1_equals_hand_computed_values():
     predicted = np.array([[1, 1, 0, 1], [1, 0, 0, 0], [0, 1, 0, 1], [0, 0, 0, 1]], np.int8)
     labels = np.array([[1, 0, 0, 1], [1, 0, 0, -1], [1, 1, 0, -1], [0, 1, 0, 0]], np.int8)
     # 2 hits, 1 miss; 1 hit, 1 miss, 1 false alarm; never there; the uncoded left out.
@@ -16,14 +16,14 @@ def test_f1_by_hand():
     np.testing.assert_allclose(scores, [4 / 5, 2 / 4, np.nan, 2 / 3])
 
 
-def test_f1_of_perfect_and_of_silent_answers():
+def test_f1_is_one_for_perfect_and_zero_for_empty_predictions():
     labels = np.array([[1, 0], [0, 1], [1, 1]], np.int8)
     np.testing.assert_array_equal(f1_scores(labels, labels), [1, 1])
     np.testing.assert_array_equal(f1_scores(0 * labels, labels), [0, 0])
 
 
 @pytest.mark.slow
-def test_the_probe_learns_a_difference_between_image_and_reference():
+def test_probe_learns_differences_between_image_and_reference():
     config = tiny.au_probe_config()
     config.optimizer.update({"learning_rate": 3e-3, "warmup_steps": 1})
     task = AUProbeTask(config, num_steps=200)
@@ -44,7 +44,7 @@ def test_the_probe_learns_a_difference_between_image_and_reference():
 
 
 @pytest.mark.parametrize("label", [0, 1])
-def test_units_that_nobody_coded_teach_nothing(label):
+def test_uncoded_units_have_no_gradient(label):
     config = tiny.au_probe_config()
     config.optimizer.muon_lr_multiplier = 0.0
     task = AUProbeTask(config, num_steps=10)

@@ -40,7 +40,7 @@ def config(data="", **options):
 # --- Batches -------------------------------------------------------------------------------------
 
 
-def test_label_rows_are_those_of_the_records_each_once(data):
+def test_label_vectors_are_the_distinct_ones_of_the_records(data):
     records = pipeline.load_split(data, "train", TOKENIZER, BUCKETS)
     rows = texts.label_vectors(data, "train")
     assert {row.tobytes() for row in rows} == {row.tobytes() for row in records["labels"]}
@@ -52,7 +52,7 @@ def stream(data, **options):
     return texts.training_iterator(data, tokenizer=TOKENIZER, buckets=BUCKETS, **options)
 
 
-def test_without_paraphrase_every_row_has_five_texts_of_ours_and_no_more(data):
+def test_epoch_without_paraphrase_has_five_texts_for_each_label_vector(data):
     rows = texts.label_vectors(data, "train")
     epoch = 5 * len(rows)
     iterator = stream(data, paraphrased=0.0, batch_size=epoch)
@@ -71,7 +71,7 @@ def test_without_paraphrase_every_row_has_five_texts_of_ours_and_no_more(data):
     assert any(text.startswith(start) for start in (choices or [dictionary.neutral])[0])
 
 
-def test_another_dictionary_s_words_are_those_that_are_read(data):
+def test_stream_uses_the_words_of_the_given_dictionary(data):
     own = facs.load_dictionary()
     constructs = {name: [f"Satz {n} zu {name}" for n in range(5)] for name in own.constructs}
     other = dataclasses.replace(own, constructs=constructs, neutral=["nichts"] * 5)
@@ -82,7 +82,7 @@ def test_another_dictionary_s_words_are_those_that_are_read(data):
         assert all(f"zu {name}" in said for name in names) if names else said == "nichts"
 
 
-def test_paraphrases_differ_from_epoch_to_epoch(data):
+def test_paraphrases_differ_between_epochs(data):
     epoch = 5 * len(texts.label_vectors(data, "train"))
     iterator = stream(data, paraphrased=1.0, batch_size=epoch)
     one, two = ({bytes(row) for row in next(iterator)["text_tokens"]} for _ in range(2))
@@ -90,7 +90,7 @@ def test_paraphrases_differ_from_epoch_to_epoch(data):
 
 
 @pytest.mark.parametrize("group", [1, 3])
-def test_the_stream_goes_on_from_a_state(data, group):
+def test_stream_resumes_from_a_state(data, group):
     whole = stream(data, batch_size=4, group=group)
     next(whole), next(whole)
     state, third = whole.get_state(), next(whole)
@@ -99,7 +99,7 @@ def test_the_stream_goes_on_from_a_state(data, group):
     np.testing.assert_array_equal(next(resumed)["text_tokens"], third["text_tokens"])
 
 
-def test_the_stream_is_dealt_to_processes(data):
+def test_processes_share_the_batches_of_one_stream(data):
     whole = stream(data, batch_size=4, group=3)
     parts = [stream(data, batch_size=2, group=3, process_index=i, process_count=2) for i in (0, 1)]
     for _ in range(9):
@@ -109,7 +109,7 @@ def test_the_stream_is_dealt_to_processes(data):
             np.testing.assert_array_equal(joined, batch[name])
 
 
-def test_batches_of_a_group_are_parted_by_length_and_lose_nothing(data):
+def test_batches_of_a_group_are_sorted_by_length_without_loss(data):
     drawn = next(stream(data, batch_size=32))
     parted = stream(data, batch_size=8, group=4)
     batches = [next(parted) for _ in range(4)]
@@ -128,14 +128,14 @@ def test_batches_of_a_group_are_parted_by_length_and_lose_nothing(data):
     assert sorted(said(drawn)) == sorted(row for batch in batches for row in said(batch))
 
 
-def test_a_split_is_the_same_each_time_and_can_be_cut(data):
+def test_load_split_is_deterministic_and_respects_its_limit(data):
     one = texts.load_split(data, "test", TOKENIZER, BUCKETS, paraphrased=0.5)
     two = texts.load_split(data, "test", TOKENIZER, BUCKETS, paraphrased=0.5)
     assert one["texts"] == two["texts"] and len(one["texts"]) == len(one["labels"])
     assert len(texts.load_split(data, "test", TOKENIZER, BUCKETS, limit=2)["texts"]) == 2
 
 
-def test_options_that_make_no_stream_are_refused(data):
+def test_invalid_stream_options_are_rejected(data):
     with pytest.raises(ValueError, match="texts.per_row is 0, .*1.5 and texts.group 0"):
         stream(data, per_row=0, paraphrased=1.5, group=0)
     with pytest.raises(DatasetError, match="has no split 'dev'"):
@@ -145,7 +145,7 @@ def test_options_that_make_no_stream_are_refused(data):
 # --- The network ---------------------------------------------------------------------------------
 
 
-def test_the_perceptron_has_four_layers_and_sees_no_padding():
+def test_head_has_four_layers_and_ignores_padding():
     head = AUTextHead(width=8)
     rng = np.random.default_rng(0)
     features = rng.normal(size=(2, 5, 6)).astype(np.float32)
@@ -162,7 +162,7 @@ def test_the_perceptron_has_four_layers_and_sees_no_padding():
 
 
 @pytest.mark.parametrize("preset", ["paper", "open", "quickstart"])
-def test_every_preset_has_a_state_and_a_step(preset):
+def test_every_preset_builds_a_state_and_a_step(preset):
     made = config_files.load_config_file(tiny.CONFIGS / "au_text.py", preset)
     task = make_task(made, made.num_steps)
     assert isinstance(task, AUTextTask)
@@ -187,7 +187,7 @@ def test_every_preset_has_a_state_and_a_step(preset):
     assert all(metric.shape == () for metric in metrics.values())
 
 
-def test_it_learns_what_words_mean(data):
+def test_task_learns_the_units_of_words(data):
     """Twelve words of one unit each, alone or together."""
     made = config(data)
     made.optimizer.update(
@@ -221,7 +221,7 @@ def run(data, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_run_tells_each_figure_and_can_be_read_with(run, data):
+def test_run_reports_each_figure_and_loads_as_a_text_reader(run, data):
     workdir, figures = run
     for name in ("f1", "f1_new_rows", "f1_paraphrased", "f1_other_words"):
         assert f"eval/{name}" in figures
@@ -236,7 +236,7 @@ def test_a_run_tells_each_figure_and_can_be_read_with(run, data):
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_bit_for_bit(run, data, tmp_path):
+def test_killed_run_resumes_bit_for_bit(run, data, tmp_path):
     workdir, figures = run
     made = config(data)
 
@@ -248,7 +248,7 @@ def test_a_killed_run_goes_on_bit_for_bit(run, data, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 
-def test_other_runs_are_no_text_readers(data, tmp_path):
+def test_runs_of_other_tasks_are_rejected_as_text_readers(data, tmp_path):
     with pytest.raises(checkpoints.CheckpointError, match="does not exist"):
         load_text_reader(tmp_path / "none")
     made = tiny.au_probe_config(data=str(data))
@@ -260,7 +260,7 @@ def test_other_runs_are_no_text_readers(data, tmp_path):
 
 
 @pytest.mark.slow
-def test_another_tokenizer_is_refused(run, tmp_path):
+def test_text_reader_rejects_another_tokenizer(run, tmp_path):
     workdir, _ = run
     made = checkpoints.load_config(workdir)
     weights = checkpoints.load_export(workdir)
@@ -269,7 +269,7 @@ def test_another_tokenizer_is_refused(run, tmp_path):
         load_text_reader(tmp_path)
 
 
-def test_a_published_encoder_is_read_and_not_trained(data, tmp_path, monkeypatch):
+def test_published_encoder_is_loaded_and_not_trained(data, tmp_path, monkeypatch):
     made = config(data)
     fields = tiny.TEXT_FIELDS | {"vocab_size": TOKENIZER.vocab_size}
     with made.unlocked():

@@ -13,12 +13,12 @@ def pairs(rows=6, size=12):
     return {"image": image, "reference": image[:, :, ::-1].copy(), "labels": np.zeros((rows, 12))}
 
 
-def test_without_shift_and_tint_nothing_changes():
+def test_augment_without_shift_and_tint_returns_the_batch():
     batch = pairs()
     assert augment(jax.random.key(0), batch, ConfigDict({"shift": 0, "tint": 0.0})) is batch
 
 
-def test_image_and_reference_move_together_and_keep_their_pixels():
+def test_shift_moves_image_and_reference_together():
     batch = pairs()
     out = augment(jax.random.key(1), batch, ConfigDict({"shift": 2, "tint": 0.0}))
     seen = set()
@@ -38,7 +38,7 @@ def test_image_and_reference_move_together_and_keep_their_pixels():
     assert out["labels"] is batch["labels"]
 
 
-def test_a_tint_scales_the_channels_of_a_pair_alike():
+def test_tint_scales_the_channels_of_a_pair_alike():
     batch = pairs()
     out = augment(jax.random.key(2), batch, ConfigDict({"shift": 0, "tint": 0.2}))
     for row in range(len(batch["image"])):

@@ -49,7 +49,7 @@ def config_of(teacher, *, data="", perceptual=0.5, anatomical=2.0, **gate):
 
 
 @pytest.mark.parametrize("loss", [reconstruction.perceptual, reconstruction.anatomical])
-def test_losses_of_features_are_mean_squares(loss):
+def test_feature_losses_are_mean_squared_errors(loss):
     one, other = np.random.default_rng(0).normal(size=(2, 3, 12, 5)).astype(np.float32)
     assert loss(one, other) == pytest.approx(np.mean((one - other) ** 2), rel=1e-5)
     assert loss(one, one) == 0 and loss(one, other) == loss(other, one)
@@ -58,7 +58,7 @@ def test_losses_of_features_are_mean_squares(loss):
 # --- The networks --------------------------------------------------------------------------------
 
 
-def test_the_anatomical_features_are_the_units_nodes(teacher):
+def test_anatomical_features_are_the_recognisers_unit_nodes(teacher):
     network, recognizer = load_anatomical(str(teacher)), load_recognizer(teacher)
     image = pixels.to_float(tiny.images(3))
     features = jax.jit(network.features)
@@ -71,7 +71,7 @@ def test_the_anatomical_features_are_the_units_nodes(teacher):
     np.testing.assert_allclose(alone, nodes[:1], atol=1e-5)
 
 
-def test_a_substitute_says_that_it_is_one_and_compares_the_whole_picture(teacher):
+def test_substitute_network_names_itself_and_returns_a_picture_map(teacher):
     network = load_perceptual(str(teacher))
     assert "substitute" in network.name and str(teacher) in network.name
     image = pixels.to_float(tiny.images(2))
@@ -79,7 +79,7 @@ def test_a_substitute_says_that_it_is_one_and_compares_the_whole_picture(teacher
     assert features.shape[0] == 2 and features.ndim == 3 and features.dtype == jnp.float32
 
 
-def test_vgg_is_compared_at_its_second_wide_layer_normalised(monkeypatch, tmp_path):
+def test_vgg_features_come_from_fc2_on_normalised_images(monkeypatch, tmp_path):
     module = vgg.VGG16()
     shapes = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
     seen = {}
@@ -104,7 +104,7 @@ def test_vgg_is_compared_at_its_second_wide_layer_normalised(monkeypatch, tmp_pa
     assert out["fc2"].shape == (2, 4096)
 
 
-def test_networks_that_cannot_be_had_say_how_to_get_them(teacher, judge, tmp_path):
+def test_missing_loss_network_error_states_the_cure(teacher, judge, tmp_path):
     loaders = {"perceptual.network": load_perceptual, "anatomical.run": load_anatomical}
     for option, load in loaders.items():
         with pytest.raises(checkpoints.CheckpointError, match=f"{option} is empty.*au_image_loss"):
@@ -125,7 +125,7 @@ def test_networks_that_cannot_be_had_say_how_to_get_them(teacher, judge, tmp_pat
 KEY = jax.random.key(1)
 
 
-def test_weights_of_zero_load_and_keep_nothing():
+def test_zero_loss_weights_load_no_network():
     config = tiny.stage1_config()
     assert config.loss.perceptual == config.loss.anatomical == 0
     config.perceptual.network = config.anatomical.run = "nowhere"
@@ -209,7 +209,7 @@ def wanted_of(teacher):
 
 
 @pytest.mark.parametrize("gate_open", [True, False])
-def test_the_generator_descends_on_the_weighted_sum_of_all_losses(teacher, gate_open):
+def test_generator_gradient_is_that_of_the_weighted_sum_of_losses(teacher, gate_open):
     found, metrics = gradients_of(teacher, gate_open)
     weight = metrics["loss/adversarial_weight"]
     wanted, ours, theirs, parts = wanted_of(teacher)(jnp.float32(gate_open), weight)
@@ -222,7 +222,7 @@ def test_the_generator_descends_on_the_weighted_sum_of_all_losses(teacher, gate_
     assert metrics["loss/anatomical_gate"] == gate_open
 
 
-def test_an_open_gate_changes_what_is_learned(teacher):
+def test_open_gate_changes_the_gradient(teacher):
     opened, closed = (gradients_of(teacher, gate_open)[0] for gate_open in (True, False))
     difference = optax.tree.norm(jax.tree.map(jnp.subtract, opened, closed))
     assert difference > 1e-3 * optax.tree.norm(closed)
@@ -240,7 +240,7 @@ def pass_through(values, **options):
     return gate, states
 
 
-def test_the_gate_opens_when_the_running_mean_is_low_and_stays_open():
+def test_gate_opens_at_a_low_running_mean_and_stays_open():
     good, bad = [0.05] * 40, [1.5] * 40
     assert not any(pass_through(bad)[1])
     gate, states = pass_through(bad + good + bad)
@@ -251,14 +251,14 @@ def test_the_gate_opens_when_the_running_mean_is_low_and_stays_open():
     assert not any(pass_through([1.5] * 40 + [0.0] + [1.5] * 20)[1])
 
 
-def test_the_gate_waits_for_its_start_step():
+def test_gate_stays_closed_before_its_start_step():
     states = pass_through([0.01] * 30, start_step=20)[1]
     assert states == [False] * 19 + [True] * 11
     assert WORST == 2.0 and not pass_through([0.01], threshold=0.1)[1][0]
 
 
 @pytest.mark.slow
-def test_the_gate_and_the_teacher_survive_resuming(teacher, tmp_path):
+def test_gate_and_loss_network_survive_resuming(teacher, tmp_path):
     data = str(tiny.build_data(tmp_path / "data"))
     own = shutil.copytree(teacher, tmp_path / "teacher")
     # Opened by a threshold that everything is under, once four steps are done.

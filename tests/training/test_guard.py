@@ -44,7 +44,7 @@ def step(state, frozen, batch, rng):
         (1.0, np.nan, 2.0, True),
     ],
 )
-def test_a_wrong_update_leaves_nothing_but_its_number(loss, norm, limit, skipped):
+def test_skipped_update_changes_only_the_step_number(loss, norm, limit, skipped):
     batch = jnp.float32([loss, norm])
     after, metrics = jax.jit(guard(grad_norm=limit).guarded(step))(state(), {}, batch, None)
     free, _ = step(state(), {}, batch, None)
@@ -53,12 +53,12 @@ def test_a_wrong_update_leaves_nothing_but_its_number(loss, norm, limit, skipped
     assert metrics["skipped"] == skipped
 
 
-def test_where_the_run_is_to_stop_the_step_is_the_tasks_own():
+def test_action_stop_leaves_the_step_unwrapped():
     assert guard("stop").guarded(step) is step
     assert guard("stop").report() == {}
 
 
-def test_skipped_steps_are_counted_once_a_report():
+def test_report_counts_each_skipped_step_once():
     watch = guard()
     for number, skipped in enumerate([0.0, 1.0, 1.0, 0.0, 1.0], 1):
         for _ in range(2):  # as training does where it reports
@@ -67,14 +67,14 @@ def test_skipped_steps_are_counted_once_a_report():
     assert watch.report() == {"skipped_steps": 0.0}
 
 
-def test_too_many_skipped_in_a_row_end_the_run():
+def test_too_many_skipped_steps_in_a_row_end_the_run():
     watch = guard(patience=2)
     watch.check(1, {"loss": np.nan, "skipped": 1.0})
     with pytest.raises(FloatingPointError, match=r"2 steps in a row .* at step 2 \(loss=nan, skip"):
         watch.check(2, {"loss": np.nan, "skipped": 1.0})
 
 
-def test_a_gradient_too_long_stops_the_run_that_is_to_stop():
+def test_gradient_norm_above_the_limit_stops_the_run():
     watch = guard("stop", grad_norm=5.0)
     assert watch.check(1, {"loss": jnp.ones(()), "grad_norm": 5.0}) == {"loss": 1, "grad_norm": 5}
     with pytest.raises(FloatingPointError, match=r"guard.grad_norm=5 at step 2 \(grad_norm=6, l"):
@@ -84,7 +84,7 @@ def test_a_gradient_too_long_stops_the_run_that_is_to_stop():
 
 
 @pytest.mark.parametrize("name", ["grad_norm", "grad_norm_discriminator"])
-def test_a_gradient_that_is_not_finite_is_wrong_whatever_the_loss(name):
+def test_non_finite_gradient_norm_is_bad_at_any_loss(name):
     fine = {"loss": 1.0, "grad_norm": 1.0, "grad_norm_discriminator": 1.0}
     guard("stop").check(1, fine)
     with pytest.raises(FloatingPointError, match=rf"length \({name}\) is nan at step 2 .*=skip"):
@@ -99,7 +99,7 @@ def test_a_gradient_that_is_not_finite_is_wrong_whatever_the_loss(name):
     assert guard().guarded(of_two)(state(), {}, fine, None)[1]["skipped"] == 0
 
 
-def test_a_guard_that_makes_no_sense_is_refused():
+def test_invalid_guard_options_are_rejected():
     with pytest.raises(ValueError, match="guard.action='ignore' is not one of stop, skip"):
         guard("ignore")
     with pytest.raises(ValueError, match="guard.grad_norm is -1.0 and guard.patience 0"):
@@ -119,7 +119,7 @@ def lengths(watch, norms):
     return found, start
 
 
-def test_a_gradient_is_measured_by_those_before_it():
+def test_spike_limit_follows_the_running_mean_of_good_steps():
     warm = [1.0, 3.0] * (SPIKE_WARMUP // 2)
     found, after = lengths(guard(spike=3.0), [100.0, *warm[1:], 20.0, 10.0, 50.0, np.nan, 5.0])
     skipped = [line["skipped"] for line in found]
@@ -134,7 +134,7 @@ def test_a_gradient_is_measured_by_those_before_it():
     assert int(after.variables["guard"]["steps"]) == len(found) - 2
 
 
-def test_a_spike_stops_the_run_that_is_to_stop():
+def test_spike_stops_the_run():
     watch = guard("stop", spike=2.0)
     found, after = lengths(watch, [1.0] * SPIKE_WARMUP + [1.9, 2.1])
     assert after.variables.keys() == {"guard"}
@@ -143,19 +143,19 @@ def test_a_spike_stops_the_run_that_is_to_stop():
         watch.check(2, found[-1])
 
 
-def test_nothing_is_kept_where_no_spike_is_looked_for():
+def test_state_holds_no_running_mean_without_spike():
     for action in ("stop", "skip"):
         assert guard(action).watched(step) is step
 
 
-def test_how_far_a_step_goes_is_a_share_of_the_parameters():
+def test_update_ratio_is_relative_to_the_parameter_norm():
     before = {"a": jnp.float32([3.0, 4.0]), "b": jnp.zeros(2)}
     after = {"a": jnp.float32([3.0, 4.0]), "b": jnp.float32([0.0, 0.005])}
     assert float(update_ratio(before, after)) == pytest.approx(1e-3)
     assert float(update_ratio(after, after)) == 0.0
 
 
-def test_the_steps_asked_for_are_traced(tmp_path):
+def test_profile_traces_the_requested_steps(tmp_path):
     profile = Profile(tmp_path, "2-3")
     for number in range(1, 5):
         profile.before(number)

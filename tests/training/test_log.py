@@ -26,7 +26,7 @@ def steps(run):
     return [line["step"] for line in read_lines(run / "metrics.jsonl")]
 
 
-def test_reports_are_read_back_exactly(tmp_path):
+def test_reports_round_trip_exactly(tmp_path):
     log = MetricsLog(tmp_path / "new" / "run", resume_step=0)
     log.scalars(3, {"loss": 0.1 + 0.2, "eval/psnr": 31})
     log.close()
@@ -35,7 +35,7 @@ def test_reports_are_read_back_exactly(tmp_path):
     assert next(iter(json.loads(lines[0]))) == "step"
 
 
-def test_what_json_has_no_word_for_is_null_there_and_no_number_here(tmp_path):
+def test_non_finite_values_are_null_in_json_and_nan_when_read(tmp_path):
     log = MetricsLog(tmp_path, resume_step=0)
     log.scalars(1, {"loss": 0.5, "grad_norm_limit": float("inf"), "f1": float("nan")})
     log.scalars(2, {"loss": 0.25})
@@ -48,11 +48,11 @@ def test_what_json_has_no_word_for_is_null_there_and_no_number_here(tmp_path):
     assert read["loss"] == 0.5 and math.isnan(read["f1"]) and math.isnan(read["grad_norm_limit"])
 
 
-def test_a_torn_last_line_is_no_report(run):
+def test_torn_last_line_is_ignored(run):
     assert steps(run) == [1, 2, 3, 4, 5]
 
 
-def test_a_resumed_run_drops_what_came_after_its_checkpoint(run):
+def test_resumed_run_drops_reports_after_its_checkpoint(run):
     log = MetricsLog(run, resume_step=3)
     assert steps(run) == [1, 2, 3]
     log.scalars(4, {"loss": 0.5})
@@ -62,12 +62,12 @@ def test_a_resumed_run_drops_what_came_after_its_checkpoint(run):
     assert not list(run.glob("*.tmp"))
 
 
-def test_a_run_that_begins_again_begins_its_log_again(run):
+def test_restarted_run_empties_its_log(run):
     MetricsLog(run, resume_step=0).close()
     assert steps(run) == []
 
 
-def test_a_damaged_line_in_the_middle_is_named(run):
+def test_damaged_line_in_the_middle_is_named(run):
     path = run / "metrics.jsonl"
     lines = path.read_text().splitlines()
     lines[1] = "not a report"
@@ -76,11 +76,11 @@ def test_a_damaged_line_in_the_middle_is_named(run):
         read_lines(path)
 
 
-def test_no_file_is_no_reports(tmp_path):
+def test_missing_file_has_no_reports(tmp_path):
     assert read_lines(tmp_path / "metrics.jsonl") == []
 
 
-def test_a_heart_beats_now_and_then(tmp_path, monkeypatch):
+def test_heartbeat_is_written_at_most_once_an_interval(tmp_path, monkeypatch):
     clock = iter([0.0, 0.0, 4.0, 12.0, 12.0])
     monkeypatch.setattr("auface_jax.training.log.time.monotonic", lambda: next(clock))
     heartbeat, told = Heartbeat(tmp_path, seconds=10), []
@@ -92,7 +92,7 @@ def test_a_heart_beats_now_and_then(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["heartbeat.json"]
 
 
-def test_a_table_is_aligned():
+def test_table_is_aligned():
     lines = table("figures", {"eval/psnr": 31.25, "eval/usage_level0": 1.0}).splitlines()
     assert lines[0] == "figures" and len(lines) == 3
     assert len({len(line) for line in lines[1:]}) == 1
@@ -100,7 +100,7 @@ def test_a_table_is_aligned():
     assert table("nothing", {}) == "nothing"
 
 
-def test_progress_tells_speed_and_time_left_of_the_last_interval(monkeypatch, capsys):
+def test_progress_shows_speed_and_time_left_from_the_last_interval(monkeypatch, capsys):
     clock = iter([0.0, 10.0, 100.0, 101.0])
     monkeypatch.setattr("auface_jax.training.log.time.monotonic", lambda: next(clock))
     progress = Progress(start_step=0, num_steps=150, batch_size=8)

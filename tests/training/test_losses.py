@@ -17,7 +17,7 @@ def pair(seed=0, shape=(2, 4, 5, 3)):
     )
 
 
-def test_pixel_losses_by_hand():
+def test_pixel_losses_equal_hand_computed_values():
     image = jnp.zeros((1, 2, 2, 3))
     other = image.at[0, 0, 0].set(0.5)  # one of four pixels off by a half
     assert reconstruction.reconstruction_l1(image, other) == pytest.approx(0.5 / 4)
@@ -35,7 +35,7 @@ def test_image_gradient_ignores_brightness_and_sees_edges():
     assert reconstruction.image_gradient(image, other) == pytest.approx(want, rel=1e-5)
 
 
-def test_commitment_is_the_mean_over_levels_and_pulls_z_alone():
+def test_commitment_loss_averages_levels_and_has_a_gradient_at_z_only():
     rng = np.random.default_rng(0)
     z, partial = rng.normal(size=(5, 4)), rng.normal(size=(3, 5, 4))
     by_hand = np.mean([np.square(z - level).mean() for level in partial])
@@ -47,7 +47,7 @@ def test_commitment_is_the_mean_over_levels_and_pulls_z_alone():
     assert not np.asarray(at_sums).any()
 
 
-def test_hinge_losses_by_hand():
+def test_hinge_losses_equal_hand_computed_values():
     real, fake = jnp.array([2.0, 0.5, -1.0]), jnp.array([-2.0, 0.0, 3.0])
     assert adversarial.adversarial_discriminator(real, fake) == pytest.approx(2.5 / 3 + 5.0 / 3)
     assert adversarial.adversarial_generator(fake) == pytest.approx(-1 / 3)
@@ -67,7 +67,7 @@ def masked_cross_entropy(logits, *arguments):
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.7])
-def test_masked_cross_entropy_is_optax_over_the_masked(smoothing):
+def test_masked_cross_entropy_equals_optax_over_masked_tokens(smoothing):
     logits, codes, masked = tokens()
     targets = optax.smooth_labels(jax.nn.one_hot(codes, 7), smoothing)
     by_token = np.asarray(optax.softmax_cross_entropy(logits, targets))
@@ -78,7 +78,7 @@ def test_masked_cross_entropy_is_optax_over_the_masked(smoothing):
         assert per_level[level] == pytest.approx(want, rel=1e-5)
 
 
-def test_masked_cross_entropy_does_not_see_the_unmasked():
+def test_masked_cross_entropy_ignores_unmasked_tokens():
     logits, codes, masked = tokens()
     loss, per_level = masked_cross_entropy(logits, codes, masked, 0.1)
     other, other_codes, _ = tokens(seed=5)
@@ -94,7 +94,7 @@ def test_masked_cross_entropy_does_not_see_the_unmasked():
     assert not np.asarray(gradient)[~masked].any() and np.asarray(gradient)[masked].any()
 
 
-def test_masked_cross_entropy_of_uniform_and_of_sure_logits():
+def test_masked_cross_entropy_of_uniform_and_of_confident_logits():
     _, codes, masked = tokens()
     uniform, _ = masked_cross_entropy(np.zeros((*codes.shape, 7)), codes, masked)
     assert uniform == pytest.approx(np.log(7), rel=1e-6)
@@ -102,7 +102,7 @@ def test_masked_cross_entropy_of_uniform_and_of_sure_logits():
     assert sure == pytest.approx(0, abs=1e-6)
 
 
-def test_nothing_masked_costs_nothing():
+def test_masked_cross_entropy_without_masked_tokens_is_zero():
     logits, codes, masked = tokens()
     loss, per_level = masked_cross_entropy(logits, codes, np.zeros_like(masked))
     assert loss == 0 and not np.asarray(per_level).any()
@@ -116,7 +116,7 @@ def test_bfloat16_logits_are_summed_in_float32():
     assert loss.dtype == jnp.float32 and loss == same
 
 
-def test_level_weights_weigh_the_levels():
+def test_level_weights_scale_each_levels_share():
     logits, codes, masked = tokens()
     _, per_level = masked_cross_entropy(logits, codes, masked, 0.1)
     counts = masked.sum((0, 1))
@@ -128,7 +128,7 @@ def test_level_weights_weigh_the_levels():
         np.testing.assert_array_equal(same, per_level)
 
 
-def test_units_that_are_not_coded_cost_nothing():
+def test_unit_cross_entropy_ignores_uncoded_units():
     rng = np.random.default_rng(2)
     logits = rng.normal(size=(4, 12)).astype(np.float32)
     labels = rng.integers(-1, 2, (4, 12)).astype(np.int8)

@@ -37,7 +37,7 @@ def initial_state(task):
     return tiny.awake(tiny.stage1_state(), task)
 
 
-def test_no_more_rows_pass_the_networks_at_once_than_in_a_step(monkeypatch):
+def test_networks_never_see_more_images_than_a_microbatch(monkeypatch):
     task, seen = task_of(num_microbatches=4), set()  # parts of two rows
 
     def note(call, arguments, options, context):
@@ -78,7 +78,7 @@ def assert_close(tree, other, tolerance=1e-5):
 # --- Batches in parts ----------------------------------------------------------------------------
 
 
-def test_a_batch_in_parts_has_the_gradient_of_the_batch_at_once():
+def test_microbatches_give_the_gradient_of_the_whole_batch():
     parts, whole = (step_of(task_of(num_microbatches=number)) for number in (4, 1))
     for ours, wanted in zip(parts, whole, strict=True):
         assert_close(ours, wanted)
@@ -86,7 +86,7 @@ def test_a_batch_in_parts_has_the_gradient_of_the_batch_at_once():
 
 
 @pytest.mark.slow
-def test_with_the_adversarial_part_it_is_the_mean_of_the_parts_gradients():
+def test_adversarial_gradient_is_the_mean_over_microbatches():
     task = task_of(gan=0.5, num_microbatches=2)
     found, _, metrics = step_of(task)
     with_adversary = {"adversarial": True, "penalty": False}
@@ -105,7 +105,7 @@ def test_with_the_adversarial_part_it_is_the_mean_of_the_parts_gradients():
     assert float(optax.tree.norm(found["discriminator"])) > 0
 
 
-def test_parts_that_do_not_divide_the_batch_are_refused():
+def test_num_microbatches_must_divide_the_batch_size():
     with pytest.raises(ValueError, match=r"num_microbatches=3 .* batch_size=8"):
         task_of(num_microbatches=3)
 
@@ -113,7 +113,7 @@ def test_parts_that_do_not_divide_the_batch_are_refused():
 # --- R1 ------------------------------------------------------------------------------------------
 
 
-def test_r1_of_a_linear_discriminator_is_the_square_of_its_weights():
+def test_r1_of_a_linear_discriminator_is_its_squared_weight_norm():
     rng = np.random.default_rng(0)
     weights, image = rng.normal(size=(2, 4, 4, 3)), rng.normal(size=(3, 4, 4, 3))
 
@@ -124,7 +124,7 @@ def test_r1_of_a_linear_discriminator_is_the_square_of_its_weights():
     assert adversarial.r1_penalty(discriminate, jnp.asarray(image)) == pytest.approx(want, rel=1e-5)
 
 
-def test_r1_is_lazy_and_makes_up_for_it():
+def test_lazy_r1_is_scaled_by_its_interval():
     config = {"weight": 3.0, "every": 4}
     task = task_of(gan=0.5)
     task.config.gan.r1.update(config)
@@ -155,7 +155,7 @@ def test_r1_is_lazy_and_makes_up_for_it():
 # --- LPIPS ---------------------------------------------------------------------------------------
 
 
-def test_lpips_as_a_loss_is_lpips(tmp_path, monkeypatch):
+def test_lpips_loss_equals_the_lpips_metric(tmp_path, monkeypatch):
     module, variables = untrained()
     monkeypatch.setattr(lpips, "load_lpips", lambda *_: (module, variables))
     folders = []
@@ -173,7 +173,7 @@ def test_lpips_as_a_loss_is_lpips(tmp_path, monkeypatch):
     assert network.name == "LPIPS(alexnet)" and len(network.fingerprint) == 64
 
 
-def test_lpips_without_its_weights_says_how_to_get_them():
+def test_missing_lpips_weights_error_states_the_cure():
     with pytest.raises(checkpoints.CheckpointError, match=r"lpips.heads=''.*lpips-vgg16"):
         load_lpips_loss("weights/vgg16", "")
     config = tiny.stage1_config()
@@ -186,7 +186,7 @@ def test_lpips_without_its_weights_says_how_to_get_them():
 
 
 @pytest.mark.slow
-def test_recomputed_activations_change_nothing_but_memory():
+def test_remat_leaves_loss_and_gradient_unchanged():
     image = pixels.to_float(tiny.images(4))
     fields = tiny.VQGAN_FIELDS | {"num_res_blocks": 2, "patch_skip": False}
     kept, again = VQGAN(**fields), VQGAN(**fields, remat=True)
@@ -213,7 +213,7 @@ def test_recomputed_activations_change_nothing_but_memory():
     assert_close(ours[1], wanted[1])
 
 
-def test_bfloat16_computes_and_float32_keeps():
+def test_bfloat16_training_keeps_parameters_in_float32():
     task = task_of(gan=0.5)
     task.config.model.dtype = "bfloat16"
     task.config.optimizer.muon_lr_multiplier = 0.0

@@ -7,7 +7,7 @@ from auface_jax.faces.template import ERROR_REGIONS
 from auface_jax.training.tasks import vqgan_plots
 
 
-def test_an_error_in_a_region_is_that_region_s():
+def test_region_errors_attribute_an_error_to_its_region():
     rng = np.random.default_rng(0)
     images = rng.integers(50, 200, (5, 64, 64, 3), dtype=np.uint8)
     left, upper, right, lower = (round(64 * edge) for edge in ERROR_REGIONS["mouth"])
@@ -21,7 +21,7 @@ def test_an_error_in_a_region_is_that_region_s():
     assert not error[outside].any()
 
 
-def test_regions_lie_in_the_picture_and_apart():
+def test_error_regions_lie_in_the_picture_and_do_not_overlap():
     boxes = list(ERROR_REGIONS.values())
     covered = np.zeros((100, 100), int)
     for left, upper, right, lower in boxes:
@@ -32,7 +32,7 @@ def test_regions_lie_in_the_picture_and_apart():
     assert covered.max() == 1
 
 
-def test_every_plot_is_a_picture_with_something_in_it():
+def test_every_plot_is_a_non_empty_picture():
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
     codes = rng.integers(0, 16, (6, 4, 4, 3))

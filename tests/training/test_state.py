@@ -26,23 +26,23 @@ def rates(num_steps=100, **changes):
     return np.array([float(schedule(step)) for step in range(num_steps + 1)])
 
 
-def test_the_rate_rises_stays_and_falls_to_zero():
+def test_learning_rate_warms_up_stays_and_decays_to_zero():
     rate = rates()
     np.testing.assert_allclose(rate[:10], np.linspace(0.05, 0.5, 10), rtol=1e-6)
     np.testing.assert_allclose(rate[9:61], 0.5, rtol=1e-6)
     np.testing.assert_allclose(rate[60:], np.linspace(0.5, 0, 41), atol=1e-6)
 
 
-def test_without_decay_the_rate_stays_to_the_last_step():
+def test_learning_rate_without_decay_stays_constant():
     np.testing.assert_allclose(rates(lr_decay_fraction=0.0)[10:100], 0.5, rtol=1e-6)
 
 
-def test_a_run_shorter_than_its_warm_up_has_a_rate():
+def test_learning_rate_is_positive_in_a_run_shorter_than_its_warm_up():
     rate = rates(num_steps=6)
     assert np.isfinite(rate).all() and (rate > 0).all()
 
 
-def test_an_update_does_not_grow_with_the_gradient():
+def test_update_size_does_not_depend_on_the_gradient_scale():
     tx = optimizer(ml_collections.ConfigDict(CONFIG), 100)
     params = {"w": jnp.ones(3)}
     gradient = {"w": jnp.array([1.0, -2.0, 3.0])}
@@ -60,7 +60,7 @@ PARAMS = {
 }
 
 
-def test_muon_takes_the_kernels_of_hidden_layers_and_nothing_else():
+def test_muon_updates_only_kernels_of_hidden_layers():
     dimensions = muon_dimensions(PARAMS)
     assert dimensions["block"]["kernel"] == ((0, 1, 2), 3)
     assert dimensions["dense"]["kernel"] == ((0,), 1)
@@ -76,7 +76,7 @@ def updates_of(gradient, **changes):
     return tx.update(gradient, tx.init(PARAMS), PARAMS)[0]
 
 
-def test_muon_moves_a_matrix_in_every_direction_alike():
+def test_muon_evens_out_singular_values_of_the_update():
     """A gradient of one strong and many weak directions becomes an update of even ones."""
     rows, columns = np.linalg.qr(np.random.default_rng(0).normal(size=(16, 8)))[0], np.eye(8)
     strengths = np.linspace(1.0, 0.1, 8)
@@ -86,7 +86,7 @@ def test_muon_moves_a_matrix_in_every_direction_alike():
     assert spread(updates_of(gradient, muon=1.0)) < 0.5 * spread(gradient)
 
 
-def test_muon_moves_layers_of_a_loop_as_if_they_lay_apart():
+def test_muon_updates_stacked_layers_like_separate_layers():
     """Whatever the lengths of their gradients: the stacked kernels are no one matrix."""
     gradients = jax.random.normal(jax.random.key(0), (3, 8, 16))
     gradients *= jnp.array([1.0, 0.1, 0.01])[:, None, None]
@@ -104,7 +104,7 @@ def test_muon_moves_layers_of_a_loop_as_if_they_lay_apart():
         np.testing.assert_allclose(one, alone["kernel"], rtol=1e-4, atol=1e-6)
 
 
-def test_without_a_bound_gradients_pass_as_they_are():
+def test_clip_norm_zero_leaves_gradients_unclipped():
     gradient = {"w": jnp.array([30.0, -40.0])}
     options = CONFIG | {"warmup_steps": 1, "lr_decay_fraction": 0.0, "clip_norm": 0.0}
     found = optimizer(ml_collections.ConfigDict(options), 100)
@@ -114,7 +114,7 @@ def test_without_a_bound_gradients_pass_as_they_are():
         np.testing.assert_allclose(update["w"], [-0.5, 0.5], rtol=1e-5)
 
 
-def test_muon_leaves_the_other_parameters_to_adam():
+def test_adam_updates_the_parameters_that_muon_leaves_out():
     keys = jax.random.split(jax.random.key(0), 5)
     leaves, tree = jax.tree.flatten(PARAMS)
     drawn = [jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)]
@@ -128,7 +128,7 @@ def test_muon_leaves_the_other_parameters_to_adam():
     assert not np.allclose(muon["block"]["kernel"], adam["block"]["kernel"], rtol=0.1)
 
 
-def test_a_running_mean_is_young_first_and_slow_later():
+def test_ema_moves_fast_in_early_steps_and_slowly_later():
     ema, params = {"w": jnp.zeros(2)}, {"w": jnp.array([1.0, -1.0])}
     young = update_ema(ema, params, 0.99, jnp.int32(0))["w"]
     np.testing.assert_allclose(young, 0.9 * params["w"], rtol=1e-6)
@@ -137,6 +137,6 @@ def test_a_running_mean_is_young_first_and_slow_later():
     np.testing.assert_allclose(update_ema(params, params, 0.99, jnp.int32(5))["w"], params["w"])
 
 
-def test_parameters_are_counted_leaf_by_leaf():
+def test_parameter_count_sums_the_sizes_of_leaves():
     assert parameter_count({"a": jnp.zeros((2, 3)), "b": [jnp.zeros(()), jnp.zeros(4)]}) == 11
     assert parameter_count({}) == 0
