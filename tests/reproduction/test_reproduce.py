@@ -101,9 +101,8 @@ def test_killed_reproduction_goes_on_and_finished_one_trains_nothing(command, ca
 
 def test_study_of_finished_runs_is_evaluated_and_written(command):
     folder, options = command
-    study = whole_study(
-        seeds=1, samples=8, runs=folder / "runs", configs=folder / "configs", scale=TINY, tables=(2,)
-    )
+    places = {"runs": folder / "runs", "configs": folder / "configs"}
+    study = whole_study(seeds=1, samples=8, scale=TINY, tables=(2,), **places)
     text = study.stage2(Model(), 0, 1e-3)
     evaluation_runs.write_run(text.folder, text.config, seed=9)
     with mock.patch.object(loop, "train", side_effect=AssertionError):
