@@ -1,4 +1,4 @@
-"""From an empty folder to a finished Stage II by one command, at 16 px."""
+"""One command in an empty folder trains Stage II and the runs that it requires, at 16 px."""
 
 import math
 import subprocess
@@ -14,7 +14,7 @@ from tests.helpers import tiny
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Where the Stage II command was run, with neither Stage I nor the probe there before."""
+    """The folder in which Stage II was trained, empty before but for configs and data."""
     folder = tmp_path_factory.mktemp("generate")
     configs = tiny.write_config_files(folder / "configs", tiny.build_data(folder / "data"))
     done = subprocess.run(
@@ -52,7 +52,7 @@ def test_held_out_figures_are_comparable(folder):
             for other in ("shuffled_text", "no_text", "no_reference", "shuffled_reference")
         ),
     ):
-        # Hardly trained: near the log of the number of codes, and never above it by much.
+        # After so few steps cross-entropies are near the log of the codebook size.
         assert 0 < figures[f"eval/{name}"] < 2 * math.log(16)
         assert 0 < figures[f"eval/{name}_level0"] < 2 * math.log(16)
         if name != "ce":

@@ -1,4 +1,4 @@
-"""The scripts that start runs elsewhere, with stand-ins for the commands of clusters."""
+"""The scripts in `launch/`, with fake commands in place of those of clusters."""
 
 import os
 import re
@@ -17,10 +17,10 @@ LAUNCH = ROOT / "launch"
 
 @pytest.fixture
 def start(tmp_path):
-    """Starts a script of `launch/`; commands that `stand_in` wrote come before the real ones."""
+    """Starts a script of `launch/`; commands written by `stand_in` replace the real ones."""
     (tmp_path / "bin").mkdir()
     environment = os.environ | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
-    # In a container the checkout may belong to another user, which git distrusts by default.
+    # In a container the checkout may belong to another user; git then refuses to read it.
     trust = {"COUNT": "1", "KEY_0": "safe.directory", "VALUE_0": "*"}
     environment |= {f"GIT_CONFIG_{name}": value for name, value in trust.items()}
 
@@ -37,6 +37,7 @@ def start(tmp_path):
 
 
 def stand_in(path: Path, script: str) -> None:
+    """Writes a bash script that replaces a command."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"#!/usr/bin/env bash\n{script}")
     path.chmod(0o755)
@@ -51,8 +52,8 @@ def finish(process):
 
 
 def test_local_processes_get_number_count_and_coordinator(start):
-    tell = 'echo "$JAX_PROCESS_ID of $JAX_NUM_PROCESSES, $1, $JAX_COORDINATOR_ADDRESS"'
-    code, out, _ = finish(start("local.sh", 3, "bash", "-c", tell, "-", "an argument"))
+    command = 'echo "$JAX_PROCESS_ID of $JAX_NUM_PROCESSES, $1, $JAX_COORDINATOR_ADDRESS"'
+    code, out, _ = finish(start("local.sh", 3, "bash", "-c", command, "-", "an argument"))
     said, addresses = zip(*(line.rsplit(", ", 1) for line in out.splitlines()), strict=True)
     assert code == 0
     assert sorted(said) == sorted(
@@ -98,7 +99,7 @@ def machines(tmp_path):
 
 
 def test_ssh_gives_each_machine_the_command_and_its_number(start, machines, tmp_path):
-    # One write a line: the two machines' output comes together in one pipe.
+    # Each line is one write, since both machines write to one pipe.
     there = machines('line=$(printf "<%s>" "$@"); echo "$line"\n')
     arguments = ("one,two", "--config", "a file.py:open", "--config.x=1 2")
     code, out, err = finish(start("ssh.sh", *arguments, DIRECTORY=there, PORT=99))
@@ -129,9 +130,9 @@ def test_slurm_requeues_an_interrupted_run(start, tmp_path, status, again):
     job = {"SLURM_SUBMIT_DIR": tmp_path, "SLURM_JOB_ID": 7, "SLURM_CPUS_PER_TASK": 8}
     process = start("slurm.sh", "--config", "x y", **job)
     assert finish(process)[0] == status
-    told = (tmp_path / "srun").read_text()
-    assert told.startswith("<8>")  # or each process would have one CPU
-    assert told.endswith("<.venv/bin/python><-m><auface_jax.train><--config><x y>")
+    called = (tmp_path / "srun").read_text()
+    assert called.startswith("<8>")  # by default srun gives each process one CPU
+    assert called.endswith("<.venv/bin/python><-m><auface_jax.train><--config><x y>")
     assert (tmp_path / "scontrol").exists() == again
     if again:
         assert (tmp_path / "scontrol").read_text() == "requeue 7\n"
@@ -145,13 +146,13 @@ case $2 in
     describe) cat state 2>/dev/null ;;
     create) echo READY >state ;;
     delete) rm -f state ;;
-    scp) # SOURCE DESTINATION, and the TPU is in the latter alone
+    scp) # SOURCE DESTINATION; only the destination names the TPU
         [[ -f $3 && $4 == mine:* && $5 == --* ]] || exit 1
         cp "$3" "${{4#mine:}}"
         ;;
     ssh)
         if [[ $* == *auface_jax.train* && -e fails ]]; then
-            mv fails state # what the TPU is found to be afterwards
+            mv fails state # the state of the TPU after the failure
             exit 1
         fi
         ;;
@@ -161,7 +162,7 @@ esac
 
 @pytest.fixture
 def tpu(start, tmp_path):
-    """Runs `tpu.sh` with a `gcloud` that keeps one TPU in a file; returns what it was asked."""
+    """Runs `tpu.sh` with a fake `gcloud` that keeps one TPU in a file; returns its calls."""
     stand_in(tmp_path / "bin" / "gcloud", GCLOUD.format(folder=tmp_path))
     names = {"NAME": "mine", "ZONE": "here", "TYPE": "v5litepod-16", "PAUSE": 0}
 
@@ -196,7 +197,7 @@ def test_tpu_is_created_installed_and_trains_on_all_hosts(tpu, tmp_path):
 def test_folders_of_a_new_share_belong_to_the_user(tpu, tmp_path):
     _, _, calls = tpu("install", SHARE="10.0.0.2:/runs")
     script = calls[-1].split("--command", 1)[1]
-    # A host with NFS, where only root may write to the share: `sudo` alone makes folders there.
+    # On this fake host only root may write to the NFS share: only `sudo` makes folders there.
     host = tmp_path / "host"
     (host / "auface_jax").mkdir(parents=True)
     stand_in(host / "bin" / "mount.nfs", "")
@@ -254,10 +255,10 @@ def test_jobset_settings_agree_with_each_other():
 
 
 def enters_the_image(name):
-    """Whether `.dockerignore` lets a file or folder at the checkout's top into the image."""
+    """Tells whether `.dockerignore` lets a file or folder at the top of the checkout in."""
     enters = True
     for line in (ROOT / ".dockerignore").read_text().splitlines():
-        # The last line that matches decides. A comment matches nothing.
+        # The last matching line decides; a comment matches nothing.
         if fnmatchcase(name, line.removeprefix("!")):
             enters = line.startswith("!")
     return enters
@@ -273,7 +274,9 @@ def test_image_contains_no_data():
 def test_image_contains_everything_that_is_installed_and_run():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     needed = ["pyproject.toml", "auface_jax", project["readme"], *project["license-files"]]
-    assert "version" not in project.get("dynamic", ())  # else setuptools might ask git for it
+    assert "version" not in project.get(
+        "dynamic", ()
+    )  # a dynamic version may need git, which the image lacks
     needed += re.findall(r"-c (\S+)", (LAUNCH / "Dockerfile").read_text())
     needed += re.findall(r"(\w+)/\w+\.py:", (LAUNCH / "jobset.yaml").read_text())
     assert {"constraints.txt", "configs"} <= set(needed)

@@ -35,7 +35,7 @@ def test_tour_runs_and_shows_pictures(tour, tmp_path):
     client.execute()
     outputs = [output for cell in tour.cells for output in cell.get("outputs", ())]
     pictures = [output for output in outputs if "image/png" in output.get("data", {})]
-    # Open faces, levels, the drawn pictures, attention.
+    # Open faces, quantizer levels, generated pictures, attention.
     assert len(pictures) == 4
     text = "".join(output.get("text", "") for output in outputs)
     assert "constructs:" in text and "level 0:" in text

@@ -1,4 +1,4 @@
-"""A checkpoint is the whole run: state, place in the data, and what they belong to."""
+"""Checkpoints and exports: saving, restoring, and rejecting those of other runs."""
 
 import json
 import resource
@@ -50,7 +50,7 @@ def assert_same_bits(tree, other):
 
 @pytest.fixture
 def saved(tmp_path):
-    """A run saved at step 2, five batches into its data, and what came after."""
+    """A run saved at step 2 after five batches, and the batches that follow."""
     saver, iterator = Checkpoints(tmp_path, keep=2), new_iterator()
     for _ in range(5):
         next(iterator)
@@ -114,7 +114,7 @@ def test_leftovers_of_a_killed_save_are_removed(saved):
 
 @pytest.fixture
 def two_saved(saved):
-    """The run of `saved` with a later checkpoint at step 4."""
+    """The run of `saved` with another checkpoint at step 4."""
     workdir, batches = saved
     saver = Checkpoints(workdir, keep=2)
     saver.save(4, new_state(4), new_iterator(), META)
@@ -130,7 +130,7 @@ def test_go_back_to_sets_later_checkpoints_aside(two_saved):
         assert saver.latest_step == 2
         assert_same_bits(saver.restore(2, *placed(), iterator, META), new_state())
         assert next(iterator).tolist() == batches[0]
-        saver.save(4, new_state(5), iterator, META)  # as training does, which comes by again
+        saver.save(4, new_state(5), iterator, META)  # training reaches this step again
         saver.close()
     assert sorted(p.name for p in (workdir / "checkpoints-set-aside").iterdir()) == ["4-1", "4-2"]
     saver = Checkpoints(workdir, keep=2)
@@ -237,7 +237,7 @@ def test_export_of_another_format_is_rejected(exported):
 
 
 def test_required_run_is_found_by_its_weights(tmp_path, monkeypatch):
-    """A run of the same name in the folder where the command is given may be another one."""
+    """The working directory may hold another run of the same name."""
     monkeypatch.chdir(tmp_path)
 
     def finished(folder, value):
@@ -258,7 +258,7 @@ def test_required_run_is_found_by_its_weights(tmp_path, monkeypatch):
     beside = finished(tmp_path / "moved" / "one", 1.0)
     assert built_on() == tmp_path / "moved" / "one"
     here = finished(tmp_path / "runs" / "one", 2.0)
-    assert built_on().samefile("runs/one")  # as runs are found that do not know its weights
+    assert built_on().samefile("runs/one")  # without a fingerprint the path in the config decides
     assert built_on(stage1_weights=here).samefile("runs/one")
     assert built_on(stage1_weights=beside) == tmp_path / "moved" / "one"
     with pytest.raises(CheckpointError, match=f"weights 0000.* runs/one has {here[:12]}, .*moved"):

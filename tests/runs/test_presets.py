@@ -1,4 +1,4 @@
-"""What each preset amounts to, and which one a machine takes."""
+"""Presets: their choice on a machine, their folders, and the sizes of their networks."""
 
 from pathlib import Path
 
@@ -71,7 +71,7 @@ def test_data_folder_differs_for_different_data():
 
 @pytest.fixture
 def abstract_loss_networks(tmp_path, monkeypatch):
-    """The networks of the paper's losses, as shapes without values."""
+    """Replaces the networks of the paper's losses by shapes without values."""
     config = config_files.load_config_file(tiny.CONFIGS / "au_image_loss.py", "paper")
     size, crop = config.data.size, config.model.crop
     mef, vgg16 = make_task(config, config.num_steps).recognizer(2), vgg.VGG16()
@@ -118,9 +118,9 @@ def test_every_preset_builds_a_state_and_a_step(name, preset, request):
     if name == "stage1":
         assert config.model.image_size == size
 
-    def batch(rows):
-        image = jax.ShapeDtypeStruct((rows, size, size, 3), jnp.uint8)
-        labels = jax.ShapeDtypeStruct((rows, 12), jnp.int8)
+    def batch(count):
+        image = jax.ShapeDtypeStruct((count, size, size, 3), jnp.uint8)
+        labels = jax.ShapeDtypeStruct((count, 12), jnp.int8)
         return {"image": image, "reference": image, "labels": labels}
 
     key = jax.eval_shape(lambda: jax.random.key(0))
@@ -148,8 +148,8 @@ def test_every_preset_builds_a_state_and_a_step(name, preset, request):
 def test_stage2_model_of_every_preset_has_its_full_size(preset, layout, sequence, ids):
     stage1 = config_files.load_config_file(tiny.CONFIGS / "stage1.py", preset)
     config = config_files.load_config_file(tiny.CONFIGS / "stage2.py", preset)
-    reads = {"tokenizer": config.data.tokenizer}  # of its text encoder
-    assert config.data.to_dict() == stage1.data.to_dict() | reads
+    tokenizer = {"tokenizer": config.data.tokenizer}  # the text encoder's own
+    assert config.data.to_dict() == stage1.data.to_dict() | tokenizer
     vqgan = VQGAN(**stage1.model)
     model = build_model(config, vqgan, load_tokenizer("").vocab_size)
     positions, size, length = vqgan.grid**2, vqgan.image_size, config.data.buckets[0]
@@ -167,7 +167,7 @@ def test_stage2_model_of_every_preset_has_its_full_size(preset, layout, sequence
             text_mask=jnp.ones((1, length), bool),
             reference=jnp.zeros((1, size, size, 3)),
             reference_latents=jnp.zeros((1, positions, vqgan.latent_dim)),
-            # Read where they come from pre-trained encoders.
+            # Only models with pre-trained encoders read these features.
             text_features=jnp.zeros((1, length, 1024)),
             appearance=jnp.zeros((1, 512)),
             structure=jnp.zeros((1, 256, 1024)),

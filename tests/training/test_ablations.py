@@ -1,4 +1,4 @@
-"""Variants of Stage II: what each leaves out, and the runs that it builds on."""
+"""Ablations of Stage II: removed inputs, and the required runs of each variant."""
 
 import functools
 import pathlib
@@ -14,13 +14,16 @@ from tests.helpers import tiny
 
 @functools.cache
 def ablated(change):
-    """A variant's task, its state, and its step's loss and gradient norm for a batch."""
+    """Builds a variant's task and state, a batch, and a function of changes to that batch.
+
+    The function returns the loss and the gradient norm of a step on the changed batch.
+    """
     config = tiny.stage2_config()
     variant = f"quickstart,ablation={change}"
     module = config_files.load_config_file(tiny.CONFIGS / "stage2.py", variant)
     with config.unlocked():
         config.model.update({name: module.model[name] for name in ("input", "tokens")})
-        config.optimizer.muon_lr_multiplier = 0.0  # what is compared is there before any update
+        config.optimizer.muon_lr_multiplier = 0.0  # the tests compare the state before any update
     task = tiny.stage2_task(config)
     batch = tiny.records(4, vocab_size=load_tokenizer("").vocab_size)
     state, frozen = tiny.random_state(task, batch), {"stage1": task.stage1[1], "encoders": {}}
@@ -63,7 +66,7 @@ def test_ablation_no_face_depends_on_the_text_alone():
 @pytest.mark.slow
 def test_ablation_labels_depends_on_labels_and_not_on_the_text():
     task, state, batch, losses = ablated("labels")
-    assert task.model.label_tokens == 64  # as many tokens as a text has
+    assert task.model.label_tokens == 64  # the number of tokens of a text
     assert state.params["labels"]["out"]["kernel"].shape[-1] == tiny.TEXT_FIELDS["d_model"]
     assert "text" not in state.params
     other = {"text_tokens": batch["text_tokens"][::-1], "text_mask": ~batch["text_mask"]}
@@ -86,7 +89,9 @@ def test_variants_have_their_own_folders_and_share_stage1():
     assert name == "stage2-quickstart-no_face-anatomical"
     assert (stage1_run, probe) == ("runs/stage1-quickstart-anatomical", quickstart[1])
     assert completed("paper,anatomical=off")[1] == "runs/stage1-paper-no_anatomical"
-    assert completed("paper,anatomical=on") == completed("paper")  # it has it anyway
+    assert completed("paper,anatomical=on") == completed(
+        "paper"
+    )  # the preset has this loss already
     with pytest.raises(ValueError, match=r"'ablation=no' is no variant; legal are .*no_structure"):
         config_files.load_config_file(tiny.CONFIGS / "stage2.py", "quickstart,ablation=no")
 
@@ -100,7 +105,7 @@ def test_variant_with_a_changed_stage1_trains_it(tmp_path):
     )
     assert set(trained) == {"stage1-quickstart-anatomical", "au_probe-quickstart"}
     made = trained["stage1-quickstart-anatomical"]
-    assert made.loss.anatomical == 0.015  # as that of `paper`
+    assert made.loss.anatomical == 0.015  # the weight of the preset `paper`
     assert made.anatomical.run == "runs/au_image_loss-quickstart"
     plain = tiny.load_config("stage1")
     assert made.loss.recon == plain.loss.recon and plain.loss.anatomical == 0.0

@@ -1,4 +1,4 @@
-"""The recogniser's task: its losses by hand, its two stages, its people, and that it learns."""
+"""The task of the image recogniser: losses, the two stages, augmentation, and chosen people."""
 
 import jax
 import jax.numpy as jnp
@@ -59,7 +59,7 @@ def test_weighted_asymmetric_loss_is_finite_for_confident_wrong_answers():
 
 def test_unit_weights_are_inverse_rates_with_mean_one():
     labels = np.array([[1, 1, -1, 0], [1, 0, -1, 0], [1, 0, -1, -1], [1, 1, -1, -1]], np.int8)
-    # Rates 1, 1/2, none coded, and one in two for the one that never occurs.
+    # Rates: 1; 1/2; none, since never coded; 1/2, since a unit that never occurs counts once.
     np.testing.assert_allclose(units.unit_weights(labels), np.array([1, 2, 0, 2]) * 3 / 5)
 
 
@@ -67,19 +67,19 @@ def test_edge_cross_entropy_encodes_the_presence_of_both_units():
     labels = jnp.array([[1, 0, -1]], jnp.int8)
     logits = jnp.zeros((1, 3, 3, 4))
     gradient = jax.grad(units.edge_cross_entropy)(logits, labels)
-    told = np.where(gradient.min(-1) < 0, gradient.argmin(-1), -1)
-    np.testing.assert_array_equal(told[0], [[3, 2, -1], [1, 0, -1], [-1, -1, -1]])
+    classes = np.where(gradient.min(-1) < 0, gradient.argmin(-1), -1)
+    np.testing.assert_array_equal(classes[0], [[3, 2, -1], [1, 0, -1], [-1, -1, -1]])
     assert units.edge_cross_entropy(logits, labels) == pytest.approx(np.log(4))
 
 
 # --- Training ------------------------------------------------------------------------------------
 
 
-def bright_corners(rows=16):
-    """Pictures in which one corner tells AU1 and another AU4; no other unit occurs."""
-    batch = tiny.records(rows)
+def bright_corners(count=16):
+    """Makes pictures in which one corner shows AU1 and another AU4; no other unit occurs."""
+    batch = tiny.records(count)
     batch["labels"][:] = 0
-    batch["labels"][:, 0], batch["labels"][:, 2] = np.arange(rows) % 2, np.arange(rows) // 2 % 2
+    batch["labels"][:, 0], batch["labels"][:, 2] = np.arange(count) % 2, np.arange(count) // 2 % 2
     batch["image"] = (batch["image"] // 2).astype(np.uint8)
     batch["image"][batch["labels"][:, 0] == 1, :6, :6] += 120
     batch["image"][batch["labels"][:, 2] == 1, -6:, -6:] += 120
@@ -87,7 +87,7 @@ def bright_corners(rows=16):
 
 
 def parts_that_moved(before, after):
-    """Names of the modules whose parameters differ."""
+    """Returns the names of the modules whose parameters differ."""
     return {
         name
         for name in before.params
@@ -103,7 +103,7 @@ def parts_that_moved(before, after):
 
 
 def parts_with_moments(state):
-    """Names of the modules for which Adam remembers a gradient."""
+    """Returns the names of the modules whose first moments in Adam are not zero."""
     moments = state.opt_state[1][0].mu
     return {name for name in moments if any(map(np.any, jax.tree.leaves(moments[name])))}
 
@@ -121,7 +121,7 @@ def test_two_stages_train_in_turn_and_learn_visible_units():
         step = steps[task.step_fn(number + 1).__name__]
         state, metrics = step(state, FROZEN, batch, jax.random.key(number))
         seen.append(jax.device_get(metrics))
-    # Stage 1 trains all but the edges' part; stage 2 goes on from it.
+    # Stage 1 trains everything except the edge modules; stage 2 starts from its parameters.
     edges = {"edge_features", "gated_layers_0", "gated_layers_1", "edge_classifier"}
     assert parts_with_moments(states[80]) == set(state.params) - edges
     assert parts_that_moved(*states[80:82]) >= edges | {"backbone", "unit_blocks", "centres"}
@@ -131,7 +131,7 @@ def test_two_stages_train_in_turn_and_learn_visible_units():
     records = batch | {"subjects": ["a"] * 16}
     evaluation = task.evaluate(state, FROZEN, {"test": records})
     assert evaluation.figures["au_f1_AU1"] == 1 and evaluation.figures["au_f1_AU4"] == 1
-    assert evaluation.figures["au_f1"] == 1  # units that never occur do not count
+    assert evaluation.figures["au_f1"] == 1  # units that never occur are left out of the mean
     assert evaluation.figures["au_f1_always"] == pytest.approx(2 / 3)
 
 
@@ -187,8 +187,8 @@ def test_batch_statistics_cover_the_global_batch():
 
 
 def test_invalid_settings_are_rejected():
-    with pytest.raises(ValueError, match="role='judge' is not one of loss, score"):
-        tiny_task(role="judge")
+    with pytest.raises(ValueError, match="role='test' is not one of loss, score"):
+        tiny_task(role="test")
     with pytest.raises(ValueError, match="stage1_steps=9 is not between 0 .* num_steps=6"):
         tiny_task(stage1_steps=9)
 
@@ -271,7 +271,7 @@ def test_error_names_every_invalid_person(dataset, tmp_path):
     names = tmp_path / "people.txt"
     names.write_text(f"{someone}\n")
     assert chosen_people.parse_people(str(names)) == [someone]
-    many = [f"BP4D-F{n:03}" for n in range(400)]  # longer than a file's name can be
+    many = [f"BP4D-F{n:03}" for n in range(400)]  # longer than the longest legal file name
     assert chosen_people.parse_people(", ".join(many)) == many
 
 
@@ -316,7 +316,7 @@ def test_run_trains_on_its_people_and_exports_its_role(dataset, tmp_path):
 
 @pytest.fixture(scope="module")
 def whole(dataset, tmp_path_factory):
-    """A run that nothing interrupted."""
+    """A run without interruption, and its figures."""
     workdir = tmp_path_factory.mktemp("runs") / "whole"
     return workdir, loop.train(tiny.au_image_config(data=str(dataset)), workdir)
 
@@ -326,7 +326,7 @@ def test_run_killed_in_either_stage_resumes_bit_for_bit(dataset, whole, tmp_path
     config = tiny.au_image_config(data=str(dataset))
     assert config.stage1_steps == 3 and config.checkpoint_every == 2
 
-    for step in (3, 5):  # the checkpoint before is of stage 1, of stage 2
+    for step in (3, 5):  # the last checkpoint is of stage 1, then of stage 2
         with tiny.killed_at(step):
             loop.train(config, tmp_path)
     np.testing.assert_equal(loop.train(config, tmp_path), whole[1])

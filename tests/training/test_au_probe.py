@@ -1,4 +1,4 @@
-"""The yardstick of generated faces: its score by hand, and that it learns what can be seen."""
+"""The probe: F1 scores against hand-computed values, and learning from visible differences."""
 
 import jax
 import numpy as np
@@ -11,7 +11,7 @@ from tests.helpers import tiny
 def test_f1_equals_hand_computed_values():
     predicted = np.array([[1, 1, 0, 1], [1, 0, 0, 0], [0, 1, 0, 1], [0, 0, 0, 1]], np.int8)
     labels = np.array([[1, 0, 0, 1], [1, 0, 0, -1], [1, 1, 0, -1], [0, 1, 0, 0]], np.int8)
-    # 2 hits, 1 miss; 1 hit, 1 miss, 1 false alarm; never there; the uncoded left out.
+    # 2 hits, 1 miss; 1 hit, 1 miss, 1 false alarm; a unit never present; uncoded labels ignored.
     scores = f1_scores(predicted, labels)
     np.testing.assert_allclose(scores, [4 / 5, 2 / 4, np.nan, 2 / 3])
 
@@ -28,7 +28,7 @@ def test_probe_learns_differences_between_image_and_reference():
     config.optimizer.update({"learning_rate": 3e-3, "warmup_steps": 1})
     task = AUProbeTask(config, num_steps=200)
     batch = tiny.records(16)
-    # A unit "raises" one corner: it is brighter than in the reference, whatever it was there.
+    # The unit brightens one corner relative to the reference.
     batch["labels"][:, 1:] = 0
     batch["labels"][:, 0] = np.arange(16) % 2
     batch["reference"] = (batch["reference"] // 2).astype(np.uint8)
@@ -39,7 +39,7 @@ def test_probe_learns_differences_between_image_and_reference():
         state, metrics = step(state, {}, batch, jax.random.key(number))
     evaluation = task.evaluate(state, {}, {"test": batch})
     assert evaluation.figures["au_f1_real_AU1"] == 1
-    assert evaluation.figures["au_f1_real"] == 1  # units that never occur do not count
+    assert evaluation.figures["au_f1_real"] == 1  # units that never occur are left out of the mean
     assert evaluation.figures["au_f1_reference"] < 0.7
 
 

@@ -1,4 +1,4 @@
-"""The text recogniser: its batches, its perceptron, frozen encoders, runs, and what it reads."""
+"""The task of the text recogniser: batches, the network, frozen encoders, and runs."""
 
 import dataclasses
 import itertools
@@ -42,9 +42,10 @@ def config(data="", **options):
 
 def test_label_vectors_are_the_distinct_ones_of_the_records(data):
     records = pipeline.load_split(data, "train", TOKENIZER, BUCKETS)
-    rows = texts.label_vectors(data, "train")
-    assert {row.tobytes() for row in rows} == {row.tobytes() for row in records["labels"]}
-    assert len(rows) == len(np.unique(rows, axis=0)) and set(np.unique(rows)) <= {0, 1}
+    vectors = texts.label_vectors(data, "train")
+    assert {v.tobytes() for v in vectors} == {v.tobytes() for v in records["labels"]}
+    assert len(vectors) == len(np.unique(vectors, axis=0))
+    assert set(np.unique(vectors)) <= {0, 1}
 
 
 def stream(data, **options):
@@ -53,17 +54,16 @@ def stream(data, **options):
 
 
 def test_epoch_without_paraphrase_has_five_texts_for_each_label_vector(data):
-    rows = texts.label_vectors(data, "train")
-    epoch = 5 * len(rows)
+    epoch = 5 * len(texts.label_vectors(data, "train"))
     iterator = stream(data, paraphrased=0.0, batch_size=epoch)
     first, second = next(iterator), next(iterator)
     pairs = []
     for batch in (first, second):
-        said = [TOKENIZER.decode(row) for row in batch["text_tokens"]]
+        said = [TOKENIZER.decode(tokens) for tokens in batch["text_tokens"]]
         pairs.append(sorted(zip(map(bytes, batch["labels"]), said, strict=True)))
         counts = np.unique(batch["labels"], axis=0, return_counts=True)[1]
         np.testing.assert_array_equal(counts, 5)
-    assert pairs[0] == pairs[1]  # in another order
+    assert pairs[0] == pairs[1]  # epochs differ in their order alone
     assert not np.array_equal(first["labels"], second["labels"])
     dictionary = facs.load_dictionary()
     labels, text = first["labels"][0], TOKENIZER.decode(first["text_tokens"][0])
@@ -76,8 +76,8 @@ def test_stream_uses_the_words_of_the_given_dictionary(data):
     constructs = {name: [f"Satz {n} zu {name}" for n in range(5)] for name in own.constructs}
     other = dataclasses.replace(own, constructs=constructs, neutral=["nichts"] * 5)
     batch = next(stream(data, paraphrased=0.0, dictionary=other))
-    for labels, row in zip(batch["labels"], batch["text_tokens"], strict=True):
-        said = TOKENIZER.decode(row)
+    for labels, tokens in zip(batch["labels"], batch["text_tokens"], strict=True):
+        said = TOKENIZER.decode(tokens)
         names = facs.constructs(labels)
         assert all(f"zu {name}" in said for name in names) if names else said == "nichts"
 
@@ -85,7 +85,7 @@ def test_stream_uses_the_words_of_the_given_dictionary(data):
 def test_paraphrases_differ_between_epochs(data):
     epoch = 5 * len(texts.label_vectors(data, "train"))
     iterator = stream(data, paraphrased=1.0, batch_size=epoch)
-    one, two = ({bytes(row) for row in next(iterator)["text_tokens"]} for _ in range(2))
+    one, two = ({bytes(tokens) for tokens in next(iterator)["text_tokens"]} for _ in range(2))
     assert len(one & two) < 0.2 * epoch
 
 
@@ -104,15 +104,15 @@ def test_processes_share_the_batches_of_one_stream(data):
     parts = [stream(data, batch_size=2, group=3, process_index=i, process_count=2) for i in (0, 1)]
     for _ in range(9):
         batch, dealt = next(whole), [next(part) for part in parts]
-        for name in batch:  # texts are padded alike, whoever has the longest
+        for name in batch:  # all processes pad texts to the same length
             joined = np.concatenate([part[name] for part in dealt])
             np.testing.assert_array_equal(joined, batch[name])
 
 
 def test_batches_of_a_group_are_sorted_by_length_without_loss(data):
     drawn = next(stream(data, batch_size=32))
-    parted = stream(data, batch_size=8, group=4)
-    batches = [next(parted) for _ in range(4)]
+    grouped = stream(data, batch_size=8, group=4)
+    batches = [next(grouped) for _ in range(4)]
     lengths = [batch["text_mask"].sum(1) for batch in batches]
     in_order = sorted(lengths, key=lambda found: (found.min(), found.max()))
     assert all(a.max() <= b.min() for a, b in itertools.pairwise(in_order))
@@ -122,10 +122,10 @@ def test_batches_of_a_group_are_sorted_by_length_without_loss(data):
         assert batch["text_mask"].shape == batch["text_tokens"].shape
 
     def said(batch):
-        rows = zip(batch["labels"], batch["text_tokens"], batch["text_mask"], strict=True)
-        return [(bytes(labels), bytes(tokens[mask])) for labels, tokens, mask in rows]
+        examples = zip(batch["labels"], batch["text_tokens"], batch["text_mask"], strict=True)
+        return [(bytes(labels), bytes(tokens[mask])) for labels, tokens, mask in examples]
 
-    assert sorted(said(drawn)) == sorted(row for batch in batches for row in said(batch))
+    assert sorted(said(drawn)) == sorted(pair for batch in batches for pair in said(batch))
 
 
 def test_load_split_is_deterministic_and_respects_its_limit(data):
@@ -166,14 +166,14 @@ def test_every_preset_builds_a_state_and_a_step(preset):
     made = config_files.load_config_file(tiny.CONFIGS / "au_text.py", preset)
     task = make_task(made, made.num_steps)
     assert isinstance(task, AUTextTask)
-    length, rows = made.data.buckets[0], made.batch_size
+    length, batch_size = made.data.buckets[0], made.batch_size
     batch = {
-        "labels": jax.ShapeDtypeStruct((rows, 12), jnp.int8),
-        "text_tokens": jax.ShapeDtypeStruct((rows, length), jnp.int32),
-        "text_mask": jax.ShapeDtypeStruct((rows, length), jnp.bool_),
+        "labels": jax.ShapeDtypeStruct((batch_size, 12), jnp.int8),
+        "text_tokens": jax.ShapeDtypeStruct((batch_size, length), jnp.int32),
+        "text_mask": jax.ShapeDtypeStruct((batch_size, length), jnp.bool_),
     }
     key = jax.eval_shape(lambda: jax.random.key(0))
-    if preset == "paper":  # its network needs no file, its tokenizer does
+    if preset == "paper":  # only the tokenizer of this preset needs a file
         assert made.model.text_encoder.vocab_size == 32_128
     state = jax.eval_shape(task.init, key, batch)
     encoder = jax.eval_shape(
@@ -188,7 +188,7 @@ def test_every_preset_builds_a_state_and_a_step(preset):
 
 
 def test_task_learns_the_units_of_words(data):
-    """Twelve words of one unit each, alone or together."""
+    """The texts have twelve words, one for each unit, alone or together."""
     made = config(data)
     made.optimizer.update(
         {

@@ -1,4 +1,4 @@
-"""Stage I's losses through frozen networks: what is compared, what is learned, when, from whom."""
+"""Stage I's losses between features: the networks, the gradient, and the gate."""
 
 import functools
 import shutil
@@ -26,21 +26,21 @@ from tests.helpers.recognizer_runs import write_run
 
 
 @pytest.fixture(scope="module")
-def teacher(tmp_path_factory):
-    """A recogniser for losses."""
-    return write_run(tmp_path_factory.mktemp("runs") / "teacher", role="loss")
+def loss_run(tmp_path_factory):
+    """A finished run of a recogniser whose role is `loss`."""
+    return write_run(tmp_path_factory.mktemp("runs") / "loss", role="loss")
 
 
 @pytest.fixture(scope="module")
-def judge(tmp_path_factory):
-    """A recogniser for scores."""
-    return write_run(tmp_path_factory.mktemp("runs") / "judge", role="score")
+def score_run(tmp_path_factory):
+    """A finished run of a recogniser whose role is `score`."""
+    return write_run(tmp_path_factory.mktemp("runs") / "score", role="score")
 
 
-def config_of(teacher, *, data="", perceptual=0.5, anatomical=2.0, **gate):
+def config_of(loss_run, *, data="", perceptual=0.5, anatomical=2.0, **gate):
     config = tiny.stage1_config(data=data)
     config.loss.update({"perceptual": perceptual, "anatomical": anatomical})
-    config.perceptual.network = config.anatomical.run = str(teacher)
+    config.perceptual.network = config.anatomical.run = str(loss_run)
     config.anatomical.update(gate)
     return config
 
@@ -58,22 +58,22 @@ def test_feature_losses_are_mean_squared_errors(loss):
 # --- The networks --------------------------------------------------------------------------------
 
 
-def test_anatomical_features_are_the_recognisers_unit_nodes(teacher):
-    network, recognizer = load_anatomical(str(teacher)), load_recognizer(teacher)
+def test_anatomical_features_are_the_recognisers_unit_nodes(loss_run):
+    network, recognizer = load_anatomical(str(loss_run)), load_recognizer(loss_run)
     image = pixels.to_float(tiny.images(3))
     features = jax.jit(network.features)
     nodes = features(network.variables, image)
     want = jax.jit(lambda *inputs: recognizer.module.apply(*inputs).nodes)
     np.testing.assert_array_equal(nodes, want(recognizer.variables, image))
     assert nodes.shape[:2] == (3, 12) and network.fingerprint == recognizer.fingerprint
-    # Statistics are those of training, not of this batch: rows do not see each other.
+    # Batch statistics come from training, so that examples of a batch do not affect each other.
     alone = features(network.variables, image[:1])
     np.testing.assert_allclose(alone, nodes[:1], atol=1e-5)
 
 
-def test_substitute_network_names_itself_and_returns_a_picture_map(teacher):
-    network = load_perceptual(str(teacher))
-    assert "substitute" in network.name and str(teacher) in network.name
+def test_substitute_network_names_itself_and_returns_a_picture_map(loss_run):
+    network = load_perceptual(str(loss_run))
+    assert "substitute" in network.name and str(loss_run) in network.name
     image = pixels.to_float(tiny.images(2))
     features = jax.eval_shape(network.features, network.variables, image)
     assert features.shape[0] == 2 and features.ndim == 3 and features.dtype == jnp.float32
@@ -84,7 +84,7 @@ def test_vgg_features_come_from_fc2_on_normalised_images(monkeypatch, tmp_path):
     shapes = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
     seen = {}
 
-    class Narrow:  # 134 million weights would take longer to draw than all of these tests
+    class Narrow:  # drawing VGG16's 134 million weights would take longer than all of these tests
         def apply(self, variables, image):
             seen["image"] = image
             return {"relu5_3": image, "fc1": image + 1.0, "fc2": variables * image.mean((1, 2))}
@@ -99,18 +99,18 @@ def test_vgg_features_come_from_fc2_on_normalised_images(monkeypatch, tmp_path):
     np.testing.assert_allclose(seen["image"], vgg.normalize(image))
     np.testing.assert_allclose(found, 2.0 * vgg.normalize(image).mean((1, 2)), rtol=1e-5)
     assert network.fingerprint == "print" and "VGG16" in network.name
-    # Of the network itself: the width of that layer, and that the step's call leaves dropout out.
+    # The network itself has this layer width, and applying it needs no key for dropout.
     out = jax.eval_shape(module.apply, shapes, jnp.zeros((2, 64, 64, 3)))
     assert out["fc2"].shape == (2, 4096)
 
 
-def test_missing_loss_network_error_states_the_cure(teacher, judge, tmp_path):
+def test_missing_loss_network_error_states_the_cure(loss_run, score_run, tmp_path):
     loaders = {"perceptual.network": load_perceptual, "anatomical.run": load_anatomical}
     for option, load in loaders.items():
         with pytest.raises(checkpoints.CheckpointError, match=f"{option} is empty.*au_image_loss"):
             load("")
         with pytest.raises(checkpoints.CheckpointError, match="'score'.*configs/au_image_loss.py"):
-            load(str(judge))
+            load(str(score_run))
     with pytest.raises(checkpoints.CheckpointError, match="neither converted weights nor a finish"):
         load_perceptual(str(tmp_path))
     with pytest.raises(checkpoints.CheckpointError, match="train it first"):
@@ -136,12 +136,16 @@ def test_zero_loss_weights_load_no_network():
 
 
 @functools.cache
-def prepared(teacher):
-    """A task whose optimiser moves nothing, a state, the frozen networks, the compiled step."""
+def prepared(loss_run):
+    """Prepares a task whose optimiser keeps every parameter, for reading the gradients of a step.
+
+    Returns:
+      the task, a state, the frozen networks, and the compiled step.
+    """
     with pytest.MonkeyPatch.context() as patched:
         keep = lambda *_: optax.chain(optax.trace(0.0), optax.scale(0.0))  # noqa: E731
         patched.setattr(vqgan_task, "optimizer", keep)
-        config = config_of(teacher)
+        config = config_of(loss_run)
         config.gan.update({"weight": 0.5, "start_step": 0})
         task = VQGANTask.from_config(config, 10)
         state = tiny.awake(tiny.stage1_state(), task)
@@ -151,9 +155,9 @@ def prepared(teacher):
 
 
 @functools.cache
-def gradients_of(teacher, gate_open):
-    """What the step descends on, and its metrics."""
-    _, state, frozen, step = prepared(teacher)
+def gradients_of(loss_run, gate_open):
+    """Runs one step and returns the gradient of the generator and the metrics."""
+    _, state, frozen, step = prepared(loss_run)
     gate = Gate(jnp.float32(1), jnp.bool(gate_open))
     state = state.replace(variables=state.variables | {"anatomical_gate": gate})
     after, metrics = step(state, frozen, tiny.records(8), KEY)
@@ -161,10 +165,14 @@ def gradients_of(teacher, gate_open):
 
 
 @functools.cache
-def wanted_of(teacher):
-    """The weighted sum's gradient, those that the adaptive weight compares, the networks' losses,
-    as a compiled function of whether the gate is open and of the adaptive weight."""
-    task, state, frozen, _ = prepared(teacher)
+def wanted_of(loss_run):
+    """Compiles the expected gradients as a function of the open gate and the adaptive weight.
+
+    Returns:
+      the gradient of the weighted sum, the two gradients whose norms the adaptive weight compares,
+      and the loss of each network.
+    """
+    task, state, frozen, _ = prepared(loss_run)
     image, c = pixels.to_float(tiny.images(8)), task.config.loss
     networks = task.loss_networks
 
@@ -209,10 +217,10 @@ def wanted_of(teacher):
 
 
 @pytest.mark.parametrize("gate_open", [True, False])
-def test_generator_gradient_is_that_of_the_weighted_sum_of_losses(teacher, gate_open):
-    found, metrics = gradients_of(teacher, gate_open)
+def test_generator_gradient_is_that_of_the_weighted_sum_of_losses(loss_run, gate_open):
+    found, metrics = gradients_of(loss_run, gate_open)
     weight = metrics["loss/adversarial_weight"]
-    wanted, ours, theirs, parts = wanted_of(teacher)(jnp.float32(gate_open), weight)
+    wanted, ours, theirs, parts = wanted_of(loss_run)(jnp.float32(gate_open), weight)
     size = float(optax.tree.norm(wanted))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5 * size), found, wanted)
     norms = [float(optax.tree.norm(g["decoder"]["conv_out"])) for g in (ours, theirs)]
@@ -222,8 +230,8 @@ def test_generator_gradient_is_that_of_the_weighted_sum_of_losses(teacher, gate_
     assert metrics["loss/anatomical_gate"] == gate_open
 
 
-def test_open_gate_changes_the_gradient(teacher):
-    opened, closed = (gradients_of(teacher, gate_open)[0] for gate_open in (True, False))
+def test_open_gate_changes_the_gradient(loss_run):
+    opened, closed = (gradients_of(loss_run, gate_open)[0] for gate_open in (True, False))
     difference = optax.tree.norm(jax.tree.map(jnp.subtract, opened, closed))
     assert difference > 1e-3 * optax.tree.norm(closed)
 
@@ -245,9 +253,9 @@ def test_gate_opens_at_a_low_running_mean_and_stays_open():
     assert not any(pass_through(bad)[1])
     gate, states = pass_through(bad + good + bad)
     first = states.index(True)
-    assert 41 < first < 80, "a mean, not a single step"
+    assert 41 < first < 80, "the gate follows the mean and not a single step"
     assert all(states[first:]) and float(gate.running_recon) > 0.1
-    # One lucky step is no structure.
+    # One step with a low loss does not open the gate.
     assert not any(pass_through([1.5] * 40 + [0.0] + [1.5] * 20)[1])
 
 
@@ -258,12 +266,12 @@ def test_gate_stays_closed_before_its_start_step():
 
 
 @pytest.mark.slow
-def test_gate_and_loss_network_survive_resuming(teacher, tmp_path):
+def test_gate_and_loss_network_survive_resuming(loss_run, tmp_path):
     data = str(tiny.build_data(tmp_path / "data"))
-    own = shutil.copytree(teacher, tmp_path / "teacher")
-    # Opened by a threshold that everything is under, once four steps are done.
+    own = shutil.copytree(loss_run, tmp_path / "loss")
+    # The threshold is above every loss, so that the gate opens after four steps.
     config = config_of(own, data=data, threshold=10.0, start_step=4)
-    config.perceptual.network = str(teacher)
+    config.perceptual.network = str(loss_run)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     loop.train(config, whole)
     lines = [line for line in read_lines(whole / "metrics.jsonl") if "loss" in line]
@@ -279,7 +287,7 @@ def test_gate_and_loss_network_survive_resuming(teacher, tmp_path):
     with pytest.raises(checkpoints.CheckpointError, match="anatomical_network="):
         loop.train(config, killed)
     shutil.rmtree(own)
-    shutil.copytree(teacher, own)
+    shutil.copytree(loss_run, own)
     loop.train(config, killed)
     runs = (checkpoints.load_export(run) for run in (killed, whole))
     jax.tree.map(np.testing.assert_array_equal, *runs)

@@ -1,4 +1,4 @@
-"""Steps that went wrong end the run or leave no trace, as the config says; a few can be traced."""
+"""The guard against bad steps, update ratios, and profiles of steps."""
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ def state():
 
 
 def step(state, frozen, batch, rng):
-    """Whose loss and gradient are what the batch says."""
+    """Makes a step whose loss and gradient norm are the two numbers in the batch."""
     after = jax.tree.map(lambda leaf: leaf + 1, state)
     return after, {"loss": batch[0], "grad_norm": batch[1]}
 
@@ -61,7 +61,7 @@ def test_action_stop_leaves_the_step_unwrapped():
 def test_report_counts_each_skipped_step_once():
     watch = guard()
     for number, skipped in enumerate([0.0, 1.0, 1.0, 0.0, 1.0], 1):
-        for _ in range(2):  # as training does where it reports
+        for _ in range(2):  # training checks a step twice where it reports
             watch.check(number, {"loss": np.nan, "grad_norm": 1.0, "skipped": skipped})
     assert watch.report() == {"skipped_steps": 3.0}
     assert watch.report() == {"skipped_steps": 0.0}
@@ -109,8 +109,8 @@ def test_invalid_guard_options_are_rejected():
             guard(spike=spike)
 
 
-def lengths(watch, norms):
-    """The metrics and the last state of steps whose gradients are so long."""
+def run_norms(watch, norms):
+    """Makes a step for each gradient norm in `norms`; returns their metrics and the last state."""
     start = watch.watched(lambda rng, batch: state())(None, None)
     guarded, found = jax.jit(watch.guarded(step)), []
     for norm in norms:
@@ -121,13 +121,13 @@ def lengths(watch, norms):
 
 def test_spike_limit_follows_the_running_mean_of_good_steps():
     warm = [1.0, 3.0] * (SPIKE_WARMUP // 2)
-    found, after = lengths(guard(spike=3.0), [100.0, *warm[1:], 20.0, 10.0, 50.0, np.nan, 5.0])
+    found, after = run_norms(guard(spike=3.0), [100.0, *warm[1:], 20.0, 10.0, 50.0, np.nan, 5.0])
     skipped = [line["skipped"] for line in found]
-    # The mean of the first twenty: (100 + 10 * 3 + 9 * 1) / 20; all may be up to three times that.
+    # The first twenty norms have the mean (100 + 10 * 3 + 9 * 1) / 20; the limit is 3 times that.
     assert found[SPIKE_WARMUP - 1]["grad_norm_limit"] == np.inf
     assert found[SPIKE_WARMUP]["grad_norm_limit"] == pytest.approx(3 * 139 / 20)
     assert skipped == [0.0] * (SPIKE_WARMUP + 2) + [1.0, 1.0, 0.0]
-    # What was skipped left no trace but its number.
+    # Skipped steps change only the step number.
     assert found[-1]["grad_norm_limit"] == found[-2]["grad_norm_limit"]
     assert int(after.step) == 4 + len(found)
     assert int(after.opt_state["count"]) == 4 + len(found) - 2
@@ -136,7 +136,7 @@ def test_spike_limit_follows_the_running_mean_of_good_steps():
 
 def test_spike_stops_the_run():
     watch = guard("stop", spike=2.0)
-    found, after = lengths(watch, [1.0] * SPIKE_WARMUP + [1.9, 2.1])
+    found, after = run_norms(watch, [1.0] * SPIKE_WARMUP + [1.9, 2.1])
     assert after.variables.keys() == {"guard"}
     watch.check(1, found[-2])
     with pytest.raises(FloatingPointError, match="guard.spike=2 times its mean at step 2"):

@@ -1,4 +1,4 @@
-"""What a run writes: one report a step, whatever killed it."""
+"""Reports, the heartbeat and progress lines of a run."""
 
 import datetime
 import json
@@ -12,7 +12,7 @@ from auface_jax.training.log import Heartbeat, MetricsLog, Progress, read_lines
 
 @pytest.fixture
 def run(tmp_path):
-    """A run of five reports that was killed while it wrote a sixth."""
+    """A run with five reports that was killed while it wrote the sixth."""
     log = MetricsLog(tmp_path / "run", resume_step=0)
     for step in range(1, 6):
         log.scalars(step, {"loss": step / 10, "psnr": 20.0})
@@ -40,7 +40,7 @@ def test_non_finite_values_are_null_in_json_and_nan_when_read(tmp_path):
     log.scalars(1, {"loss": 0.5, "grad_norm_limit": float("inf"), "f1": float("nan")})
     log.scalars(2, {"loss": 0.25})
     log.close()
-    MetricsLog(tmp_path, resume_step=1).close()  # as a run that goes on reads and writes it again
+    MetricsLog(tmp_path, resume_step=1).close()  # a resumed run rewrites the file
     line = (tmp_path / "metrics.jsonl").read_text()
     wanted = {"step": 1, "loss": 0.5, "grad_norm_limit": None, "f1": None}
     assert json.loads(line, parse_constant=pytest.fail) == wanted
@@ -83,12 +83,12 @@ def test_missing_file_has_no_reports(tmp_path):
 def test_heartbeat_is_written_at_most_once_an_interval(tmp_path, monkeypatch):
     clock = iter([0.0, 0.0, 4.0, 12.0, 12.0])
     monkeypatch.setattr("auface_jax.training.log.time.monotonic", lambda: next(clock))
-    heartbeat, told = Heartbeat(tmp_path, seconds=10), []
+    heartbeat, beats = Heartbeat(tmp_path, seconds=10), []
     for step in (1, 2, 3):
         heartbeat.beat(step)
-        told.append(json.loads((tmp_path / "heartbeat.json").read_text()))
-    assert [beat["step"] for beat in told] == [1, 1, 3]
-    assert datetime.datetime.fromisoformat(told[2]["time"]).tzinfo is datetime.UTC
+        beats.append(json.loads((tmp_path / "heartbeat.json").read_text()))
+    assert [beat["step"] for beat in beats] == [1, 1, 3]
+    assert datetime.datetime.fromisoformat(beats[2]["time"]).tzinfo is datetime.UTC
     assert [path.name for path in tmp_path.iterdir()] == ["heartbeat.json"]
 
 

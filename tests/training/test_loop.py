@@ -1,4 +1,4 @@
-"""The laws of the training loop, on a task of three parameters: stop, kill, resume, refuse."""
+"""The training loop on a task with three parameters: stopping, killing, resuming, rejecting."""
 
 import functools
 import os
@@ -17,7 +17,7 @@ from auface_jax.training.log import read_lines
 from auface_jax.training.preemption import Interrupted
 from tests.helpers import fake_task, tiny
 
-# Where a run is stopped, on the way to step 6; checkpoints are due at 2, 4 and 6.
+# The step at which a run of six steps is stopped; checkpoints are due at 2, 4 and 6.
 STOPPED_AT = 3
 
 
@@ -29,7 +29,7 @@ def registered():
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A run that nothing interrupted, and its figures."""
+    """A run without interruption, and its figures."""
     workdir = tmp_path_factory.mktemp("runs") / "whole"
     return workdir, loop.train(fake_task.config(), workdir)
 
@@ -48,13 +48,13 @@ def stop_when_reported(monkeypatch, step):
 
 
 def reports(workdir):
-    """Reports without their speed."""
+    """Returns the reports of a run without their speed."""
     lines = read_lines(workdir / "metrics.jsonl")
     return [{k: v for k, v in line.items() if k != "seconds_per_step"} for line in lines]
 
 
 def assert_same_run(workdir, other):
-    """Two runs have the same reports and the same weights, to the last bit."""
+    """Asserts that two runs have the same reports and bitwise equal weights."""
     assert reports(workdir) == reports(other)
     ours, theirs = checkpoints.load_export(workdir), checkpoints.load_export(other)
     jax.tree.map(np.testing.assert_array_equal, ours, theirs)
@@ -120,7 +120,7 @@ def test_killed_run_resumes_bit_for_bit(whole, tmp_path):
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
     assert reports(tmp_path)[-1]["step"] == 4
     with (tmp_path / "metrics.jsonl").open("a") as file:
-        file.write('{"step": 5, "loss": 0.')  # torn as a kill may leave it
+        file.write('{"step": 5, "loss": 0.')  # a torn line, which a kill may leave
     loop.train(fake_task.config(), tmp_path)
     assert_same_run(tmp_path, whole[0])
 
@@ -137,7 +137,7 @@ def test_guarded_run_that_skips_nothing_is_the_unguarded_run(whole, tmp_path):
     config.guard.action = "skip"
     loop.train(config, tmp_path)
     ours, theirs = checkpoints.load_export(tmp_path), checkpoints.load_export(whole[0])
-    # Another program, whose sums may be fused in another way.
+    # The guarded step is another program, whose sums XLA may fuse in another way.
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), ours, theirs)
     assert all(line["skipped_steps"] == 0 for line in reports(tmp_path)[:-1])
 
@@ -146,7 +146,7 @@ def test_run_of_another_config_is_refused_with_every_difference(whole):
     config = fake_task.config(seed=5)
     config.optimizer.learning_rate = 0.25
     config.mesh.fsdp = 2  # a run may resume on another mesh
-    config.guard.action, config.eval_images = "skip", 3  # and after bad steps in another way
+    config.guard.action, config.eval_images = "skip", 3  # and with another guard
     with pytest.raises(checkpoints.CheckpointError) as refused:
         loop.train(config, whole[0])
     message = str(refused.value)
@@ -163,7 +163,7 @@ def test_finished_run_resumes_from_no_checkpoint(whole):
 def test_loss_that_is_not_finite_names_its_step_and_parts(tmp_path):
     config = fake_task.config()
     config.optimizer.learning_rate = 1e38
-    # Neither reported nor saved: found all the same, one step late.
+    # The bad step is neither reported nor saved, and is still found one step later.
     config.update({"log_every": 100, "checkpoint_every": 100})
     with pytest.raises(FloatingPointError, match=r"is (nan|inf) at step \d \(.*loss=") as bad:
         loop.train(config, tmp_path)

@@ -1,4 +1,4 @@
-"""Losses against values worked out by hand."""
+"""Losses against hand-computed values."""
 
 import jax
 import jax.numpy as jnp
@@ -19,10 +19,10 @@ def pair(seed=0, shape=(2, 4, 5, 3)):
 
 def test_pixel_losses_equal_hand_computed_values():
     image = jnp.zeros((1, 2, 2, 3))
-    other = image.at[0, 0, 0].set(0.5)  # one of four pixels off by a half
+    other = image.at[0, 0, 0].set(0.5)  # one of four pixels differs by 0.5
     assert reconstruction.reconstruction_l1(image, other) == pytest.approx(0.5 / 4)
     assert reconstruction.reconstruction_l2(image, other) == pytest.approx(0.25 / 4)
-    # Two vertical and two horizontal differences, one of each touches the pixel.
+    # There are two vertical and two horizontal differences; one of each involves the pixel.
     assert reconstruction.image_gradient(image, other) == pytest.approx(0.25 + 0.25)
 
 
@@ -51,7 +51,7 @@ def test_hinge_losses_equal_hand_computed_values():
     real, fake = jnp.array([2.0, 0.5, -1.0]), jnp.array([-2.0, 0.0, 3.0])
     assert adversarial.adversarial_discriminator(real, fake) == pytest.approx(2.5 / 3 + 5.0 / 3)
     assert adversarial.adversarial_generator(fake) == pytest.approx(-1 / 3)
-    # A discriminator that is sure enough has nothing left to learn.
+    # Beyond the margin the discriminator's loss is zero.
     assert adversarial.adversarial_discriminator(jnp.array([1.0]), jnp.array([-1.0])) == 0
 
 
@@ -62,7 +62,7 @@ def tokens(seed=0, shape=(3, 4, 2), codes=7):
 
 
 def masked_cross_entropy(logits, *arguments):
-    """Of logits [B, N, Q, K]."""
+    """Calls the loss with logits [B, N, Q, K] as one array."""
     return masked_tokens.masked_cross_entropy(jnp.unstack(jnp.asarray(logits), axis=2), *arguments)
 
 

@@ -1,4 +1,4 @@
-"""Stage I's switches: batches in parts, R1, LPIPS as a loss, recomputed activations, bfloat16."""
+"""Options of Stage I: microbatches, R1, the LPIPS loss, rematerialisation, bfloat16."""
 
 import functools
 import json
@@ -33,12 +33,12 @@ def task_of(*, gan=0.0, **options):
 
 
 def initial_state(task):
-    """A state away from the silent start of the last convolution."""
+    """Returns a state whose last convolution is no longer zero."""
     return tiny.awake(tiny.stage1_state(), task)
 
 
 def test_networks_never_see_more_images_than_a_microbatch(monkeypatch):
-    task, seen = task_of(num_microbatches=4), set()  # parts of two rows
+    task, seen = task_of(num_microbatches=4), set()  # microbatches of two images
 
     def note(call, arguments, options, context):
         if isinstance(context.module, Encoder) and context.method_name == "__call__":
@@ -49,19 +49,19 @@ def test_networks_never_see_more_images_than_a_microbatch(monkeypatch):
         jax.eval_shape(task.init, jax.random.key(0), BATCH)
     assert seen and max(seen) <= 2
     image = np.arange(20.0).reshape(10, 2)
-    np.testing.assert_array_equal(task._in_parts(lambda rows: 2 * rows, image), 2 * image)
+    np.testing.assert_array_equal(task._in_parts(lambda images: 2 * images, image), 2 * image)
 
     def refuse(*arguments, batch_size):
-        raise RuntimeError(f"{batch_size} rows")
+        raise RuntimeError(f"{batch_size} images")
 
     monkeypatch.setattr(vqgan_task, "map_batches", refuse)
     for evaluate in (task.evaluate, lambda *_: task._plots({}, BATCH["image"], None)):
-        with pytest.raises(RuntimeError, match="^2 rows"):
+        with pytest.raises(RuntimeError, match="^2 images"):
             evaluate(tiny.stage1_state(), {}, {"test": BATCH})
 
 
 def step_of(task):
-    """What a step descends on, its new codebooks and its metrics."""
+    """Runs one step and returns its gradients, its new codebooks and its metrics."""
     with pytest.MonkeyPatch.context() as patched:
         keep = lambda *_: optax.chain(optax.trace(0.0), optax.scale(0.0))  # noqa: E731
         patched.setattr(vqgan_task, "optimizer", keep)
@@ -75,7 +75,7 @@ def assert_close(tree, other, tolerance=1e-5):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=tolerance * size), tree, other)
 
 
-# --- Batches in parts ----------------------------------------------------------------------------
+# --- Microbatches --------------------------------------------------------------------------------
 
 
 def test_microbatches_give_the_gradient_of_the_whole_batch():
@@ -225,5 +225,7 @@ def test_bfloat16_training_keeps_parameters_in_float32():
     assert kept == {jnp.dtype("float32")}
     hlo = jax.jit(task.step).lower(state, {}, BATCH, jax.random.key(0)).as_text()
     products = [line for line in hlo.splitlines() if "dot_general" in line and "HIGHEST" in line]
-    assert len(products) == 1, "the distances, and nothing else"
+    assert len(products) == 1, (
+        "only the distances to the codebook are computed at HIGHEST precision"
+    )
     assert "tensor<8x128xf32>) -> tensor<16x128xf32>" in products[0]

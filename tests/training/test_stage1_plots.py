@@ -1,4 +1,4 @@
-"""What Stage I's plots show of codes and pictures."""
+"""Plots of Stage I: region errors and non-empty pictures."""
 
 import numpy as np
 import pytest

@@ -77,17 +77,17 @@ def updates_of(gradient, **changes):
 
 
 def test_muon_evens_out_singular_values_of_the_update():
-    """A gradient of one strong and many weak directions becomes an update of even ones."""
-    rows, columns = np.linalg.qr(np.random.default_rng(0).normal(size=(16, 8)))[0], np.eye(8)
-    strengths = np.linspace(1.0, 0.1, 8)
+    """A gradient with unequal singular values becomes an update with nearly equal ones."""
+    left, right = np.linalg.qr(np.random.default_rng(0).normal(size=(16, 8)))[0], np.eye(8)
+    singular_values = np.linspace(1.0, 0.1, 8)
     gradient = jax.tree.map(jnp.ones_like, PARAMS)
-    gradient["dense"]["kernel"] = jnp.asarray((rows * strengths @ columns).T, jnp.float32)
+    gradient["dense"]["kernel"] = jnp.asarray((left * singular_values @ right).T, jnp.float32)
     spread = lambda update: np.ptp(np.log(np.linalg.svd(update["dense"]["kernel"])[1]))  # noqa: E731
     assert spread(updates_of(gradient, muon=1.0)) < 0.5 * spread(gradient)
 
 
 def test_muon_updates_stacked_layers_like_separate_layers():
-    """Whatever the lengths of their gradients: the stacked kernels are no one matrix."""
+    """Each stacked kernel is a matrix of its own, whatever the norm of its gradient."""
     gradients = jax.random.normal(jax.random.key(0), (3, 8, 16))
     gradients *= jnp.array([1.0, 0.1, 0.01])[:, None, None]
     config = ml_collections.ConfigDict(
