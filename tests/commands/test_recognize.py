@@ -16,6 +16,7 @@ from auface_jax.runs import checkpoints
 from auface_jax.training.tasks.au_text import AUTextTask
 from tests.helpers import tiny
 from tests.helpers.csv_files import read_csv
+from tests.helpers.picture_files import write_pictures_folder
 from tests.helpers.recognizer_runs import write_run
 
 
@@ -24,25 +25,10 @@ def run(tmp_path_factory):
     return write_run(tmp_path_factory.mktemp("runs") / "score")
 
 
-@pytest.fixture
-def pictures_folder(tmp_path):
-    folder = tmp_path / "pictures"
-    (folder / "deep").mkdir(parents=True)
-    images = [Image.fromarray(image) for image in tiny.images(5)]
-    images[0].save(folder / "b.png")
-    images[1].resize((40, 24)).save(folder / "a.jpg")
-    images[2].save(folder / "deep" / "c.gif", save_all=True, append_images=images[3:])
-    (folder / "notes.txt").write_text("no picture")
-    return folder
-
-
-def test_folder_gives_a_row_and_an_annotated_picture_for_each_frame(
-    run, pictures_folder, tmp_path, capsys
-):
+def test_folder_gives_a_row_and_an_annotated_picture_for_each_frame(run, tmp_path, capsys):
+    pictures = write_pictures_folder(tmp_path / "pictures")
     out, overlay = tmp_path / "new" / "table.csv", tmp_path / "overlay"
-    recognize.main(
-        [str(pictures_folder), "--out", str(out), "--overlay", str(overlay), "--run", str(run)]
-    )
+    recognize.main([str(pictures), "--out", str(out), "--overlay", str(overlay), "--run", str(run)])
     rows = read_csv(out)
     assert [(row["path"].rpartition("/")[2], row["frame"]) for row in rows] == [
         ("a.jpg", "0"),
@@ -63,13 +49,14 @@ def test_folder_gives_a_row_and_an_annotated_picture_for_each_frame(
     assert "5 faces of 3 files" in capsys.readouterr().out
 
 
-def test_unreadable_files_are_listed_and_the_others_read(run, pictures_folder, tmp_path):
-    whole = (pictures_folder / "b.png").read_bytes()
-    (pictures_folder / "torn.png").write_bytes(whole[: len(whole) // 2])
-    (pictures_folder / "empty.jpg").write_bytes(b"")
+def test_unreadable_files_are_listed_and_the_others_read(run, tmp_path):
+    pictures = write_pictures_folder(tmp_path / "pictures")
+    whole = (pictures / "b.png").read_bytes()
+    (pictures / "torn.png").write_bytes(whole[: len(whole) // 2])
+    (pictures / "empty.jpg").write_bytes(b"")
     out = tmp_path / "table.csv"
     with pytest.raises(SystemExit) as stop:
-        recognize.main([str(pictures_folder), "--out", str(out), "--run", str(run)])
+        recognize.main([str(pictures), "--out", str(out), "--run", str(run)])
     assert "2 of 5 files" in stop.value.code
     assert "torn.png" in stop.value.code and "empty.jpg" in stop.value.code
     assert len(read_csv(out)) == 5

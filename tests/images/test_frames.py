@@ -13,22 +13,11 @@ from PIL import Image
 from auface_jax.images import frames
 from auface_jax.images.files import read_rgb
 from tests.helpers import tiny
+from tests.helpers.picture_files import write_pictures_folder
 
 
-@pytest.fixture
-def pictures_folder(tmp_path):
-    folder = tmp_path / "pictures"
-    (folder / "deep").mkdir(parents=True)
-    images = [Image.fromarray(image) for image in tiny.images(5)]
-    images[0].save(folder / "b.png")
-    images[1].resize((40, 24)).save(folder / "a.jpg")
-    images[2].save(folder / "deep" / "c.gif", save_all=True, append_images=images[3:])
-    (folder / "notes.txt").write_text("no picture")
-    return folder
-
-
-def test_every_selects_frames(pictures_folder):
-    path = pictures_folder / "deep" / "c.gif"
+def test_every_selects_frames(tmp_path):
+    path = write_pictures_folder(tmp_path / "pictures") / "deep" / "c.gif"
     assert [frame.number for frame in frames.read_frames(path, 16, every=2)] == [0, 2]
 
 
@@ -64,11 +53,12 @@ def test_pictures_are_turned_upright_cropped_and_reduced_by_averaging(tmp_path):
     assert np.abs(frame.image.astype(int) - 127).max() < 12
 
 
-def test_all_paths_without_pictures_are_reported(pictures_folder, tmp_path):
+def test_all_paths_without_pictures_are_reported(tmp_path):
+    pictures = write_pictures_folder(tmp_path / "pictures")
     (tmp_path / "bare").mkdir()
-    paths = [tmp_path / "none.png", tmp_path / "bare", pictures_folder / "notes.txt"]
+    paths = [tmp_path / "none.png", tmp_path / "bare", pictures / "notes.txt"]
     with pytest.raises(frames.FrameError) as error:
-        frames.find_files([pictures_folder, *paths])
+        frames.find_files([pictures, *paths])
     assert "none.png: no such file" in str(error.value)
     assert "bare: a folder without pictures" in str(error.value)
     assert "notes.txt: not one of .bmp" in str(error.value)
