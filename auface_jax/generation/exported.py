@@ -22,7 +22,7 @@ from auface_jax.ops.attention import without_cudnn
 from auface_jax.runs.json_files import read_object
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _UNFINISHED = "unfinished"  # file that marks a folder as an incomplete export
 
