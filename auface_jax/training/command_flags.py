@@ -25,10 +25,10 @@ def define() -> None:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Parses the command line and calls `main`; config pages are found from any folder."""
+    """Parses the command line and calls `main`; finds config pages from any folder."""
 
     def checked(argv: list[str]) -> None:
-        logging.set_verbosity(logging.WARNING)  # Orbax tells of each file it writes
+        logging.set_verbosity(logging.WARNING)  # at INFO Orbax logs each file that it writes
         if len(argv) > 1:
             raise app.UsageError(f"unexpected argument {argv[1]!r}: options start with --")
         main()
@@ -37,12 +37,12 @@ def run(main: Callable[[], None]) -> None:
 
 
 def config_file() -> pathlib.Path:
-    """The file that `--config` names."""
+    """Returns the path of the file that `--config` names."""
     return pathlib.Path(config_flags.get_config_filename(FLAGS["config"]))
 
 
 def chosen_config() -> ConfigDict:
-    """The config of the command line, without the reason for its preset, which is printed."""
+    """Returns the config of the command line, and prints the reason for its preset."""
     config: ConfigDict = FLAGS.config
     with config.unlocked():
         print(config.preset_reason, flush=True)

@@ -1,4 +1,4 @@
-"""Faults of a config, found before anything is built and reported together."""
+"""Checks of a config before anything is built; all faults are reported together."""
 
 import ml_collections
 
@@ -7,14 +7,14 @@ from auface_jax.training.guard import Guard
 
 
 class ConfigError(ValueError):
-    """A config has values that no run can have."""
+    """A config has illegal values."""
 
 
 def check_config(config: ml_collections.ConfigDict) -> None:
     """Checks every number of a config against its range, and the guard's options.
 
     Raises:
-      ConfigError: some are out of range; the message lists each with what is legal.
+      ConfigError: values are out of range; the message lists each with its legal range.
     """
     faults = range_faults(config)
     if "guard" in config:

@@ -1,11 +1,11 @@
 """A guard against bad steps: a loss that is not finite, or a gradient that is far too large.
 
-guard.action      "stop" ends the run with an error; "skip" leaves the update out and counts it
+guard.action      "stop" ends the run with an error; "skip" skips the update and counts it
 guard.grad_norm   a gradient norm above this makes a step bad; 0 turns the check off. In Stage I the
                   generator's norm is measured; the discriminator's only has to be finite
 guard.spike       a gradient norm above this multiple of its running mean (about the last hundred
                   steps) makes a step bad; 0 turns the check off
-guard.patience    this many skipped steps in a row end the run in any case
+guard.patience    this many skipped steps in a row end the run, also with "skip"
 """
 
 from collections.abc import Callable
@@ -58,11 +58,11 @@ class Guard:
         return init
 
     def guarded(self, step_fn: Callable) -> Callable:
-        """Wraps a task's step: bad updates are left out, or reported.
+        """Wraps a task's step, so that it skips or marks bad updates.
 
-        A skipped step changes nothing in the state but the number of steps, so that random keys and
-        schedules by that number go on; the optimizers' own counts stand still. With "stop" and
-        without a running mean, the step is returned as it is.
+        A skipped update changes only `state.step`, so that random keys and schedules that depend on
+        it advance; the optimizers' own counts do not. With "stop" and without a running mean, the
+        step is returned unchanged.
         """
         skipping = self._config.action == "skip"
         if not (skipping or self._config.spike):
@@ -83,7 +83,7 @@ class Guard:
                 )
                 right &= norm <= limit
                 metrics |= {"grad_norm_limit": limit}
-                # Early on all steps count alike; bad steps do not count.
+                # The first steps have equal weights in the mean; bad steps are left out.
                 share = jnp.where(
                     right, jnp.maximum(1.0 - SPIKE_DECAY, 1.0 / (mean["steps"] + 1.0)), 0.0
                 )
@@ -105,8 +105,8 @@ class Guard:
         """Converts metrics to floats and checks them.
 
         Raises:
-          FloatingPointError: the step is bad and is not skipped, or too many steps in a row were;
-            the message has the step and every part of the loss.
+          FloatingPointError: the step is bad and the action is "stop", or too many steps in a row
+            were skipped; the message has the step and every part of the loss.
         """
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         limit = self._config.grad_norm
@@ -146,7 +146,7 @@ class Guard:
         return values
 
     def report(self) -> dict[str, float]:
-        """Counts the steps skipped since the last report; empty where the run stops instead."""
+        """Counts the steps skipped since the last report; empty with the action "stop"."""
         if self._config.action == "stop":
             return {}
         skipped, self._skipped = self._skipped, 0

@@ -1,8 +1,8 @@
 """Reports of a run: `metrics.jsonl`, TensorBoard events, and progress lines.
 
-`metrics.jsonl` is always written: one JSON object a report, `step` first. TensorBoard events go
-through CLU's writers, which need TensorFlow; a machine without the `tensorboard` extra gets one
-line saying so.
+`metrics.jsonl` is always written and has one JSON object for each report, `step` first. CLU's
+writers, which need TensorFlow, write the TensorBoard events; without the `tensorboard` extra the
+run prints one line that says so.
 """
 
 import datetime
@@ -26,8 +26,8 @@ class MetricsLog:
 
     Args:
       workdir: the run's folder; created when absent.
-      resume_step: reports of later steps, which a run wrote that was killed after its last
-        checkpoint, are dropped, as is a last line torn by the kill: no step appears twice.
+      resume_step: the step of the checkpoint from which the run resumes. Reports of later steps
+        and a torn last line, which a killed run leaves, are dropped: no step appears twice.
     """
 
     def __init__(self, workdir: pathlib.Path, resume_step: int):
@@ -38,13 +38,13 @@ class MetricsLog:
             return
         workdir.mkdir(parents=True, exist_ok=True)
         kept = [line for line in read_lines(self._path) if line["step"] <= resume_step]
-        # A run that is not finished has no held-out figures yet; a kill may have left their line.
+        # An unfinished run has no held-out figures; a kill during evaluation may leave their line.
         kept = [line for line in kept if not any(name.startswith("eval/") for name in line)]
         text = "".join(_as_line(line) for line in kept)
         temporary = self._path.with_suffix(".tmp")
         temporary.write_text(text)
         temporary.rename(self._path)
-        # TensorFlow would print a page about its own kernels, which nothing here uses.
+        # Without these settings TensorFlow prints a page about kernels that are not used here.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
         try:
@@ -63,7 +63,7 @@ class MetricsLog:
     def scalars(self, step: int, values: Mapping[str, float], **notes: str) -> None:
         """Writes one report: a line of `metrics.jsonl`, with `notes`, and TensorBoard scalars.
 
-        A number that is not finite is null in the line.
+        The line has null in place of a number that is not finite.
         """
         if not self._active:
             return
@@ -80,26 +80,26 @@ class MetricsLog:
             self._writer.write_images(step, arrays)
 
     def close(self) -> None:
-        """Writes everything out and closes the TensorBoard writer."""
+        """Flushes and closes the TensorBoard writer."""
         if self._writer:
             self._writer.flush()
             self._writer.close()
 
 
 def _as_line(report: Mapping) -> str:
-    """A report as a line of JSON, which has no infinity and no undefined numbers."""
-    told = {
+    """Encodes a report as a line of JSON, with null for infinities and NaN."""
+    report = {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in report.items()
     }
-    return json.dumps(told, allow_nan=False) + "\n"
+    return json.dumps(report, allow_nan=False) + "\n"
 
 
 def read_lines(path: pathlib.Path) -> list[dict]:
-    """Reads the reports of a `metrics.jsonl`, null as NaN, without a torn last line.
+    """Reads the reports of a `metrics.jsonl`; null becomes NaN, and a torn last line is ignored.
 
     Returns:
-      the reports in order; none where there is no file.
+      the reports in order; an empty list where the file is missing.
 
     Raises:
       ValueError: a line before the last is not a report.
@@ -120,11 +120,11 @@ def read_lines(path: pathlib.Path) -> list[dict]:
 
 
 class Heartbeat:
-    """Keeps `heartbeat.json`, the last step and its time, for whoever watches from outside.
+    """Keeps the last step and its time in `heartbeat.json`, for programs that monitor the run.
 
     Args:
       workdir: the run's folder.
-      seconds: least time between two beats.
+      seconds: the least time between two beats.
     """
 
     def __init__(self, workdir: pathlib.Path, seconds: float = 10.0):
@@ -141,14 +141,14 @@ class Heartbeat:
 
 
 class Progress:
-    """Progress lines: step, share done, speed, time left, and the main figures.
+    """Progress lines with step, percentage done, speed, time left, and the main metrics.
 
-    The speed is that of the last interval, without compilation and pauses before it.
+    The speed is measured over the interval since the last report or `restart_clock`.
 
     Args:
       start_step: number of updates made before.
-      num_steps: length of the run.
-      batch_size: examples in a step, of all processes.
+      num_steps: number of updates in the whole run.
+      batch_size: number of examples in a step, over all processes.
     """
 
     def __init__(self, start_step: int, num_steps: int, batch_size: int):
@@ -156,7 +156,7 @@ class Progress:
         self._step, self._time = start_step, time.monotonic()
 
     def restart_clock(self, step: int) -> None:
-        """Leaves what happened since the last report (an evaluation, say) out of the speed."""
+        """Restarts the clock, so that the speed leaves out a pause such as an evaluation."""
         self._step, self._time = step, time.monotonic()
 
     def report(self, step: int, values: Mapping[str, float]) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """The training loop of every task: from a config to a finished run.
 
-Read from top to bottom: `train` opens the run's folder, its data and its task, lays the state out
-on the mesh, resumes or begins, takes the steps, and finds the held-out figures.
+The module reads from top to bottom: `train` opens the run's folder, its data and its task, lays
+the state out on the mesh, starts or resumes, makes the steps, and computes the held-out figures.
 """
 
 import contextlib
@@ -51,14 +51,15 @@ def train(
       workdir: the run's folder, see `docs/explanation/design.md`.
       resume_from: the checkpoint to resume from; later ones are set aside. None takes the last.
       keep_every: checkpoints whose step is a multiple of this number are never deleted.
-      profile_steps: "FIRST-LAST": the steps to trace.
+      profile_steps: the steps to trace, as "FIRST-LAST"; None traces nothing.
 
     Raises:
       checkpoints.CheckpointError: `workdir` belongs to another config, or a checkpoint could not be
         read or written.
       ConfigError: values are out of range; the message lists all of them.
-      FloatingPointError: a step went wrong, see `guard`; the message names the step and the parts.
-      Interrupted: a signal came, and everything is saved.
+      FloatingPointError: a step is bad, see `guard`; the message names the step and the parts of
+        its loss.
+      Interrupted: the run received a signal, and everything is saved.
     """
     say(f"run: {workdir}  task: {config.task}  preset: {config.preset}")
     check_config(config)
@@ -76,7 +77,7 @@ def train(
     sharding.check_readers(mesh, rules)
     init_rng, step_rng = jax.random.split(jax.random.key(config.seed))
     with sharding.mesh_context(mesh, rules), contextlib.closing(data.batches):
-        # --- State: shapes first, then arrays where they belong -----------------------------------
+        # --- State: shapes first, then sharded arrays ---------------------------------------------
         guard = Guard(config.guard)
         examples = model_inputs(data.read("train", limit=task.init_examples))
         layout = Layout.of(task, guard, mesh, rules, init_rng, examples)
@@ -98,7 +99,7 @@ def train(
             state = layout.initial_state(init_rng, examples)
         del examples, init_rng
 
-        # --- Steps, then held-out figures, pictures, and weights for whoever uses the run ---------
+        # --- Steps, then held-out figures, pictures, and the export -------------------------------
         splits = {
             name: data.read(name, limit=config.eval_images) for name in task.evaluation_splits
         }
@@ -113,11 +114,11 @@ class Layout:
     """A task's state and frozen weights on a mesh, and its compiled steps.
 
     Attributes:
-      task, guard, mesh, rules: what is laid out, and how.
-      init: the task's `init`, with what the guard keeps in the state.
+      task, guard, mesh, rules: the task, its guard, the mesh, and the rules of its axes.
+      init: the task's `init`, wrapped by the guard.
       abstract_state: shapes and dtypes of the state.
       state_shardings, frozen_shardings: a sharding for each leaf.
-      frozen: the frozen weights, in place.
+      frozen: the frozen weights, placed on the mesh.
     """
 
     task: Task
@@ -133,7 +134,7 @@ class Layout:
     @classmethod
     def of(cls, task, guard, mesh, rules, rng: jax.Array, examples: dict) -> "Layout":
         """Lays out `task`: reads its frozen weights and derives every sharding from shapes."""
-        # Each process reads from disk, and computes what is computed once, for itself.
+        # Each process reads the weights and computes cached features by itself.
         with jax.set_mesh(sharding.process_mesh(mesh)):
             frozen = task.load_frozen()
         init = guard.watched(task.init)
@@ -157,7 +158,7 @@ class Layout:
         )
 
     def initial_state(self, rng: jax.Array, examples: dict) -> TrainState:
-        """Computes the state of step 0 where it belongs: no device ever holds a full copy."""
+        """Computes the state of step 0 in its shards, so that no device holds a full copy."""
         began = time.monotonic()
         state = jax.jit(self.init, out_shardings=self.state_shardings)(rng, examples)
         jax.block_until_ready(state)
@@ -169,7 +170,7 @@ class Layout:
         return sharding.put_batch(model_inputs(batch), self.mesh, self.rules)
 
     def step_fn(self, step: int):
-        """The compiled function of update number `step`; it takes the memory of its state."""
+        """Returns the compiled function of update number `step`; it donates its input state."""
         return self._compiled(self.task.step_fn(step))
 
     @functools.cached_property
@@ -193,13 +194,13 @@ class Layout:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run under way, with everything that its steps and its evaluation read.
+    """A run in progress, with everything that its steps and its evaluation read.
 
     Attributes:
       config, workdir, task, data, layout, guard, saver: see `train`.
       meta: fingerprints that every checkpoint and the export keep.
       splits: the held-out batches, by split.
-      start_step: the number of updates that were made before.
+      start_step: the number of updates made before.
     """
 
     config: Config
@@ -222,7 +223,7 @@ class Run:
         """Makes every remaining update, with reports, checkpoints and sample sheets on the way.
 
         Raises:
-          Interrupted: a signal came, and the run is saved.
+          Interrupted: the run received a signal, and it is saved.
         """
         config, log, batches = self.config, self.log, self.data.batches
         progress = Progress(self.start_step, config.num_steps, config.batch_size)
@@ -241,7 +242,7 @@ class Run:
                 state, metrics = step_fn(state, self.layout.frozen, batch, key)
                 stopping = stop.due(step)
                 saving = last or stopping or step % config.checkpoint_every == 0
-                # Checked one step late, so that the device never waits for this process.
+                # Checks run one step late, so that the device never waits for this process.
                 if previous:
                     self.guard.check(*previous)
                 previous = (step, metrics)
@@ -264,7 +265,7 @@ class Run:
         return state
 
     def evaluate(self, state: TrainState) -> dict[str, float]:
-        """Finds and writes the held-out figures and sheets, and exports the weights.
+        """Computes and writes the held-out figures and sheets, and exports the weights.
 
         Every process computes the same figures by itself; the first one writes them.
         """
@@ -312,7 +313,7 @@ def _finished_figures(workdir: pathlib.Path, resume_from: int | None) -> dict[st
     """Shows the held-out figures of a finished run again.
 
     Raises:
-      checkpoints.CheckpointError: a finished run is to be resumed from a checkpoint.
+      checkpoints.CheckpointError: `resume_from` is given, although the run is finished.
     """
     again = f"remove {workdir / 'export'} to go back to a checkpoint, the folder to begin anew"
     if resume_from is not None:

@@ -9,14 +9,14 @@ from auface_jax.training.state import PyTree
 
 
 def learning_rate(config: ml_collections.ConfigDict, num_steps: int) -> optax.Schedule:
-    """A schedule: linear warm-up, then constant, then linear decay to zero at the last step.
+    """Builds a schedule of linear warm-up, constant rate, and linear decay to zero at the end.
 
-    The first step already has 1 / `warmup_steps` of the full rate, so that it has an effect.
+    The first step has 1 / `warmup_steps` of the full rate and not zero, so that it has an effect.
 
     Args:
-      config: `learning_rate`, `warmup_steps`, and `lr_decay_fraction`, the share of the steps in
-        which the rate decays.
-      num_steps: the length of the run.
+      config: `learning_rate`, `warmup_steps`, and `lr_decay_fraction`, the fraction of the steps
+        in which the rate decays.
+      num_steps: the number of updates in the run.
     """
     decay_steps = max(1, round(config.lr_decay_fraction * num_steps))
     warmup = max(1, config.warmup_steps)
@@ -32,18 +32,19 @@ def learning_rate(config: ml_collections.ConfigDict, num_steps: int) -> optax.Sc
     )
 
 
-# Stage I's layers that see pixels or make them: Muon is for what lies between (Jordan et al. 2024).
+# Stage I's layers that read or write pixels; Muon is for hidden layers (Jordan et al. 2024).
 OUTER_LAYERS = frozenset({"conv_in", "conv_out", "skip"})
-# Where the parameters of several layers are stacked, see `models.maskgit.MaskGIT.scan`.
+# The module whose layers have stacked parameters, see `models.maskgit.MaskGIT.scan`.
 LOOP = "blocks"
 
 
 def optimizer(
     config: ml_collections.ConfigDict, num_steps: int, schedule: optax.Schedule | None = None
 ) -> optax.GradientTransformation:
-    """Adam(W) with the schedule above, or another, and a bound on the global gradient norm.
+    """Builds AdamW, or Muon with AdamW, behind clipping by the global gradient norm.
 
-    `config.clip_norm` is the bound; 0 sets none.
+    `config.clip_norm` is the largest norm; 0 turns clipping off. `schedule` replaces the schedule
+    of `learning_rate`.
 
     With `config.muon_lr_multiplier` above 0, Muon (Jordan et al. 2024) updates the kernels of
     hidden layers, at that multiple of the learning rate and with updates as large as Adam's (Liu et
@@ -55,7 +56,7 @@ def optimizer(
     if config.muon_lr_multiplier:
         update = optax.contrib.muon(
             lambda step: config.muon_lr_multiplier * rate(step),
-            # On two cores five iterations cost a quarter of a step; three learn as well.
+            # On two cores five iterations take a quarter of a step; three train as well.
             ns_steps=3,
             consistent_rms=0.2,
             muon_weight_dimension_numbers=muon_dimensions,
@@ -76,7 +77,7 @@ def muon_dimensions(params: PyTree) -> PyTree:
         names = {getattr(key, "key", None) for key in path}
         if "kernel" not in names or names & OUTER_LAYERS or leaf.ndim < 2:
             return None
-        # Layers of a loop lie in one array: each has a matrix of its own.
+        # The first axis of stacked layers is that of the layer; each layer has its own matrix.
         first = 1 if LOOP in names else 0
         return optax.contrib.MuonDimensionNumbers(tuple(range(first, leaf.ndim - 1)), leaf.ndim - 1)
 

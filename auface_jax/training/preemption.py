@@ -13,14 +13,14 @@ class Interrupted(Exception):
 
 
 class StopSignal:
-    """A context in which SIGTERM and SIGINT are noted; a second SIGINT ends the process at once.
+    """A context that records SIGTERM and SIGINT; a second SIGINT ends the process at once.
 
-    Any one of several processes may receive the signal. JAX's preemption service, which then owns
-    SIGTERM, tells the others and settles on a step that none of them has passed yet.
+    Any one of several processes may receive the signal. JAX's preemption service, which then
+    handles SIGTERM, notifies the others and chooses a step that no process has passed yet.
 
     Args:
-      reached_preemption: step -> whether all processes are to stop after it, as Orbax's checkpoint
-        manager answers.
+      reached_preemption: the method of Orbax's checkpoint manager: step -> True if all processes
+        must stop after it.
     """
 
     def __init__(self, reached_preemption: Callable[[int], bool]):
@@ -41,7 +41,7 @@ class StopSignal:
     def due(self, step: int) -> bool:
         """Tells whether to save and stop after `step`; all processes get the same answer.
 
-        Ask once a step: a signal may come at any moment.
+        Call this once for each step, since a signal may arrive at any moment.
         """
         return self._reached_preemption(step) if self._several else self._received
 

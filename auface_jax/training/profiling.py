@@ -1,4 +1,4 @@
-"""A trace of a few steps, to be looked at with TensorBoard's profile plug-in, or XProf."""
+"""Traces of a few steps, for TensorBoard's profile plug-in or XProf."""
 
 import pathlib
 
@@ -13,7 +13,7 @@ class Profile:
       steps: "FIRST-LAST"; None records nothing.
 
     Raises:
-      ValueError: `steps` is not of that form.
+      ValueError: `steps` does not have this form.
     """
 
     def __init__(self, workdir: pathlib.Path, steps: str | None):
@@ -22,19 +22,19 @@ class Profile:
         self._running = False
 
     def before(self, step: int) -> None:
-        """Begins when it is time to."""
+        """Starts the trace before the first step."""
         if step == self._first:
             jax.profiler.start_trace(str(self._folder))
             self._running = True
 
     def after(self, step: int, metrics: dict[str, jax.Array]) -> None:
-        """Ends once the last step is done."""
+        """Ends the trace after the last step, once `metrics` are computed."""
         if self._running and step == self._last:
             jax.block_until_ready(metrics)
             self.close()
 
     def close(self) -> None:
-        """Ends early, with what there is."""
+        """Ends a running trace, also before its last step."""
         if self._running:
             self._running = False
             jax.profiler.stop_trace()

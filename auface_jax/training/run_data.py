@@ -15,7 +15,7 @@ from auface_jax.facs import load_dictionary
 from auface_jax.runs.console import say
 from auface_jax.training.tasks.base import TaskData
 
-# The fields of a batch that a compiled step takes; the others are for people.
+# The fields of a batch that a compiled step takes; other fields, such as names, stay on the host.
 MODEL_INPUTS = ("image", "reference", "reference_row", "labels", "text_tokens", "text_mask")
 
 

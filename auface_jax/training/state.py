@@ -14,14 +14,14 @@ PyTree = Any
 
 @struct.dataclass
 class TrainState:
-    """All that a checkpoint keeps of the model; immutable, updated by `.replace`.
+    """Everything about the model that a checkpoint keeps; immutable, updated by `.replace`.
 
     Attributes:
-      step: int32 scalar, steps done.
+      step: number of updates made, an int32 scalar.
       params: float32 parameters, by network where a task trains several.
       opt_state: optax state(s), shaped like `params`.
-      ema_params: running mean of the parameters used for evaluation (a sub-tree of `params`).
-      variables: state that no gradient touches: codebooks, gates.
+      ema_params: running mean of the parameters that evaluation uses, a sub-tree of `params`.
+      variables: state without gradients, such as codebooks and gates.
     """
 
     step: Int[Array, ""]
@@ -38,11 +38,17 @@ def apply_gradients(
     ema_decay: float,
     **renewed: PyTree,
 ) -> TrainState:
-    """The state one step on: parameters, their running mean, and `tx`'s own state.
+    """Updates parameters, their running mean, the optimizer state and the step number.
 
     Args:
-      gradients: shaped like the parameters.
-      renewed: other leaves of the state, as the step leaves them.
+      state: the state before the update.
+      gradients: gradients shaped like `state.params`.
+      tx: the optimizer.
+      ema_decay: decay of the running mean of the parameters.
+      renewed: new values of other fields of the state.
+
+    Returns:
+      the state after the update.
     """
     updates, opt_state = tx.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
@@ -56,18 +62,18 @@ def apply_gradients(
 
 
 def update_ema(ema: PyTree, params: PyTree, decay: float, step: Int[Array, ""]) -> PyTree:
-    """Moves `ema` towards `params`; young averages move faster, so that the start is forgotten."""
+    """Moves `ema` towards `params`, faster in early steps, so that initial values are forgotten."""
     decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
     return jax.tree.map(lambda e, p: e * decay + p * (1.0 - decay), ema, params)
 
 
 @jax.jit
 def update_ratio(before: PyTree, after: PyTree) -> Float[Array, ""]:
-    """|change of the parameters in a step| / |parameters|: near 1e-3 where learning goes well."""
+    """Computes |change of the parameters in a step| / |parameters|, near 1e-3 in a healthy run."""
     change = jax.tree.map(lambda a, b: b - a, before, after)
     return optax.tree.norm(change) / jnp.maximum(optax.tree.norm(before), 1e-30)
 
 
 def parameter_count(params: PyTree) -> int:
-    """Number of scalars in a tree of arrays or of `jax.ShapeDtypeStruct`."""
+    """Counts the scalars in a tree of arrays or of `jax.ShapeDtypeStruct`."""
     return sum(int(leaf.size) for leaf in jax.tree.leaves(params))

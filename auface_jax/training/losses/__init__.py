@@ -3,6 +3,6 @@
 reconstruction, adversarial   Stage I
 masked_tokens                 Stage II
 units                         the action unit recognisers
-networks                      frozen networks that Stage I's losses compare with
-gate                          when the anatomical loss begins to count
+networks                      frozen networks of Stage I's losses between features
+gate                          the gate that switches the anatomical loss on
 """

@@ -8,14 +8,14 @@ from jaxtyping import Array, Float
 
 
 def adversarial_generator(fake_logits: Float[Array, "*batch"]) -> Float[Array, ""]:
-    """-E[D(Î)] (paper, Stage I)."""
+    """Generator loss -E[D(Î)] (paper, Stage I)."""
     return -fake_logits.mean()
 
 
 def adversarial_discriminator(
     real_logits: Float[Array, "*batch"], fake_logits: Float[Array, "*batch"]
 ) -> Float[Array, ""]:
-    """Hinge: E[max(0, 1 - D(I))] + E[max(0, 1 + D(Î))] (paper, Stage I)."""
+    """Hinge loss E[max(0, 1 - D(I))] + E[max(0, 1 + D(Î))] (paper, Stage I)."""
     real = jnp.maximum(0.0, 1.0 - real_logits).mean()
     return real + jnp.maximum(0.0, 1.0 + fake_logits).mean()
 

@@ -1,4 +1,4 @@
-"""The gate of the anatomical loss, which stays closed while reconstructions are blurs.
+"""The gate of the anatomical loss, which stays closed while reconstructions are blurred.
 
 The paper switches the loss on once reconstructions show basic facial structure; the criterion is
 our own (docs/explanation/stage1.md).
@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
-# The largest L_recon of images in [-1, 1]: a young average errs on the side of a closed gate.
+# The largest L_recon of images in [-1, 1]. The running mean starts here, so that the gate does not
+# open too early.
 WORST = 2.0
 
 
@@ -18,7 +19,7 @@ class Gate:
 
     Attributes:
       running_recon: running mean of L_recon.
-      open: whether the loss counts; once True it stays True.
+      open: True once the loss counts; it never becomes False again.
     """
 
     running_recon: Float[Array, ""]
@@ -26,7 +27,7 @@ class Gate:
 
     @classmethod
     def closed(cls) -> "Gate":
-        """The gate at the start of a run."""
+        """Returns the gate at the start of a run."""
         return cls(jnp.asarray(WORST, jnp.float32), jnp.zeros((), bool))
 
     def update(
@@ -38,14 +39,14 @@ class Gate:
         start_step: int,
         decay: float,
     ) -> "Gate":
-        """The gate after a step: it opens for the next one.
+        """Returns the gate after a step; opening takes effect in the next step.
 
         Args:
           recon: L_recon of this step.
-          step: number of steps before it.
-          threshold: the gate opens when the running mean is below this,
-          start_step: and at least this many steps are made.
-          decay: decay of the running mean, which follows faster in the first steps.
+          step: number of steps made before this one.
+          threshold: the running mean must be below this value for the gate to open.
+          start_step: number of steps that must be made before the gate opens.
+          decay: decay of the running mean, which moves faster in the first steps.
         """
         decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
         running = decay * self.running_recon + (1.0 - decay) * recon

@@ -15,14 +15,17 @@ def masked_cross_entropy(
     label_smoothing: float = 0.0,
     level_weights: tuple[float, ...] | None = None,
 ) -> tuple[Float[Array, ""], Float[Array, " Q"]]:
-    """MaskGIT's loss (Chang et al. 2022, eq. 1): cross-entropy where the input was masked.
+    """MaskGIT's loss (Chang et al. 2022, eq. 1): cross-entropy of the masked tokens, in nats.
 
     Args:
-      logits: of each level.
-      level_weights: how much a token of each level counts; None is equally.
+      logits: logits of each quantizer level.
+      codes: the true tokens.
+      masked: True for the tokens that were masked in the input.
+      label_smoothing: probability that is spread over the whole codebook.
+      level_weights: weight of a token of each level; None weighs all levels equally.
 
     Returns:
-      the weighted mean over all masked tokens, and the mean at each level (in nats).
+      the weighted mean over all masked tokens, and the mean at each level.
     """
     of_levels = zip(logits, jnp.unstack(codes, axis=-1), strict=True)
     losses = [cross_entropy(level, targets, label_smoothing) for level, targets in of_levels]

@@ -1,7 +1,7 @@
-"""Frozen networks through which Stage I's losses compare a picture with its reconstruction.
+"""Loss networks: frozen networks whose features Stage I's losses compare.
 
-Each is read from a folder, runs in inference mode, and its variables are an argument of the
-training step. No gradient goes to them: the step differentiates with respect to pixels alone.
+Each network is read from a folder and runs in inference mode; its variables are an argument of the
+training step. The step differentiates with respect to pixels alone, so variables get no gradient.
 """
 
 import dataclasses
@@ -26,13 +26,13 @@ Features = Callable[[PyTree, Float[Array, "B H W 3"]], Float[Array, "B ..."]]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LossNetwork:
-    """A frozen network and which of its features are compared.
+    """A frozen network and the function that computes the compared features.
 
     Attributes:
-      name: the features in words; a substitute for the paper's network says so.
+      name: a description of the features, which marks a substitute for the paper's network.
       features: (variables, images in [-1, 1]) -> float32 [B, ...]; a pure function.
       variables: the network's variables, as arrays.
-      fingerprint: hex sha256 of what the variables were read from.
+      fingerprint: hex sha256 of the source of the variables.
     """
 
     name: str
@@ -42,12 +42,12 @@ class LossNetwork:
 
 
 def vgg_features(module: vgg.VGG16) -> Features:
-    """The second 4096-wide features of VGG16, which the paper's perceptual loss compares."""
+    """Returns the second 4096-wide features of VGG16, as in the paper's perceptual loss."""
     return lambda variables, image: module.apply(variables, vgg.normalize(image))["fc2"]
 
 
 def unit_nodes(module: AURecognizer, size: int, crop: int) -> Features:
-    """The unit vectors of a recogniser, which the anatomical loss compares.
+    """Returns the unit vectors of a recogniser, which the anatomical loss compares.
 
     Args:
       module: the recogniser.
@@ -62,17 +62,18 @@ def unit_nodes(module: AURecognizer, size: int, crop: int) -> Features:
 
 
 def load_perceptual(folder: str) -> LossNetwork:
-    """The perceptual loss's network: VGG16, or what stands in for it where its weights are not.
+    """Loads the network of the perceptual loss: VGG16, or a recogniser as its substitute.
 
     Args:
       folder: converted weights of VGG16, whose second 4096-wide features are compared, as in the
-        paper; or a finished run of `au_image` for losses, whose map of the whole picture, before
-        the units part, is a substitute that knows faces and needs no outside weights.
+        paper; or a finished run of `au_image` with the role `loss`. Its feature map of the whole
+        picture, before the branches of the units, is a substitute that is trained on faces and
+        needs no published weights.
 
     Raises:
-      checkpoints.CheckpointError: no folder is named, or it is neither; or the run's role is to
-        score.
-      convert.ConversionError: converted weights of another network, or damaged ones.
+      checkpoints.CheckpointError: `folder` is empty or holds neither of the two, or the role of the
+        run is `score`.
+      convert.ConversionError: the weights are those of another network, or damaged.
     """
     cure = (
         "convert torchvision's VGG16 (python -m auface_jax.pretrained.convert vgg16 SOURCE "
@@ -104,15 +105,15 @@ def load_perceptual(folder: str) -> LossNetwork:
 
 
 def load_lpips_loss(backbone: str, heads: str) -> LossNetwork:
-    """LPIPS as a loss: features whose squared distance, summed, is LPIPS.
+    """Loads the network of the LPIPS loss: the summed squared distance of its features is LPIPS.
 
     Args:
       backbone: converted weights of AlexNet or VGG16.
       heads: converted weights of LPIPS for that backbone.
 
     Raises:
-      checkpoints.CheckpointError: a folder is not named.
-      ValueError: the heads are another backbone's, or a folder is not what it should be.
+      checkpoints.CheckpointError: a folder name is empty.
+      ValueError: the heads belong to another backbone, or a folder holds another network.
     """
     if not (backbone and heads):
         raise checkpoints.CheckpointError(
@@ -128,7 +129,7 @@ def load_lpips_loss(backbone: str, heads: str) -> LossNetwork:
         activations, flat = backbone(lpips.normalize(image), **options), []
         for depth, tap in enumerate(lpips.TAPS[module.backbone]):
             one = lpips.unit_length(activations[tap])
-            # Trained heads are not negative; the mean over positions goes under the root, too.
+            # Trained heads are not negative. The mean over positions is part of the square root.
             weight = jnp.maximum(variables["params"]["heads"][f"weight_{depth}"], 0.0)
             scale = jnp.sqrt(weight / (one.shape[1] * one.shape[2]))
             flat.append((one * scale).reshape(len(one), -1))
@@ -141,13 +142,13 @@ def load_lpips_loss(backbone: str, heads: str) -> LossNetwork:
 
 
 def load_anatomical(run: str) -> LossNetwork:
-    """MEF of the anatomical loss: the units' vectors after a recogniser's graph network.
+    """Loads MEF of the anatomical loss: the unit vectors after a recogniser's graph network.
 
     Args:
-      run: a finished run of `au_image` for losses.
+      run: a finished run of `au_image` with the role `loss`.
 
     Raises:
-      checkpoints.CheckpointError: none is named; it is not finished; or its role is to score.
+      checkpoints.CheckpointError: `run` is empty, is not finished, or has the role `score`.
     """
     if not run:
         raise checkpoints.CheckpointError(

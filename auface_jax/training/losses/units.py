@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int
 
 
 def unit_cross_entropy(logits: Float[Array, "B A"], labels: Int[Array, "B A"]) -> Float[Array, ""]:
-    """Binary cross-entropy of action units, the mean over those that are coded (label 0 or 1)."""
+    """Binary cross-entropy of action units, averaged over coded units (label 0 or 1)."""
     coded = labels >= 0
     losses = optax.sigmoid_binary_cross_entropy(logits, (labels == 1).astype(jnp.float32))
     return (losses * coded).sum() / jnp.maximum(coded.sum(), 1)
@@ -17,15 +17,18 @@ def unit_cross_entropy(logits: Float[Array, "B A"], labels: Int[Array, "B A"]) -
 def weighted_asymmetric(
     probabilities: Float[Array, "B A"], labels: Int[Array, "B A"], weights: Float[Array, " A"]
 ) -> Float[Array, ""]:
-    """ME-GraphAU's loss (Luo et al. 2022): cross-entropy, with easy absent units counting less.
+    """ME-GraphAU's loss (Luo et al. 2022): cross-entropy in which easy absent units count less.
 
-    -w [y log p + (1 - y) p log(1 - p)], the mean over coded units; no gradient passes the factor p.
+    The loss -w [y log p + (1 - y) p log(1 - p)] is averaged over coded units; the factor p is a
+    constant for the gradient.
 
     Args:
-      weights: of each unit: `unit_weights` of the training labels.
+      probabilities: the probability p of each unit.
+      labels: 0, 1, or -1 for a unit that is not coded.
+      weights: the weight w of each unit: `unit_weights` of the training labels.
     """
     coded, present = labels >= 0, labels == 1
-    # Nothing is learnt from an answer that is this wrong: the original's bound.
+    # The original's bound: the gradient is zero for probabilities that are this wrong.
     log_p = jnp.log(jnp.maximum(probabilities, 1e-8))
     log_q = jnp.log(jnp.maximum(1.0 - probabilities, 1e-8))
     losses = -jnp.where(present, log_p, jax.lax.stop_gradient(probabilities) * log_q) * weights
@@ -33,9 +36,9 @@ def weighted_asymmetric(
 
 
 def unit_weights(labels: Int[np.ndarray, "M A"]) -> Float[np.ndarray, " A"]:
-    """Weights of the units in inverse proportion to how often they occur, of mean 1.
+    """Weights inversely proportional to the rates at which units occur, with mean 1.
 
-    A unit that never occurs counts as one that occurs once; one that is never coded has weight 0.
+    A unit that never occurs is counted once; a unit that is never coded has weight 0.
     """
     coded = (labels >= 0).sum(0)
     rates = np.maximum((labels == 1).sum(0), 1) / np.maximum(coded, 1)
@@ -46,9 +49,9 @@ def unit_weights(labels: Int[np.ndarray, "M A"]) -> Float[np.ndarray, " A"]:
 def edge_cross_entropy(
     logits: Float[Array, "B A A 4"], labels: Int[Array, "B A"]
 ) -> Float[Array, ""]:
-    """Cross-entropy in nats of two units' presence, 2 yᵢ + yⱼ, the mean over coded pairs.
+    """Edge loss of ME-GraphAU (Luo et al. 2022), in nats, averaged over coded pairs of units.
 
-    Luo et al. 2022.
+    The class of a pair is 2 yᵢ + yⱼ.
     """
     present, coded = (labels == 1).astype(jnp.int32), labels >= 0
     classes = 2 * present[:, :, None] + present[:, None, :]

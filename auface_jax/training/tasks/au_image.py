@@ -1,13 +1,15 @@
-"""The image AU recogniser: ME-GraphAU trained in its two stages, one after the other in one run.
+"""The image AU recogniser: trains both stages of ME-GraphAU, one after the other in one run.
 
-For `stage1_steps` nodes find their neighbours anew for each face; then backbone, linear blocks and
-cosine vectors are taken over by stage 2, whose edges carry features and a loss of their own. Each
-stage has a schedule of its own; Adam's moments are kept.
+In the first `stage1_steps` steps, the graph of each face joins the nearest unit vectors. Stage 2
+starts from the backbone, the linear blocks and the cosine vectors of stage 1; its graph has edges
+with features and a loss of their own. Each stage has its own learning rate schedule; Adam keeps its
+moments.
 
-A run has a role. `loss` is for training losses, such as Stage I's anatomical one, and `score` for
-judging: a generator that learnt to please one recogniser must not be judged by the same. The two
-have other seeds, backbones and halves of the training people (`configs/`), and
-`recognize.load_recognizer` refuses to swap them.
+Each run has a role: a recogniser with the role `loss` is a loss network, as of Stage I's anatomical
+loss, and one with the role `score` is an evaluator. A generator must not be evaluated with the
+recogniser that it was trained on. The two roles therefore differ in seed, backbone and half of the
+training people (`configs/`), and `recognition.image_recognizer.load_recognizer` rejects a run with
+the wrong role.
 """
 
 import dataclasses
@@ -37,7 +39,8 @@ from auface_jax.training.optimizers import learning_rate, optimizer
 from auface_jax.training.state import TrainState, apply_gradients
 from auface_jax.training.tasks.base import Batch, Evaluation, PyTree, StepFn, Task
 
-# Labels that the units' weights are taken from, at most: as good as all of a larger set.
+# The largest number of records whose labels the unit weights are computed from; more records
+# hardly change the weights.
 _WEIGHING_RECORDS = 20_000
 
 
@@ -58,18 +61,18 @@ class AUImageTask(Task):
 
     @property
     def stages(self) -> tuple[int, ...]:
-        """The stages that the run has; the network of the last one is exported."""
+        """The stages of the run; the network of the last one is exported."""
         if self.config.stage1_steps in (0, self.num_steps):
             return (1,) if self.config.stage1_steps else (2,)
         return (1, 2)
 
     def recognizer(self, stage: int) -> AURecognizer:
-        """The network of one stage."""
+        """Builds the network of a stage."""
         return build_recognizer(self.config.model, stage)
 
     @property
     def learning_rate(self) -> optax.Schedule:
-        """Warm-up and decay of each stage, one after the other."""
+        """The schedule of the run: warm-up and decay in each stage."""
         lengths = {1: self.config.stage1_steps, 2: self.num_steps - self.config.stage1_steps}
         schedules = []
         for stage in self.stages:
@@ -86,31 +89,31 @@ class AUImageTask(Task):
         image = centre_crop(pixels.to_float(batch["image"][:1]), self.config.model.crop)
         variables: dict[str, PyTree] = {"params": {}, "batch_stats": {}}
         for stage in self.stages:
-            # One key: what both stages have comes out the same.
+            # With one key, modules that both stages have get the same initial values.
             of_stage = self.recognizer(stage).init({"params": rng}, image)
             variables = {name: variables[name] | of_stage[name] for name in variables}
         params = variables["params"]
         return self.initial_state(params, {"batch_stats": variables["batch_stats"]})
 
     def load_frozen(self) -> PyTree:
-        """The units' weights in the loss, from the training people's labels."""
+        """Computes the unit weights of the loss from the labels of the training people."""
         labels = chosen_people.training_labels(self.config, limit=_WEIGHING_RECORDS)
         return {"unit_weights": unit_weights(labels)}
 
     def step_fn(self, step: int) -> StepFn:
-        """The update of the stage that step `step` belongs to."""
+        """Returns the update of the stage that step `step` belongs to."""
         return self.step if step <= self.config.stage1_steps else self.stage2_step
 
     def step(
         self, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
     ) -> tuple[TrainState, dict[str, Array]]:
-        """One update of the nearest nodes' network."""
+        """Makes one update of the network of stage 1."""
         return self._update(1, state, frozen, batch, rng)
 
     def stage2_step(
         self, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
     ) -> tuple[TrainState, dict[str, Array]]:
-        """One update of the edges' network."""
+        """Makes one update of the network of stage 2."""
         return self._update(2, state, frozen, batch, rng)
 
     def _update(
@@ -146,7 +149,7 @@ class AUImageTask(Task):
         return state, {"loss": loss, **metrics, "grad_norm": optax.tree.norm(gradients)}
 
     def export(self, state: TrainState) -> PyTree:
-        """Averaged parameters and batch statistics of the last stage's network alone."""
+        """Returns averaged parameters and batch statistics of the last stage's network."""
         variables = {"params": state.ema_params, **state.variables}
         size = self.config.model.crop
         wanted = jax.eval_shape(
@@ -159,7 +162,7 @@ class AUImageTask(Task):
         }
 
     def evaluate(self, state: TrainState, frozen: PyTree, splits: dict[str, Batch]) -> Evaluation:
-        """F1 of each unit on people never trained on, and what always answering "present" gets."""
+        """Computes F1 of each unit on held-out people, and F1 of always answering "present"."""
         del frozen
         test = splits["test"]
         found = predict(
@@ -181,12 +184,18 @@ class AUImageTask(Task):
 def augment(
     rng: jax.Array, image: Float[Array, "B S S 3"], crop: int, config: ml_collections.ConfigDict
 ) -> Float[Array, "B crop crop 3"]:
-    """A random crop of each image, and its brightness, contrast and saturation changed.
+    """Crops each image at random and changes its brightness, contrast and saturation.
 
     Args:
-      image: in [-1, 1], as is the result.
-      config: `shift`, pixels by which the edges are repeated outwards first, so that a crop of the
-        full size moves too; `brightness`, `contrast`, `saturation`, at most these shares.
+      rng: random key.
+      image: images in [-1, 1].
+      crop: side of the crop in pixels.
+      config: `shift`, the number of pixels by which edges are repeated outwards before cropping,
+        so that a crop of the full size moves too; `brightness`, `contrast` and `saturation`, the
+        largest relative changes.
+
+    Returns:
+      the crops in [-1, 1].
     """
     place_key, colour_key = jax.random.split(rng)
     rows, size = image.shape[:2]
@@ -207,12 +216,12 @@ def augment(
 
 
 def _grey(image: Float[Array, "B H W 3"]) -> Float[Array, "B H W 1"]:
-    """Luma by ITU-R BT.601."""
+    """Converts images to luma (ITU-R BT.601)."""
     return (image * jnp.array([0.299, 0.587, 0.114])).sum(-1, keepdims=True)
 
 
 def batch_f1(probabilities: Float[Array, "B A"], labels: Int8[Array, "B A"]) -> Float[Array, ""]:
-    """F1 over all coded units of a batch together: a sign of progress."""
+    """Computes F1 over all coded units of a batch together, to show progress."""
     predicted, present = probabilities >= THRESHOLD, labels == 1
     hits = (predicted & present).sum()
     errors = ((predicted != present) & (labels >= 0)).sum()

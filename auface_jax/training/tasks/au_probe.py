@@ -1,9 +1,9 @@
-"""A small action-unit classifier: reads which units a picture shows, given the person's reference
-face.
+"""The probe: a small classifier of the action units in a picture, given a reference face.
 
-It judges the pictures that Stage II makes (`eval/au_f1_generated`) and is trained on real pictures
-of the training people alone. With the reference at hand it can tell a raised brow from a high one.
-It is a yardstick of a training run, not a recogniser for photographs.
+The probe is the evaluator of Stage II's pictures (`eval/au_f1_generated`). It is trained on real
+pictures of the training people alone. The reference face of the same person lets it distinguish a
+raised brow from a high one. It measures progress of a training run and is no recogniser for
+photographs.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ class AUProbeTask(Task):
 
     @property
     def probe(self) -> AUProbe:
-        """The network."""
+        """The network of the probe."""
         return build_probe(self.config.model)
 
     def init(self, rng: jax.Array, batch: Batch) -> TrainState:
@@ -42,7 +42,7 @@ class AUProbeTask(Task):
     def step(
         self, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
     ) -> tuple[TrainState, dict[str, Array]]:
-        """One update by binary cross-entropy on the coded units, brightness and shift jittered."""
+        """Makes one update by binary cross-entropy on the coded units, with jittered brightness."""
         del frozen
         gain_key, offset_key = jax.random.split(rng)
         image, reference = (pixels.to_float(batch[name]) for name in ("image", "reference"))
@@ -60,11 +60,11 @@ class AUProbeTask(Task):
         return state, {"loss": loss, "grad_norm": optax.tree.norm(gradients)}
 
     def export(self, state: TrainState) -> PyTree:
-        """The averaged parameters."""
+        """Returns the averaged parameters."""
         return {"params": state.ema_params}
 
     def evaluate(self, state: TrainState, frozen: PyTree, splits: dict[str, Batch]) -> Evaluation:
-        """F1 on held-out people: of their pictures, and of the reference passed off as one."""
+        """Computes F1 on held-out people for their pictures, and for references in their place."""
         del frozen
         test, weights = splits["test"], self.export(state)
         read = functools.partial(

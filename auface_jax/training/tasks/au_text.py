@@ -1,9 +1,9 @@
-"""The text AU recogniser: trains `models.au_text_recognizer` on descriptions of label rows.
+"""The text AU recogniser: trains `models.au_text_recognizer` on descriptions of label vectors.
 
-Binary cross-entropy on five random descriptions of every label row in the data (paper, AAAD), most
-of them paraphrased anew each time: it is to read anatomy, not to know our sentences. It is judged
-on rows of people never trained on, and on `facs.other_words`, which neither training nor thresholds
-see.
+The loss is binary cross-entropy on five random descriptions of every label vector in the data
+(paper, AAAD). Most descriptions are paraphrased anew in each epoch, so that the network learns
+anatomy and not our sentences. Evaluation uses label vectors of held-out people and the texts in
+`facs.other_words`, which neither training nor the thresholds use.
 """
 
 import dataclasses
@@ -45,25 +45,25 @@ class AUTextTask(Task):
 
     @property
     def recognizer(self) -> AUTextRecognizer:
-        """The network; a published encoder brings its vocabulary, else the tokenizer gives it."""
+        """The network; its vocabulary is that of a published encoder, or else of the tokenizer."""
         encoder = self.config.model.text_encoder
         vocab_size = encoder.get("vocab_size") or self.text_tokenizer.vocab_size
         return build_text_recognizer(self.config.model, vocab_size)
 
     def data(self, run_data: DataOfRun) -> TaskData:
-        """Descriptions and label vectors without pictures."""
+        """Opens descriptions and label vectors without pictures."""
         return run_data.texts()
 
     def load_frozen(self) -> PyTree:
-        """The published encoder's weights, where the config names some; else nothing.
+        """Loads the weights of a published encoder if the config names one.
 
         Raises:
-          ConversionError: they are not converted yet, or of another network or size.
+          ConversionError: the weights are not converted yet, or have another network or size.
         """
         return load_published_encoder(self.config.model)
 
     def init(self, rng: jax.Array, batch: Batch) -> TrainState:
-        """Random weights: of all, or of the perceptron alone where the encoder is published."""
+        """Draws random weights of the whole network, or of the head if the encoder is published."""
         params = self.recognizer.init(rng, batch["text_tokens"][:1], batch["text_mask"][:1])
         params = params["params"]
         if self.config.model.text_weights:
@@ -73,7 +73,7 @@ class AUTextTask(Task):
     def step(
         self, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
     ) -> tuple[TrainState, dict[str, Array]]:
-        """One update by binary cross-entropy."""
+        """Makes one update by binary cross-entropy."""
         del rng  # the texts were drawn with the batch
 
         def loss_fn(params):
@@ -91,9 +91,9 @@ class AUTextTask(Task):
         return state, {"loss": loss, "f1": f1, "grad_norm": optax.tree.norm(gradients)}
 
     def export(self, state: TrainState) -> PyTree:
-        """The averaged parameters, and the thresholds of the units that the val split gives.
+        """Returns the averaged parameters, and the best threshold of each unit on the val split.
 
-        A published encoder's weights are not copied: whoever reads loads them again.
+        A published encoder's weights are not exported; a text reader loads them again.
         """
         weights = {"params": state.ema_params}
         val = self._read("val", limit=self.config.eval_images, paraphrased=0.5)
@@ -121,10 +121,11 @@ class AUTextTask(Task):
         )
 
     def evaluate(self, state: TrainState, frozen: PyTree, splits: dict[str, Batch]) -> Evaluation:
-        """F1 on label rows of people never trained on, in our words, in others, and in theirs.
+        """Computes F1 on label vectors of held-out people and on `facs.other_words`.
 
-        `new_rows` are those that no training person shows; `paraphrased` the same rows as `test`;
-        `other_words` the file of that name, in all and in each of its styles.
+        `new_rows` counts only label vectors that no training person shows; `paraphrased` has the
+        same label vectors as `f1` and paraphrased descriptions; `other_words` is the file of that
+        name, as a whole and by style.
         """
         del frozen
         weights = self.export(state)

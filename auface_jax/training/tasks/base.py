@@ -26,9 +26,9 @@ class TaskData:
     """Data that a task trains on and is evaluated on.
 
     Attributes:
-      batches: the endless training batches; their state is part of every checkpoint.
-      read: (split, limit) -> a batch of at most `limit` examples of a split, spread evenly.
-      skipped: corrupt records that were left out; None where a corrupt record ends the run.
+      batches: an endless iterator of training batches; checkpoints keep its state.
+      read: (split, limit) -> a batch of at most `limit` examples, spread evenly over the split.
+      skipped: the corrupt records that were skipped; None if a corrupt record ends the run.
     """
 
     batches: Iterator[dict[str, Any]]
@@ -52,8 +52,8 @@ class Evaluation:
 
     Attributes:
       figures: numbers by name; the log writes each as `eval/NAME`.
-      pictures: sheets by name; the first is the one to look at first.
-      notes: words that a reader needs to compare the figures with others, written beside them.
+      pictures: sheets by name, the main one first.
+      notes: texts by name that explain the figures; the log writes them beside the figures.
     """
 
     figures: dict[str, float]
@@ -70,9 +70,9 @@ class Task(abc.ABC):
 
     Attributes:
       config: the run's config.
-      num_steps: the length of the run, which learning rate schedules need.
-      evaluation_splits: splits that `sample` and `evaluate` read.
-      progress_metrics: metrics that the progress line shows.
+      num_steps: the number of updates in the run, which learning rate schedules need.
+      evaluation_splits: the splits that `sample` and `evaluate` read.
+      progress_metrics: the metrics that progress lines show.
     """
 
     config: ml_collections.ConfigDict
@@ -87,12 +87,12 @@ class Task(abc.ABC):
         return cls(config, num_steps)
 
     def data(self, run_data: DataOfRun) -> TaskData:
-        """Training batches and held-out splits; by default records with faces."""
+        """Opens training batches and held-out splits, by default of records with faces."""
         return run_data.faces()
 
     @property
     def init_examples(self) -> int:
-        """Number of training examples that `init` sees."""
+        """Number of training examples that `init` reads."""
         return 1
 
     @property
@@ -105,12 +105,12 @@ class Task(abc.ABC):
         """Draws the state of step 0.
 
         Args:
-          rng: key of the initial values.
+          rng: random key of the initial values.
           batch: `init_examples` training examples.
         """
 
     def initial_state(self, params: PyTree, variables: PyTree | None = None) -> TrainState:
-        """The state of step 0 for parameters of one optimizer."""
+        """Builds the state of step 0 for parameters that have one optimizer."""
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             params=params,
@@ -120,13 +120,13 @@ class Task(abc.ABC):
         )
 
     def load_frozen(self) -> PyTree:
-        """Weights that every step reads and none changes."""
+        """Loads the weights that steps read and never change."""
         return {}
 
     def fingerprints(self) -> dict[str, str]:
-        """Fingerprints of the networks that this task builds on, by name.
+        """Returns the fingerprints of the networks that this task requires, by name.
 
-        Checkpoints and the export keep them, so that no network is exchanged when a run resumes.
+        Checkpoints and the export keep them, so that a run cannot resume with other networks.
         """
         return {}
 
@@ -137,33 +137,33 @@ class Task(abc.ABC):
         """Makes one update.
 
         Args:
-          state: the state before.
+          state: the state before the update.
           frozen: the weights from `load_frozen`.
-          batch: examples, split over the mesh.
-          rng: key of this step.
+          batch: the examples, split over the mesh.
+          rng: the random key of this step.
 
         Returns:
-          the state after, and scalar metrics.
+          the state after the update, and scalar metrics.
         """
 
     def step_fn(self, step: int) -> StepFn:
-        """The function that makes update number `step`, counted from 1.
+        """Returns the function that makes update number `step`, counted from 1.
 
-        Steps that differ are separate functions and not one with conditions: XLA's convolutions on
-        a CPU are about ten times slower inside a conditional.
+        Different kinds of steps are separate functions and not one function with conditionals,
+        because XLA's convolutions on a CPU are about ten times slower inside a conditional.
         """
         return self.step
 
     @abc.abstractmethod
     def export(self, state: TrainState) -> PyTree:
-        """The weights that whoever uses the finished run needs."""
+        """Returns the weights that users of the finished run need."""
 
     def sample(
         self, state: TrainState, frozen: PyTree, splits: dict[str, Batch]
     ) -> dict[str, Image.Image]:
-        """Sheets to look at during training, by name; none by default."""
+        """Makes sheets that show the progress of training, by name; none by default."""
         return {}
 
     @abc.abstractmethod
     def evaluate(self, state: TrainState, frozen: PyTree, splits: dict[str, Batch]) -> Evaluation:
-        """Figures and sheets on held-out people, at the end of a run."""
+        """Computes figures and sheets on held-out people at the end of a run."""

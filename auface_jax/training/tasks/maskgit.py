@@ -1,8 +1,8 @@
 """Stage II: trains VQ-AUFace on image tokens of a frozen Stage I (paper, Stage II).
 
-Masked cross-entropy with a cosine mask schedule; text, reference or both are replaced by learned
-nulls in a share of the rows, which is what guidance and the held-out figures without text or
-reference rest on.
+The loss is masked cross-entropy with a cosine mask schedule. In a fraction of the examples learned
+nulls replace the text, the reference or both; guidance and the held-out figures without text or
+reference need them.
 """
 
 import dataclasses
@@ -52,7 +52,7 @@ from auface_jax.training.tasks.base import Batch, Evaluation, PyTree, Task
 from auface_jax.training.tasks.maskgit_batch import augment, context_dropout
 from auface_jax.training.tasks.maskgit_evaluation import TOLD, cross_entropies, unit_scores
 
-# Sets of units that a person tells apart at a glance, opposed pulls (1+4, 12+15) among them.
+# AU combinations that a viewer distinguishes at a glance, some of opposed muscles (1+4, 12+15).
 SHOWN_SETS = ((12,), (6, 12), (1, 2), (4,), (1, 4), (15, 17), (12, 15), (10,), (24,))
 
 
@@ -63,9 +63,9 @@ class MaskGITTask(Task):
     Attributes:
       text_tokenizer: the tokenizer of the descriptions.
       vqgan, stage1_weights: the finished Stage I.
-      encoders, encoder_weights: pre-trained encoders of text and reference face, where the config
-        names some.
-      encoder_fingerprints: their fingerprints by name.
+      encoders, encoder_weights: the pre-trained encoders of text and reference face that the config
+        names.
+      encoder_fingerprints: fingerprints of these encoders by name.
     """
 
     text_tokenizer: Tokenizer
@@ -91,7 +91,7 @@ class MaskGITTask(Task):
         """Builds the task on a Stage I in memory: its module and its weights.
 
         Raises:
-          ValueError: `config.speed` asks for what the token layout cannot have.
+          ValueError: the token layout does not support an option in `config.speed`.
         """
         tokenizer = load_tokenizer(config.data.tokenizer)
         encoders, weights, fingerprints = load_encoders(config, tokenizer.vocab_size)
@@ -116,19 +116,18 @@ class MaskGITTask(Task):
         return Networks(self.model, self.vqgan, self.encoders)
 
     def fingerprints(self) -> dict[str, str]:
-        """Fingerprints of Stage I and of the pre-trained encoders."""
+        """Returns the fingerprints of Stage I and of the pre-trained encoders."""
         stage1 = checkpoints.weights_fingerprint(self.stage1_weights)
         return {checkpoints.weights_key("stage1"): stage1} | self.encoder_fingerprints
 
     def load_frozen(self) -> PyTree:
-        """The weights of Stage I and of the pre-trained encoders.
+        """Returns the weights of Stage I and of the pre-trained encoders.
 
-        With `cache_references` also what these make of every reference of the training people,
-        which is then computed once and not in every step.
+        With `cache_references` the features of every training reference are included, so that they
+        are computed once and not in every step.
 
         Raises:
-          ValueError: references are to be cached and augmented as well; see also
-            `load_encoders`.
+          ValueError: the config asks for both cached and augmented references.
         """
         if self.encoders.appearance is not None and built_unaligned(self.config.data.dir):
             say(
@@ -148,7 +147,7 @@ class MaskGITTask(Task):
         skipped = SkippedRecords(say) if self.config.data.skip_corrupt else None
         references = References(self.config.data.dir, "train", skipped=skipped)
         every = references.all(mirrored=self.config.data.flip)
-        dtype = jnp.dtype(self.config.model.dtype)  # that of the layers which read the features
+        dtype = jnp.dtype(self.config.model.dtype)  # the dtype of the layers that read the features
 
         @jax.jit
         def features(frozen, images):
@@ -161,15 +160,15 @@ class MaskGITTask(Task):
         made = map_batches(
             features, jax.device_put(frozen), every, batch_size=self.config.batch_size
         )
-        # Processes may differ in a last bit, and so in a code; all are to train on the same.
+        # Processes may differ in the last bit and so in a token; all must train on the same tokens.
         return frozen | {"references": from_first_process(made)}
 
     def init(self, rng: jax.Array, batch: Batch) -> TrainState:
-        """Random weights."""
+        """Draws random weights."""
         vqgan, one = self.vqgan, {name: rows[:1] for name, rows in batch.items()}
         tokens = jnp.zeros((1, vqgan.grid**2, vqgan.num_quantizers), jnp.int32)
         reference = pixels.to_float(one["reference"])
-        # Shapes are all that is wanted of the frozen networks.
+        # Only the shapes of the frozen networks' outputs are needed.
         features = jax.eval_shape(
             lambda variables, reference, tokens, mask: {
                 **self.encoders.encode_reference(variables, reference),
@@ -193,17 +192,17 @@ class MaskGITTask(Task):
     def step(
         self, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
     ) -> tuple[TrainState, dict[str, Array]]:
-        """One update of everything but Stage I."""
+        """Makes one update of VQ-AUFace; Stage I and the encoders are frozen."""
         c = self.config
         group, quantizers_per_step = c.speed.mask_group, c.speed.quantizers_per_step
         vqgan = self.vqgan
         mask_key, drop_key, augment_key = jax.random.split(rng, 3)
-        deal_key = jax.random.fold_in(rng, 3)  # what a split into four has beside these three
+        deal_key = jax.random.fold_in(rng, 3)  # independent of the three keys above
         batch = augment(augment_key, batch, c.augment)
         codes, inputs = tokenize_batch(vqgan, self.encoders, all_gather_parameters(frozen), batch)
         rows, positions, levels = codes.shape
         layout = c.model.transformer.layout
-        given = tuple(c.loss.quantizer_weights)  # the last weight is that of all further levels
+        given = tuple(c.loss.quantizer_weights)  # further levels have the last weight
         level_weights = tuple(given[min(level, len(given) - 1)] for level in range(levels))
         tokens = {"positions": positions, "num_quantizers": levels, "layout": layout}
         tokens["full"] = c.full_mask_prob
@@ -215,7 +214,7 @@ class MaskGITTask(Task):
             drops = {"drop_text": drop_text, "drop_reference": drop_reference}
             context, out = self.model.apply(variables, **inputs, **drops, method="context")
             places, hidden = None, masked
-            if group:  # the heads see masked tokens alone, as many as there can be
+            if group:  # the heads compute logits of masked tokens only
                 most = masking.max_masked_tokens(group, **tokens)
                 places, hidden = masking.masked_token_indices(
                     masked,
@@ -232,7 +231,9 @@ class MaskGITTask(Task):
             of_tokens, per_level = masked_tokens.masked_cross_entropy(
                 logits, targets, hidden, c.label_smoothing, level_weights
             )
-            told = jnp.where(drop_text[:, None], -1, batch["labels"])  # no text tells nothing
+            told = jnp.where(
+                drop_text[:, None], -1, batch["labels"]
+            )  # without text the units are unknown
             units = unit_cross_entropy(out["unit_logits"], told)
             return of_tokens + c.loss.units * units, (per_level, units)
 
@@ -244,19 +245,19 @@ class MaskGITTask(Task):
         return apply_gradients(state, gradients, self.optimizer, c.ema_decay), metrics
 
     def export(self, state: TrainState) -> PyTree:
-        """The averaged parameters."""
+        """Returns the averaged parameters."""
         return {"params": state.ema_params}
 
     # --- Held-out figures and pictures -----------------------------------------------------------
 
     def sample(self, state: TrainState, frozen: PyTree, splits: dict[str, Batch]) -> dict:
-        """A sheet of a few held-out people."""
+        """Makes a sheet of a few held-out people."""
         test = spread_examples(splits["test"], 8)
         made = self.generate(self.export(state), frozen, test, seed=0)
         return {"generated": comparison_sheet(test, made)}
 
     def evaluate(self, state: TrainState, frozen: PyTree, splits: dict[str, Batch]) -> Evaluation:
-        """Cross-entropies with and without each input, units read from generated faces, sheets."""
+        """Computes cross-entropies with and without each input, unit scores, and sheets."""
         test, weights = splits["test"], self.export(state)
         figures = cross_entropies(
             self.networks,
@@ -274,7 +275,7 @@ class MaskGITTask(Task):
         return Evaluation(figures, {"generated": sheet, "unit_sets": sets}, notes)
 
     def generate(self, weights: PyTree, frozen: PyTree, records: Batch, seed: int) -> np.ndarray:
-        """Pictures uint8 [M, H, W, 3] for the references and texts of `records`."""
+        """Generates pictures uint8 [M, H, W, 3] for the references and texts of `records`."""
         options = DecodeOptions(**self.config.decode)
         keys = jax.random.split(jax.random.key(seed), len(records["reference"]))
         return map_batches(
@@ -286,7 +287,10 @@ class MaskGITTask(Task):
         )
 
     def unit_set_sheet(self, weights: PyTree, frozen: PyTree, test: Batch) -> Image.Image:
-        """Some held-out people, each with the same sets of units: what the text alone changes."""
+        """Makes a sheet of the same AU combinations for several held-out people.
+
+        Each person keeps one reference, so that differences come from the text alone.
+        """
         subjects = sorted(set(test["subjects"]))[:5]
         firsts = [test["subjects"].index(subject) for subject in subjects]
         references = test["reference"][firsts]
@@ -297,7 +301,7 @@ class MaskGITTask(Task):
         tokens, mask = self.text_tokenizer.encode_batch(
             [text for text in texts for _ in subjects], tuple(self.config.data.buckets)[-1:]
         )
-        # All in one go: each call of `generate` fills up its last batch.
+        # One call of `generate` pads only one batch; a call for each combination would pad many.
         records = {
             "reference": np.concatenate([references] * len(texts)),
             "text_tokens": tokens,
@@ -312,5 +316,5 @@ class MaskGITTask(Task):
 
 
 def drawing_weights(weights: PyTree, frozen: PyTree) -> PyTree:
-    """The weights that `generate_batch` takes, without the cached features of references."""
+    """Returns the weights for `generate_batch`, without the cached features of references."""
     return {"params": weights["params"], "stage1": frozen["stage1"], "encoders": frozen["encoders"]}

@@ -9,15 +9,16 @@ Batch = dict[str, Array]
 
 
 def augment(rng: jax.Array, batch: Batch, config: ml_collections.ConfigDict) -> Batch:
-    """Shifts and tints image and reference together, each pair by its own draw.
+    """Shifts and tints image and reference together; each pair has its own shift and tint.
 
-    A shift moves every token of a face, so that few people look like many. Edges are repeated.
+    A shift changes every token of a face, which makes up for a small number of people. Shifted
+    pictures repeat their edges.
 
     Args:
-      rng: key of the draws.
-      batch: `image` and `reference`, uint8 [B, H, W, 3], and other fields, which stay.
-      config: `shift`, the largest shift in pixels each way; `tint`, the largest change of a colour
-        channel, as a share.
+      rng: random key.
+      batch: `image` and `reference`, uint8 [B, H, W, 3], and other fields, which are unchanged.
+      config: `shift`, the largest shift in pixels in each direction; `tint`, the largest relative
+        change of a colour channel.
     """
     if not config.shift and not config.tint:
         return batch
@@ -39,15 +40,15 @@ def augment(rng: jax.Array, batch: Batch, config: ml_collections.ConfigDict) -> 
 def context_dropout(
     rng: jax.Array, rows: int, config: ml_collections.ConfigDict
 ) -> tuple[Bool[Array, " B"], Bool[Array, " B"]]:
-    """Draws the examples that lose their text, and those that lose their reference.
+    """Draws the examples that are trained without text, without reference, or without both.
 
     Args:
-      rng: key of the draw.
+      rng: random key.
       rows: number of examples, B.
-      config: the probabilities `text` and `reference`, of losing one alone, and `both`.
+      config: the probabilities `text` and `reference` of dropping one alone, and `both`.
 
     Returns:
-      masks of the examples without text and without reference.
+      masks of the examples without text and of those without reference.
     """
     u = jax.random.uniform(rng, (rows,))
     both = u < config.both

@@ -1,4 +1,4 @@
-"""Held-out figures of Stage II: the worth of each input, and the units in generated faces."""
+"""Held-out figures of Stage II: the effect of each input, and the units in generated faces."""
 
 import functools
 import pathlib
@@ -30,18 +30,19 @@ MASK_RATIOS = (0.25, 0.5, 0.75, 1.0)
 def cross_entropies(
     networks: Networks, weights: PyTree, test: Batch, *, layout: str, batch_size: int
 ) -> dict[str, float]:
-    """Masked cross-entropy in nats a token, without label smoothing, averaged over `MASK_RATIOS`.
+    """Computes masked cross-entropies in nats per token, averaged over `MASK_RATIOS`.
 
-    Every variant sees the same masks. `ce_shuffled_text` gives each example the text of one with
-    another label vector, `ce_shuffled_reference` the reference of another person; where all
-    examples have one label vector, or one person, that variant is missing.
+    Label smoothing is off, and every variant has the same masks. `ce_shuffled_text` gives each
+    example the text of an example with another label vector, and `ce_shuffled_reference` the
+    reference of another person; these figures are missing if all examples have one label vector or
+    one person.
 
     Args:
       networks: both stages and their encoders.
-      weights: {"params", "stage1", "encoders"}.
-      test: examples as arrays, with the list `subjects`.
+      weights: the weights {"params", "stage1", "encoders"}.
+      test: held-out examples as arrays, with the list `subjects`.
       layout: the token layout, `transformer.layout`.
-      batch_size: examples at a time.
+      batch_size: number of examples in a batch.
     """
     masks = _masks(networks.vqgan, len(test["labels"]), layout)
     token_losses = jax.jit(functools.partial(_token_losses, networks))
@@ -69,7 +70,7 @@ def cross_entropies(
 
 
 def _variants(test: Batch) -> dict[str, tuple]:
-    """Figure -> text, reference, and where each of the two is dropped."""
+    """Returns figure name -> text, reference, and the masks of dropped texts and references."""
     total = len(test["labels"])
     other_text = different_partners(np.unique(test["labels"], axis=0, return_inverse=True)[1])
     other_person = different_partners(np.unique(test["subjects"], return_inverse=True)[1])
@@ -91,7 +92,7 @@ def _variants(test: Batch) -> dict[str, tuple]:
 
 
 def _masks(vqgan: VQGAN, total: int, layout: str) -> Bool[np.ndarray, "M ratios N Q"]:
-    """A mask of each ratio for every example."""
+    """Draws a mask of each ratio for every example."""
     masks = [
         masking.random_mask(
             jax.random.key(number),
@@ -108,7 +109,7 @@ def _masks(vqgan: VQGAN, total: int, layout: str) -> Bool[np.ndarray, "M ratios 
 def _token_losses(
     networks: Networks, weights, image, text, reference, drop_text, drop_reference, masks
 ) -> dict[str, Float[Array, "B ratios Q"]]:
-    """Summed negative log-likelihood of the masked tokens, and how many there are."""
+    """Sums the negative log-likelihood of the masked tokens, and counts these tokens."""
     batch = {"image": image, "reference": reference, **text}
     codes, inputs = tokenize_batch(networks.vqgan, networks.encoders, weights, batch)
     variables = {"params": weights["params"]}
@@ -128,11 +129,11 @@ def _token_losses(
 def unit_scores(
     probe_run: pathlib.Path, test: Batch, made: UInt8[np.ndarray, "M H W 3"]
 ) -> dict[str, float]:
-    """Macro F1 of the probe on generated pictures, on real ones, and on the references.
+    """Computes macro F1 of the probe on generated pictures, real pictures, and references.
 
     Args:
       probe_run: a finished run of `au_probe`.
-      test: examples as arrays.
+      test: held-out examples as arrays.
       made: the generated pictures.
     """
     probe, weights, config = load_probe(probe_run)

@@ -17,7 +17,7 @@ TASKS = {
 
 
 def make_task(config: ml_collections.ConfigDict, num_steps: int) -> Task:
-    """Builds the task that `config.task` names, reading the networks that it builds on.
+    """Builds the task that `config.task` names, and reads the networks that it requires.
 
     Raises:
       ValueError: the name is unknown; the message lists the legal ones.

@@ -1,7 +1,7 @@
 """Stage I: trains the residual VQGAN (paper, Stage I; Esser et al. 2021 for the adversarial part).
 
-What is descended on stands in `vqgan_gradients.py`. A loss of weight 0 is not computed, and its
-network not loaded.
+The losses and their gradients are in `vqgan_gradients.py`. The networks of losses with weight 0 are
+neither loaded nor run.
 """
 
 import dataclasses
@@ -43,7 +43,7 @@ class VQGANTask(Task):
     """Trains the residual VQGAN.
 
     Attributes:
-      loss_networks: frozen networks of the losses whose weight is not 0, by the loss's name.
+      loss_networks: the loss networks of the losses whose weight is not 0, by the loss's name.
     """
 
     loss_networks: dict[str, LossNetwork] = dataclasses.field(default_factory=dict)
@@ -52,7 +52,7 @@ class VQGANTask(Task):
 
     @classmethod
     def from_config(cls, config: ml_collections.ConfigDict, num_steps: int) -> "VQGANTask":
-        """Reads the networks of the losses whose weight is not 0."""
+        """Loads the loss networks of the losses whose weight is not 0."""
         networks = {}
         if config.loss.perceptual:
             networks["perceptual"] = load_perceptual(config.perceptual.network)
@@ -81,7 +81,7 @@ class VQGANTask(Task):
     @property
     def optimizers(self) -> dict[str, optax.GradientTransformation]:
         c = self.config
-        # The discriminator's schedule counts its own updates, which begin at its start step.
+        # The discriminator's schedule counts its own updates, which begin after `gan.start_step`.
         its_steps = max(1, self.num_steps - c.gan.start_step)
         return {
             "generator": optimizer(c.optimizer, self.num_steps),
@@ -90,12 +90,15 @@ class VQGANTask(Task):
 
     @property
     def init_examples(self) -> int:
-        """Records that `init` sees: the sample for principal components and k-means."""
+        """Number of training examples for principal components and k-means."""
         return self.config.init_examples
 
     def init(self, rng: jax.Array, batch: Batch) -> TrainState:
-        """Random weights, the linear path at the data's principal components, codebooks by
-        k-means."""
+        """Draws random weights, and fits the linear path and the codebooks to the examples.
+
+        The linear path starts at the principal components of the examples, and the codebooks at the
+        centres of k-means.
+        """
         encoder_key, decoder_key, discriminator_key, kmeans_key = jax.random.split(rng, 4)
         vqgan = self.vqgan
         image = pixels.to_float(batch["image"])
@@ -133,27 +136,27 @@ class VQGANTask(Task):
 
     @property
     def rows_at_once(self) -> int:
-        """Number of images that pass the networks together: a microbatch."""
+        """Number of images in a microbatch, which pass the networks together."""
         return self.config.batch_size // self.config.num_microbatches
 
     def _in_parts(self, function: Callable[[Array], Array], image: Array) -> Array:
-        """`function` of all rows, of no more at once than a microbatch has."""
+        """Applies `function` to all images, to at most one microbatch at a time."""
         if self.config.num_microbatches == 1:
             return function(image)
         return jax.lax.map(lambda row: function(row[None])[0], image, batch_size=self.rows_at_once)
 
     def load_frozen(self) -> PyTree:
-        """The variables of `loss_networks`."""
+        """Returns the variables of `loss_networks`."""
         return {name: network.variables for name, network in self.loss_networks.items()}
 
     def fingerprints(self) -> dict[str, str]:
-        """Fingerprints of `loss_networks`."""
+        """Returns the fingerprints of `loss_networks`."""
         return {
             f"{name}{LOSS_NETWORK_SUFFIX}": n.fingerprint for name, n in self.loss_networks.items()
         }
 
     def step_fn(self, step: int) -> StepFn:
-        """The update without the discriminator, with it, or with R1 as well."""
+        """Returns the update without the discriminator, with it, or with R1 as well."""
         gan = self.config.gan
         if gan.weight and step <= gan.start_step:
             return self.step_before_adversary
@@ -164,20 +167,20 @@ class VQGANTask(Task):
     def step(
         self, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
     ) -> tuple[TrainState, dict[str, Array]]:
-        """One update of encoder, decoder, codebooks and, where there is one, discriminator."""
+        """Makes one update of encoder, decoder, codebooks and, if used, discriminator."""
         adversarial = self.config.gan.weight > 0
         return self._update(state, frozen, batch, rng, adversarial=adversarial)
 
     def step_before_adversary(
         self, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
     ) -> tuple[TrainState, dict[str, Array]]:
-        """`step` without the discriminator."""
+        """Makes one update without the discriminator."""
         return self._update(state, frozen, batch, rng, adversarial=False)
 
     def step_with_penalty(
         self, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
     ) -> tuple[TrainState, dict[str, Array]]:
-        """`step`, with R1 in the discriminator's loss."""
+        """Makes one update with R1 in the discriminator's loss."""
         return self._update(state, frozen, batch, rng, adversarial=True, penalty=True)
 
     def _update(
@@ -190,10 +193,10 @@ class VQGANTask(Task):
         adversarial: bool,
         penalty: bool = False,
     ) -> tuple[TrainState, dict[str, Array]]:
-        """One update.
+        """Makes one update.
 
-        With `config.num_microbatches` > 1 the batch passes in parts, one after the other, and
-        the mean of their gradients is descended on. Codebooks follow the whole batch.
+        With `config.num_microbatches` > 1 the gradient is the mean over microbatches, which are
+        computed one after the other. Codebooks are updated once with the whole batch.
         """
         c = self.config
         parts = c.num_microbatches
@@ -217,7 +220,7 @@ class VQGANTask(Task):
 
             names = ("generator", *(["discriminator"] if adversarial else []))
             zeros = jax.tree.map(jnp.zeros_like, {name: state.params[name] for name in names})
-            # Every part has rows from all over the batch, and so from every device.
+            # Microbatches take strided examples, so that each has examples from every device.
             dealt = batch["image"].reshape(-1, parts, *batch["image"].shape[1:]).swapaxes(0, 1)
             grads, (assigned, metrics) = jax.lax.scan(of_part, zeros, dealt)
             z, ids = (x.swapaxes(0, 1).reshape(-1, *x.shape[2:]) for x in assigned)
@@ -259,17 +262,17 @@ class VQGANTask(Task):
         return state, metrics
 
     def export(self, state: TrainState) -> PyTree:
-        """The `weights` of `models.vqgan.VQGAN`: averaged parameters and codebooks."""
+        """Returns the weights of `models.vqgan.VQGAN`: averaged parameters and codebooks."""
         return {"params": state.ema_params, "codebooks": state.variables["codebooks"]}
 
     def sample(self, state: TrainState, frozen: PyTree, splits: dict[str, Batch]) -> dict:
-        """Reconstructions of a few held-out people, by level."""
+        """Makes a sheet of reconstructions of a few held-out people, by quantizer level."""
         test = splits["test"]["image"]
         image = test[np.linspace(0, len(test) - 1, 8).astype(int)]
         return {"reconstructions": self._level_sheet(self.export(state), image)}
 
     def evaluate(self, state: TrainState, frozen: PyTree, splits: dict[str, Batch]) -> Evaluation:
-        """Reconstruction of held-out people: PSNR, codebooks in use; sheets."""
+        """Computes PSNR and codebook usage on held-out people, and makes sheets."""
         vqgan, weights, image = self.vqgan, self.export(state), splits["test"]["image"]
 
         @jax.jit

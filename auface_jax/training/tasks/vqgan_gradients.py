@@ -1,9 +1,9 @@
-"""Gradients of Stage I's losses, from one forward pass of encoder and decoder over a batch.
+"""Gradients of Stage I's losses, with one forward pass of encoder and decoder over a batch.
 
     L = recon·L_recon + l2·L2 + gradient·L_grad + commit·L_commit + perceptual·L_perc
         + lpips·L_lpips + anatomical·L_anat + gan.weight·λ·L_adv
 
-L_anat counts once its gate has opened (`training/losses/gate.py`), L_adv from `gan.start_step` on.
+L_anat counts while its gate is open (`training/losses/gate.py`), L_adv after `gan.start_step`.
 λ is VQGAN's adaptive weight (equation 7 there): the gradient norm of the losses between image and
 reconstruction over that of L_adv, both at the decoder's last convolution.
 """
@@ -36,14 +36,14 @@ from auface_jax.training.losses.reconstruction import (
 from auface_jax.training.state import TrainState
 
 PyTree = Any
-# The losses that compare features, by the name of their weight in the config.
+# The losses between features, by the name of their weight in the config.
 FEATURE_LOSSES = {"perceptual": perceptual, "lpips": lpips, "anatomical": anatomical}
 
 
 def pixel_losses(
     image: Float[Array, "B H W 3"], reconstruction: Float[Array, "B H W 3"]
 ) -> dict[str, Float[Array, ""]]:
-    """Losses between pixels, by the names of their weights in the config."""
+    """Computes the losses between pixels, by the names of their weights in the config."""
     return {
         "recon": reconstruction_l1(image, reconstruction),
         "l2": reconstruction_l2(image, reconstruction),
@@ -57,7 +57,7 @@ def feature_losses(
     image: Float[Array, "B H W 3"],
     reconstruction: Float[Array, "B H W 3"],
 ) -> dict[str, Float[Array, ""]]:
-    """Losses between features of frozen networks, by the networks' names."""
+    """Computes the losses between features of loss networks, by the networks' names."""
     parts = {}
     for name, network in networks.items():
         of_image, of_reconstruction = (
@@ -85,15 +85,15 @@ def gradients(
 
     Args:
       task: a `tasks.vqgan.VQGANTask`, for its config and its networks.
-      networks: frozen networks of the losses between features; `frozen` has their variables.
+      networks: the loss networks; `frozen` has their variables.
       state: the train state.
-      frozen: variables of `networks` by name.
+      frozen: the variables of `networks` by name.
       image: the batch.
-      adversarial: whether to include L_adv and the discriminator's loss.
-      penalty: whether the discriminator's loss includes R1.
+      adversarial: True to include L_adv and the discriminator's loss.
+      penalty: True to include R1 in the discriminator's loss.
 
     Returns:
-      gradients shaped like `state.params`, of the discriminator only where `adversarial`;
+      gradients shaped like `state.params`, of the discriminator only if `adversarial`;
       the vectors before quantisation and their tokens;
       metrics.
     """
@@ -122,9 +122,10 @@ def gradients(
 
 
 def with_gradient(gradient: Float[Array, "*n"], x: Float[Array, "*n"]) -> Float[Array, ""]:
-    """A scalar whose gradient at `x` is `gradient`: their inner product.
+    """Returns the inner product of both, a scalar whose gradient at `x` is `gradient`.
 
-    The value is not that of the loss which the gradient belongs to; that is summed apart.
+    This scalar is not the value of the loss that the gradient belongs to; `GeneratorLoss` sums the
+    values separately.
     """
     return jnp.vdot(gradient, x)
 
@@ -146,7 +147,7 @@ class GeneratorLoss:
     adversarial: bool
 
     def __call__(self, params: PyTree):
-        """A scalar with the gradient to descend on; and value, parts, tokens and reconstruction."""
+        """Computes a scalar with the gradient of the loss, and the value and parts of the loss."""
         c, vqgan = self.task.config, self.task.vqgan
         params = all_gather_parameters(params)
         z = vqgan.encoder.apply({"params": params["encoder"]}, self.image)
@@ -163,7 +164,7 @@ class GeneratorLoss:
         loss += c.loss.commit * parts["commit"]
         value, pulls = loss, []
         if self.networks:
-            # The gradient at the image serves the update and λ: one pass through each network.
+            # The update and λ share the gradient at the image: one pass through each network.
             at_image, (total, feature_parts) = jax.grad(self._of_features, has_aux=True)(
                 jax.lax.stop_gradient(reconstruction)
             )
@@ -181,14 +182,14 @@ class GeneratorLoss:
         return loss, (value, parts, (z, quantized.ids), reconstruction)
 
     def _of_pixels(self, reconstruction):
-        """The weighted sum of the losses between pixels, and each of them."""
+        """Computes the weighted sum of the losses between pixels, and each of them."""
         parts = pixel_losses(self.image, reconstruction)
         return sum(self.task.config.loss[name] * value for name, value in parts.items()), parts
 
     def _of_features(self, reconstruction):
-        """The weighted sum of the losses between features, and each of them.
+        """Computes the weighted sum of the losses between features, and each of them.
 
-        A closed gate multiplies by 0 and saves nothing: it opens once, early, and XLA's
+        A closed gate multiplies by 0 and saves no time: the gate opens early, and XLA's
         convolutions on a CPU are about ten times slower inside a conditional.
         """
         parts = feature_losses(self.networks, self.frozen, self.image, reconstruction)
@@ -206,7 +207,7 @@ class GeneratorLoss:
         return adversarial_generator(logits)
 
     def _adversarial_pull(self, reconstruction, features, params, pulls):
-        """L_adv, λ, and λ times its gradient at the image: one pass through the discriminator."""
+        """Computes L_adv, λ, and λ times the gradient of L_adv at the image in one pass."""
         value, at_image = jax.value_and_grad(self._adversarial_loss)(reconstruction)
         pixels_at_image = jax.grad(lambda r: self._of_pixels(r)[0])(reconstruction)
         pixels_at_image = sum(pulls, start=pixels_at_image)
@@ -226,7 +227,7 @@ class GeneratorLoss:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DiscriminatorLoss:
-    """The hinge loss of the discriminator, with R1 where `penalty`.
+    """The hinge loss of the discriminator, with R1 if `penalty`.
 
     Attributes:
       task, penalty: see `gradients`.
@@ -238,7 +239,7 @@ class DiscriminatorLoss:
     penalty: bool
 
     def __call__(self, params: PyTree, reconstruction: Float[Array, "B H W 3"]):
-        """The loss, and its parts."""
+        """Computes the loss and its parts."""
         params = all_gather_parameters(params)
 
         def discriminate(pixels):
@@ -254,6 +255,6 @@ class DiscriminatorLoss:
         if self.penalty:
             r1 = self.task.config.gan.r1
             parts["r1"] = r1_penalty(discriminate, self.image)
-            # Applied lazily: in one step of `every`, and that many times as strong.
+            # Lazy regularisation: one of `every` steps has R1, with `every` times its weight.
             loss += 0.5 * r1.weight * r1.every * parts["r1"]
         return loss, parts

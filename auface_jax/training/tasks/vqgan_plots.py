@@ -23,7 +23,7 @@ def codebook_usage(
     usage: Sequence[float],
     perplexity: Sequence[float],
 ) -> Image.Image:
-    """Plots the use of each code of a quantizer level, in order of use, against equal use."""
+    """Plots the usage of each level's tokens in decreasing order, relative to equal usage."""
     figure, axes = _axes(6.4, 4.0)
     for level, ids in enumerate(np.asarray(codes).reshape(-1, codes.shape[-1]).T):
         share = np.sort(np.bincount(ids, minlength=num_codes))[::-1] * num_codes / len(ids)
@@ -36,11 +36,11 @@ def codebook_usage(
 
 
 def psnr_by_level(psnr: Float[np.ndarray, "M Q"], bits: Sequence[float]) -> Image.Image:
-    """Plots the PSNR of pictures decoded from the first levels alone: mean and middle half.
+    """Plots the PSNR of pictures that are decoded from the first levels: mean and quartiles.
 
     Args:
-      psnr: dB of each picture by number of levels.
-      bits: bits of a picture's codes up to each level.
+      psnr: PSNR in dB of each picture by number of levels.
+      bits: size in bits of a picture's tokens up to each level.
     """
     figure, axes = _axes(5.0, 4.0)
     levels = np.arange(1, psnr.shape[1] + 1)
@@ -57,7 +57,7 @@ def psnr_by_level(psnr: Float[np.ndarray, "M Q"], bits: Sequence[float]) -> Imag
 def region_errors(
     images: UInt8[np.ndarray, "M S S 3"], made: UInt8[np.ndarray, "M S S 3"]
 ) -> tuple[Float[np.ndarray, "S S"], dict[str, float]]:
-    """Mean absolute error, of 255, of each pixel of aligned faces and of each error region."""
+    """Computes the mean absolute error (of 255) of each pixel and region of aligned faces."""
     error = np.abs(images.astype(np.float32) - made).mean((0, 3))
     size, of_region = len(error), {}
     for name, edges in ERROR_REGIONS.items():
