@@ -25,7 +25,11 @@ from auface_jax.images import pixels
 from auface_jax.models import quantizer
 from auface_jax.runs import checkpoints
 from auface_jax.training.losses.networks import load_anatomical, load_lpips_loss, load_perceptual
-from auface_jax.training.tasks.vqgan_gradients import feature_losses, pixel_losses
+from auface_jax.training.tasks.vqgan_gradients import (
+    PIXEL_LOSSES,
+    feature_losses,
+    pixel_losses,
+)
 
 
 def norms(vqgan, networks, weights, frozen, image):
@@ -43,7 +47,9 @@ def norms(vqgan, networks, weights, frozen, image):
 
     reconstruction, to_conv_out = jax.vjp(reconstruct, decoder["conv_out"])
     found = {}
-    for losses_of in (pixel_losses, functools.partial(feature_losses, networks, frozen)):
+    every = dict.fromkeys(PIXEL_LOSSES, 1.0)
+    of_pixels = functools.partial(pixel_losses, weights=every)
+    for losses_of in (of_pixels, functools.partial(feature_losses, networks, frozen)):
         for name in jax.eval_shape(losses_of, image, reconstruction):
             loss = lambda r, name=name, of=losses_of: of(image, r)[name]  # noqa: E731
             value, at_image = jax.value_and_grad(loss)(reconstruction)

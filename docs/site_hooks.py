@@ -15,6 +15,7 @@ from mkdocs.structure.files import File, InclusionLevel
 ROOT = Path(__file__).resolve().parents[1]
 
 # Documents elsewhere in the repository -> their pages.
+CARDS = sorted((ROOT / "data" / "cards").glob("*.md"))
 OUTSIDE = {
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
@@ -24,9 +25,7 @@ OUTSIDE = {
     "data/SCHEMA.md": "data/SCHEMA.md",
     "data/LICENCES.md": "data/LICENCES.md",
     "data/bp4d.md": "data/bp4d.md",
-    "data/cards/builtin.md": "data/cards/builtin.md",
-    "data/cards/folder.md": "data/cards/folder.md",
-    "data/cards/ict.md": "data/cards/ict.md",
+    **{f"data/cards/{card.name}": f"data/cards/{card.name}" for card in CARDS},
 }
 TOUR = "guide/tour.ipynb"
 

@@ -87,7 +87,7 @@ def test_every_option_of_a_build_has_an_argument():
     }
     assert arguments.keys() == declared - {"progress", "runner_arguments"}
     text = parser.format_help()
-    assert "builtin, ict: number of people" in text and "bp4d, folder: " in text
+    assert "builtin, ict: number of people" in text and "bp4d, folder" in text
 
 
 def test_option_names_of_the_groups_are_distinct():

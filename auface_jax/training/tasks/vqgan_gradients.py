@@ -9,6 +9,7 @@ reconstruction over that of L_adv, both at the decoder's last convolution.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -36,18 +37,24 @@ from auface_jax.training.losses.reconstruction import (
 from auface_jax.training.state import TrainState
 
 PyTree = Any
-# The losses between features, by the name of their weight in the config.
+# The losses between pixels and those between features, by the names of their weights in the config.
+PIXEL_LOSSES = {"recon": reconstruction_l1, "l2": reconstruction_l2, "gradient": image_gradient}
 FEATURE_LOSSES = {"perceptual": perceptual, "lpips": lpips, "anatomical": anatomical}
 
 
 def pixel_losses(
-    image: Float[Array, "B H W 3"], reconstruction: Float[Array, "B H W 3"]
+    image: Float[Array, "B H W 3"],
+    reconstruction: Float[Array, "B H W 3"],
+    weights: Mapping[str, float],
 ) -> dict[str, Float[Array, ""]]:
-    """Computes the losses between pixels, by the names of their weights in the config."""
+    """Computes the losses between pixels whose weight is not 0, and L_recon, by their names.
+
+    L_recon is always among them: the gate of the anatomical loss watches it.
+    """
     return {
-        "recon": reconstruction_l1(image, reconstruction),
-        "l2": reconstruction_l2(image, reconstruction),
-        "gradient": image_gradient(image, reconstruction),
+        name: loss(image, reconstruction)
+        for name, loss in PIXEL_LOSSES.items()
+        if weights[name] or name == "recon"
     }
 
 
@@ -183,8 +190,9 @@ class GeneratorLoss:
 
     def _of_pixels(self, reconstruction):
         """Computes the weighted sum of the losses between pixels, and each of them."""
-        parts = pixel_losses(self.image, reconstruction)
-        return sum(self.task.config.loss[name] * value for name, value in parts.items()), parts
+        weights = self.task.config.loss
+        parts = pixel_losses(self.image, reconstruction, weights)
+        return sum(weights[name] * value for name, value in parts.items()), parts
 
     def _of_features(self, reconstruction):
         """Computes the weighted sum of the losses between features, and each of them.

@@ -278,7 +278,7 @@ def test_only_image_of_a_person_is_left_out_and_counted(table, tmp_path):
 
 def test_illegal_options_are_refused(table, tmp_path):
     for options, message in (
-        ({"source": "web"}, "source is 'web', expected bp4d, builtin, folder or ict"),
+        ({"source": "web"}, "source is 'web', expected bp4d, builtin, folder"),
         ({"source": "builtin", "people": 3}, "builtin needs --frames"),
         ({"source": "folder"}, "folder needs --labels"),
         ({"source": "folder", "labels": str(table), "people": 3}, "has no option --people"),
