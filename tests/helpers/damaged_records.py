@@ -1,4 +1,4 @@
-"""Data sets with records that are damaged on purpose."""
+"""Shards with damaged records, for tests."""
 
 from collections.abc import Callable
 from pathlib import Path

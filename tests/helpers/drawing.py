@@ -1,4 +1,4 @@
-"""Runs with random weights to draw from, and a stand-in for the program that draws."""
+"""Runs with random weights for generation, and a fast replacement of `generate_batch`."""
 
 import pathlib
 
@@ -8,16 +8,16 @@ from tests.helpers.evaluation_runs import write_runs
 
 
 def write_drawing_folder(folder: pathlib.Path) -> pathlib.Path:
-    """Writes `data` and `runs/stage2`, with Stage I beside it; weights are random."""
+    """Writes `data`, `runs/stage1` and `runs/stage2` with random weights; returns the folder."""
     write_runs(folder / "runs", tiny.build_data(folder / "data"), ("stage1", "stage2"))
     return folder
 
 
 def draw_references_only(monkeypatch) -> list[int]:
-    """Replaces the program that draws by one that returns the references, which saves time.
+    """Replaces `generate_batch` by a function that returns the references, to save time.
 
     Returns:
-      A list that gets the batch size of each call.
+      a list that receives the batch size of each call.
     """
     sizes = []
 

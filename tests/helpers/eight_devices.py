@@ -1,13 +1,16 @@
-"""Trains a few steps on meshes of eight simulated devices and prints what came out, as JSON.
+"""Trains a few steps on meshes of eight simulated devices and prints the results as JSON.
 
     python tests/helpers/eight_devices.py TASK STEPS MESH,MESH...
 
 TASK is stage1, stage1_float64, stage2, au_text, au_image (half of the steps in each of its stages)
-or au_probe. A mesh is data x fsdp x tensor, as in 2x2x2; the first of them is one device, 1x1x1,
-with which the others are compared. For each: the losses of every step; for each leaf of the state
-after the first step how far it is from that of one device, as a share of its norm; in how many
-places codes differ, step by step, and how near a tie those of the first were; bytes; and what the
-devices send each other.
+or au_probe. A mesh is data x fsdp x tensor, as in 2x2x2. The first mesh must be one device, 1x1x1;
+the other meshes are compared with it. The results of each mesh are:
+
+- the metrics of every step;
+- the relative distance of each leaf of the state after the first step from that on one device;
+- the number of token positions that differ in each step, and how near the codes of the first step
+  were to a tie;
+- bytes on a device, and the collectives of the compiled step.
 """
 
 import functools
@@ -26,7 +29,7 @@ import jax.numpy as jnp
 
 FLOAT64 = sys.argv[1].endswith("_float64")
 if FLOAT64:
-    # The package asks for float32 by this name; here it gets float64, before anything reads it.
+    # The package names its dtype `jnp.float32`; this replaces it before any import reads it.
     jax.config.update("jax_enable_x64", True)
     jnp.float32 = jnp.float64
 
@@ -45,15 +48,15 @@ from auface_jax.training.tasks.vqgan import VQGANTask
 from benchmarks import program_cost
 from tests.helpers import tiny
 
-ROWS = 8
+BATCH_SIZE = 8
 VOCABULARY = 2400
 
 
 def make(name: str, steps: int):
-    """The task of a tiny config, AdamW in place of Muon: whose products are half of a step here."""
+    """Builds the task of a tiny config, with AdamW, since Muon would take half of a step."""
     config = getattr(tiny, f"{name}_config")()
     with config.unlocked():
-        config.batch_size, config.optimizer.muon_lr_multiplier = ROWS, 0.0
+        config.batch_size, config.optimizer.muon_lr_multiplier = BATCH_SIZE, 0.0
     if name == "stage1":
         config.gan.update({"weight": 0.5, "start_step": 0})
         config.discriminator_optimizer.learning_rate = 1e-4
@@ -73,7 +76,7 @@ def make(name: str, steps: int):
 
 
 def loss_networks() -> dict[str, LossNetwork]:
-    """A random recogniser for both losses between features."""
+    """Builds one random recogniser as the loss network of both losses between features."""
     config = tiny.au_image_loss_config()
     config.model.dtype = "float64"
     module = build_recognizer(config.model, 1)
@@ -90,7 +93,7 @@ def loss_networks() -> dict[str, LossNetwork]:
 
 
 def with_codes(step):
-    """The step, its metrics with the vectors before quantisation and their codes."""
+    """Wraps a step, so that it also returns the vectors before quantisation and their tokens."""
 
     def watched(state, frozen, batch, rng):
         seen, update = {}, codebook_learning.update
@@ -110,7 +113,10 @@ def with_codes(step):
 
 
 def distances(found, wanted) -> dict[str, float]:
-    """Leaf -> |difference| over its norm, or over a millionth of the tree's where it is larger."""
+    """Computes leaf -> |difference| / norm of the leaf.
+
+    The denominator is at least a tenth of the norm of the whole tree.
+    """
     total = np.sqrt(sum(float(np.square(leaf).sum()) for leaf in jax.tree.leaves(wanted)))
     return {
         jax.tree_util.keystr(path): float(
@@ -123,16 +129,20 @@ def distances(found, wanted) -> dict[str, float]:
 
 
 def train(task, start, frozen, shape, steps):
-    """What one mesh gives, and its state after the first step."""
+    """Trains on one mesh.
+
+    Returns:
+      the state after the first step, the tokens of each step, and the results of this mesh.
+    """
     devices = np.array(jax.devices()[: np.prod(shape)]).reshape(shape)
     mesh = jax.sharding.Mesh(devices, sharding.AXES, axis_types=(AxisType.Auto,) * 3)
-    rules, batch = task.config.mesh.rules, tiny.records(ROWS, vocab_size=VOCABULARY)
+    rules, batch = task.config.mesh.rules, tiny.records(BATCH_SIZE, vocab_size=VOCABULARY)
     with sharding.mesh_context(mesh, rules):
         shardings, of_frozen = (
             sharding.state_shardings(jax.eval_shape(lambda t=tree: t), mesh, rules)
             for tree in (start, frozen)
         )
-        rows = sharding.batch_sharding(mesh, rules)
+        examples = sharding.batch_sharding(mesh, rules)
         state, frozen = (
             jax.tree.map(jax.device_put, tree, places)
             for tree, places in ((start, shardings), (frozen, of_frozen))
@@ -143,7 +153,7 @@ def train(task, start, frozen, shape, steps):
         def compiled_step(step_fn):
             program = jax.jit(
                 with_codes(step_fn),
-                in_shardings=(shardings, of_frozen, rows, None),
+                in_shardings=(shardings, of_frozen, examples, None),
                 out_shardings=(shardings, None),
             )
             return program.lower(state, frozen, batch, jax.random.key(3)).compile()
@@ -157,7 +167,7 @@ def train(task, start, frozen, shape, steps):
             codes.append(jax.device_get(seen))
             first = first or jax.device_get(state)
     text = program.as_text()
-    # Rates are float32 in optax, and so are positions that a resize reads. No matrices may be.
+    # optax's learning rates and the positions of a resize are float32; matrices must not be.
     if FLOAT64 and (narrow := re.findall(r"f32\[\d+,[\d,]+\]", text)):
         raise AssertionError(f"the step computes in float32: {set(narrow)}")
     found = program_cost.collectives(text, mesh.size)
@@ -168,12 +178,14 @@ def train(task, start, frozen, shape, steps):
 
 
 def ties(codes, wanted, books) -> list[float]:
-    """For each code that differs, how much farther the one is than the other, as a share."""
+    """Computes the relative difference of both squared distances for each differing token."""
     z, levels = wanted["z"].reshape(-1, wanted["z"].shape[-1]), wanted["ids"].shape[-1]
     ours, theirs = (c["ids"].reshape(-1, levels) for c in (codes, wanted))
     margins = []
     for position in np.flatnonzero((ours != theirs).any(-1)):
-        level = int(np.argmax(ours[position] != theirs[position]))  # what follows, follows from it
+        level = int(
+            np.argmax(ours[position] != theirs[position])
+        )  # deeper levels differ as a consequence
         above = sum(books[q, theirs[position, q]] for q in range(level))
         far, near = (
             np.square(z[position] - above - books[level, ids[position, level]]).sum()
@@ -184,13 +196,14 @@ def ties(codes, wanted, books) -> list[float]:
 
 
 def main() -> None:
+    """Trains on every mesh of the command line and prints the results."""
     name, steps, meshes = sys.argv[1], int(sys.argv[2]), sys.argv[3].split(",")
     sharding.MIN_SHARDED_SIZE = 64
     task, examples = (
         make(name.removesuffix("_float64"), steps),
         tiny.records(20, vocab_size=VOCABULARY),
     )
-    if name == "au_image":  # whose own are of the labels of a data set
+    if name == "au_image":  # the task would read the labels of a data set
         frozen = {"unit_weights": units.unit_weights(examples["labels"])}
     else:
         frozen = task.load_frozen()

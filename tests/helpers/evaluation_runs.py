@@ -1,4 +1,4 @@
-"""Finished runs that were never trained, for the tests of evaluation: quick, and all different."""
+"""Untrained runs with exports, and a data set, for the tests of evaluation."""
 
 import jax
 import numpy as np
@@ -13,9 +13,9 @@ from tests.helpers.small_dataset import write_folder
 
 
 def build_data(folder, **options):
-    """A data set of eight people, of whom three are in test; real pictures differ."""
+    """Builds a data set of eight people, three of them in test; returns its folder."""
     labels = write_folder(folder.with_name(folder.name + "-images"), people=8, size=16)
-    rows = {"held_out_rows": 0.3, "novel_rows": 4} | options
+    selection = {"held_out_rows": 0.3, "novel_rows": 4} | options
     builder.build(
         folder,
         source="folder",
@@ -24,14 +24,17 @@ def build_data(folder, **options):
         fractions=(0.5, 0.125, 0.375),
         processes=1,
         progress=False,
-        **rows,
+        **selection,
     )
     return folder
 
 
 def write_run(folder, config, *, seed=0, **meta):
-    """What `train` exports, at the initial weights of a config or, where these need not be
-    compiled, at random ones, so far apart that what is asked for shows in the pictures."""
+    """Writes the export of an untrained run; returns its folder.
+
+    A task whose state has variables gets its initial weights. Other tasks get random weights, which
+    need no compilation, and are so large that different inputs give different pictures.
+    """
     task, tokenizer = make_task(config, config.num_steps), load_tokenizer("")
     batch = pipeline.load_split(config.data.dir, "train", tokenizer, (64,))
     batch = {name: value for name, value in batch.items() if isinstance(value, np.ndarray)}
@@ -45,7 +48,7 @@ def write_run(folder, config, *, seed=0, **meta):
 
 
 def write_runs(folder, data, names=("stage1", "au_probe", "au_image", "au_text", "stage2")):
-    """Runs of tasks in `folder`, by their names; `stage2` is built on its neighbours there."""
+    """Writes runs to `folder`, where `stage2` requires its neighbours; returns them by name."""
     data, runs = str(data), {}
     for name in names:
         config = getattr(tiny, f"{name}_config")(data=data)

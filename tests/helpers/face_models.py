@@ -1,7 +1,7 @@
-"""The face models that tests are run on.
+"""The face models that tests use.
 
-`ict` needs the face kit, as a clone or as an .npz file of its arrays: in the environment variable
-AUFACE_FACEKIT, or in the folder `shared` beside the repository.
+`ict` needs the ICT-FaceKit, as a clone or as an .npz file of its arrays. The environment variable
+AUFACE_FACEKIT names it; by default it is in the folder `shared` beside the repository.
 """
 
 import os
@@ -20,9 +20,10 @@ EVERY_MODEL = (pytest.param("builtin"), pytest.param("ict", marks=needs_facekit)
 
 
 def load(name):
+    """Loads a face model by name."""
     return registry.load_model(name, FACEKIT if name == "ict" else None)
 
 
 def units(*numbers, at=1.0):
-    """Intensities [12]: `at` for the given units, 0 for the others."""
+    """Returns intensities [12]: `at` for the given units, 0 for the others."""
     return facs.labels_from_units(numbers) * np.float32(at)

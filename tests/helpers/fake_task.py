@@ -1,7 +1,7 @@
-"""A task of three parameters for the laws of the training loop: no data set, no network.
+"""A task with three parameters for tests of the training loop, without data set and network.
 
-It fits y = a x² + b x + c to noisy points. Everything that the loop must keep shows in its
-parameters: the order of batches, the random key of each step, the optimizer's moments.
+The task fits y = a x² + b x + c to noisy points. Its parameters depend on everything that the loop
+must keep: the order of batches, the random key of each step, and the optimizer's moments.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ PAGE = {
 
 
 def config(**changes) -> ConfigDict:
-    """A config of six steps with a report each, checkpoints at 2, 4 and 6, and a sheet at 4."""
+    """Makes a config of six steps, with reports at each, checkpoints at 2, 4, 6, a sheet at 4."""
     page = common.RUN | PAGE
     steps = {"log_every": 1, "checkpoint_every": 2, "sample_every": 4, "eval_images": 6}
     found = make_config(page, {"quickstart": steps}, "quickstart")
@@ -55,7 +55,7 @@ def registered():
 
 
 def points(count: int, *key: int) -> np.ndarray:
-    """Noisy points (x, y) of the curve, float32 [count, 2]."""
+    """Draws noisy points (x, y) of the curve, float32 [count, 2]."""
     rng = np.random.default_rng(key)
     x = rng.uniform(-1, 1, count)
     y = 2 * x**2 - x + 0.5 + rng.normal(0, 0.1, count)
@@ -63,7 +63,7 @@ def points(count: int, *key: int) -> np.ndarray:
 
 
 class Batches(grain.DatasetIterator):
-    """This process's share of an endless stream of batches, each known by its number."""
+    """An endless iterator of this process's share of batches; its state is a batch number."""
 
     def __init__(self, seed: int, batch_size: int):
         super().__init__()
@@ -86,7 +86,7 @@ class Batches(grain.DatasetIterator):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FakeTask(Task):
-    """See the module's docstring."""
+    """Fits a parabola, see the docstring of the module."""
 
     def data(self, run_data: DataOfRun) -> TaskData:
         def read(split: str, limit: int) -> dict[str, np.ndarray]:

@@ -1,9 +1,9 @@
-"""The parity rule: how a port is compared with its original.
+"""Comparison of a port with its original.
 
-Both get the same weights, every parameter and buffer of them drawn at random, so that two swapped
-keys cannot hide behind equal values; each stage must agree to 1e-4 of the largest output in
-float32. What was measured is kept in the test report, from which `benchmarks/parity.py` makes the
-table of docs/results/parity.md.
+Both networks get the same weights. Every parameter and buffer is random, so that a test notices
+swapped keys. The outputs of each stage must agree to 1e-4 of the largest output in float32. The
+test report keeps the measured errors, and `benchmarks/parity.py` makes the table of
+docs/results/parity.md from it.
 """
 
 import numpy as np
@@ -14,11 +14,11 @@ REASON = "needs the originals: run `make test-parity`"
 
 
 def import_torch():
-    """torch, or a skip. Call this before importing anything built on torch.
+    """Imports torch, or skips the test; call this before importing anything built on torch.
 
-    A torch without CUDA cannot load the compiled operators in torchvision's wheels on the package
-    index, and torchvision does not import unless two of them are declared; neither do the torch
-    models of transformers, which import torchvision where they find it.
+    A torch without CUDA cannot load the compiled operators in torchvision's published wheels, and
+    torchvision imports only if two of these operators are declared. The torch models of
+    transformers import torchvision where it is installed, and fail with it.
     """
     torch = pytest.importorskip("torch", reason=REASON)
     try:
@@ -27,7 +27,7 @@ def import_torch():
         library = torch.library.Library("torchvision", "FRAGMENT")
         for operator in ("nms", "qnms"):
             library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _LIBRARIES.append(library)  # its declarations go when it does
+        _LIBRARIES.append(library)  # declarations last as long as the library object
         import torchvision  # noqa: F401
     except ImportError:
         pass
@@ -38,11 +38,11 @@ _LIBRARIES: list = []
 
 
 def redraw(module, seed=0):
-    """Draws every parameter and buffer of a torch module anew, and returns its state as arrays.
+    """Redraws every parameter and buffer of a torch module; returns its state as arrays.
 
-    Weights of linear and convolutional layers keep the size of their inputs (He et al. 2015);
-    other vectors are N(1, 0.2) where they scale and N(0, 0.1) where they shift, running means
-    N(0, 0.1) and running variances U(0.5, 2).
+    Weights of linear and convolutional layers preserve the scale of their inputs (He et al. 2015).
+    Scale vectors are N(1, 0.2), shift vectors and running means N(0, 0.1), and running variances
+    U(0.5, 2).
     """
     import torch
 
@@ -67,7 +67,10 @@ def redraw(module, seed=0):
 
 
 def assert_parity(record_property, network, stage, ours, theirs, bound=BOUND):
-    """max |a - b| / max |b| is at most `bound`; `record_property` is pytest's fixture."""
+    """Asserts that max |a - b| / max |b| is at most `bound`, and records the error.
+
+    `record_property` is pytest's fixture.
+    """
     ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
     assert ours.shape == theirs.shape
     assert np.isfinite(theirs).all() and np.ptp(theirs) > 0

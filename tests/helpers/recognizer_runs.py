@@ -1,4 +1,4 @@
-"""A finished run of the image recogniser that was never trained."""
+"""Untrained runs of the image recogniser."""
 
 import jax
 
@@ -8,7 +8,7 @@ from tests.helpers import tiny
 
 
 def write_run(folder, *, role="score", seed=0, task="au_image"):
-    """A finished run without training: what `train` exports, at its initial weights."""
+    """Writes the export of a run at its initial weights; returns its folder."""
     config = tiny.au_image_config()
     config.update({"role": role, "task": task})
     of_task = AUImageTask(config, config.num_steps)
@@ -18,5 +18,6 @@ def write_run(folder, *, role="score", seed=0, task="au_image"):
 
 @jax.jit
 def initial_state(seed):
+    """Draws the state of step 0."""
     config = tiny.au_image_config()
     return AUImageTask(config, config.num_steps).init(jax.random.key(seed), tiny.records(1))

@@ -1,4 +1,4 @@
-"""Batches of a small data set, for tests of the pipeline."""
+"""A small data set and its batches, for tests of the input pipeline."""
 
 import itertools
 from pathlib import Path

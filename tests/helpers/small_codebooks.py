@@ -1,4 +1,4 @@
-"""Small codebooks and vectors to quantise."""
+"""Small codebooks, and vectors for quantisation."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +9,7 @@ Q, K, C = 3, 8, 4
 
 
 def books(seed=0, *, num_quantizers=Q, codes=K, width=C):
+    """Draws random codebooks with equal counts."""
     rng = np.random.default_rng(seed)
     codes_ = rng.normal(size=(num_quantizers, codes, width)).astype(np.float32)
     counts = np.full((num_quantizers, codes), 1 / codes, np.float32)
@@ -18,4 +19,5 @@ def books(seed=0, *, num_quantizers=Q, codes=K, width=C):
 
 
 def vectors(count, seed=1, width=C):
+    """Draws random vectors [count, width]."""
     return np.random.default_rng(seed).normal(size=(count, width)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""A folder of tiny pictures with a table of labels, and its data set."""
+"""A folder of tiny pictures with a table of labels, and the data set built from it."""
 
 import csv
 from pathlib import Path
@@ -15,8 +15,8 @@ COLUMNS = ("subject", "task", "frame", "path", *(f"AU{n}" for n in facs.AU_NUMBE
 def write_folder(folder: Path, *, people: int = 6, frames: int = 5, size: int = 24) -> Path:
     """Writes random pictures and `labels.csv`; frames 0 and 1 of a person are neutral.
 
-    A person's number is the mean of the red channel, a frame's of the green one, and the left
-    half is brighter in blue than the right one, so that a test can tell what it was given.
+    Red is 10 times the person's number, green 10 times the frame's number, and blue is 200 in the
+    left half, so that a test can identify a picture and its orientation.
     """
     rng = np.random.default_rng(0)
     (folder / "images").mkdir(parents=True)
@@ -44,13 +44,13 @@ def write_table(path: Path, rows: list[list]) -> Path:
 
 
 def read_table(path: Path) -> list[list[str]]:
-    """Reads the rows below the first line."""
+    """Reads the rows of a CSV file below its header."""
     with open(path, newline="") as file:
         return list(csv.reader(file))[1:]
 
 
 def build_folder(labels: Path, out: Path, **options) -> dict:
-    """Builds the data set of a table, by default of 16 px and in one process."""
+    """Builds the data set of a table, by default at 16 px in one process."""
     defaults = {"source": "folder", "labels": str(labels), "size": 16, "processes": 1}
     return build(out, **(defaults | options), progress=False)
 

@@ -1,4 +1,4 @@
-"""A tiny VQ-AUFace and its inputs, for tests of decoding."""
+"""A tiny VQ-AUFace, its inputs, and a fake network, for tests of decoding."""
 
 import functools
 
@@ -15,22 +15,25 @@ B, N, Q, K, L = 3, 16, 2, 8, 4
 PLAIN = DecodeOptions(steps=3, guidance=1.0, temperature=1.0, choice_temperature=2.0)
 
 
-def keys(seed, rows=B):
-    return jax.random.split(jax.random.key(seed), rows)
+def keys(seed, count=B):
+    """Returns a random key for each example."""
+    return jax.random.split(jax.random.key(seed), count)
 
 
-def inputs(seed=0, rows=B):
+def inputs(seed=0, count=B):
+    """Draws random inputs of `network`."""
     rng = np.random.default_rng(seed)
     return {
-        "text_tokens": rng.integers(1, 50, (rows, L)).astype(np.int32),
-        "text_mask": np.arange(L) < rng.integers(1, L + 1, (rows, 1)),
-        "reference": rng.uniform(-1, 1, (rows, 16, 16, 3)).astype(np.float32),
-        "reference_latents": rng.normal(size=(rows, N, 8)).astype(np.float32),
+        "text_tokens": rng.integers(1, 50, (count, L)).astype(np.int32),
+        "text_mask": np.arange(L) < rng.integers(1, L + 1, (count, 1)),
+        "reference": rng.uniform(-1, 1, (count, 16, 16, 3)).astype(np.float32),
+        "reference_latents": rng.normal(size=(count, N, 8)).astype(np.float32),
     }
 
 
 @functools.cache
 def network(layout):
+    """Builds a tiny VQ-AUFace with random parameters; returns both."""
     sizes = {"layout": layout, "grid": 4, "num_quantizers": Q, "codebook_size": K, "num_layers": 1}
     model = VQAUFace(
         text_encoder=FrozenDict(tiny.TEXT_FIELDS | {"vocab_size": 50}),
@@ -46,13 +49,14 @@ def network(layout):
 
 
 def run(layout, options, *, given=None, records=None, seed=0):
+    """Decodes with `network`, by default from fully masked tokens; returns the tokens."""
     given = given or fully_masked(B, N, Q)
     model, params = network(layout)
     return np.asarray(decode(model, params, records or inputs(), given, keys(seed), options))
 
 
 class Known:
-    """A stand-in for `VQAUFace` whose logits are `logits_of` the mask."""
+    """A fake `VQAUFace`, whose logits are `logits_of` the mask, the text mask, codes and level."""
 
     def __init__(self, layout, logits_of):
         self.transformer, self._logits_of = {"layout": layout}, logits_of
@@ -77,5 +81,6 @@ class Known:
 
 
 def known(layout, logits_of, options, *, given, seed=0):
-    rows = given[0].shape[0]
-    return np.asarray(decode(Known(layout, logits_of), {}, {}, given, keys(seed, rows), options))
+    """Decodes with a `Known` network; returns the tokens."""
+    count = given[0].shape[0]
+    return np.asarray(decode(Known(layout, logits_of), {}, {}, given, keys(seed, count), options))

@@ -7,6 +7,7 @@ VOCABULARY = 50
 
 
 def example_inputs():
+    """Draws random inputs of a VQ-AUFace, none of them dropped."""
     rng = np.random.default_rng(0)
     mask = np.arange(L) < np.array([2, L, 4])[:, None]
     return {
@@ -20,6 +21,7 @@ def example_inputs():
 
 
 def example_tokens(layout):
+    """Draws random tokens and a mask of about half of them."""
     rng = np.random.default_rng(1)
     codes = rng.integers(0, K, (B, N, Q)).astype(np.int32)
     masked = rng.random((B, N, 1 if layout == "depth" else Q)) < 0.5

@@ -1,4 +1,4 @@
-"""Small pictures drawn from noise."""
+"""Small random pictures."""
 
 import numpy as np
 from PIL import Image

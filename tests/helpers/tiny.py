@@ -1,4 +1,4 @@
-"""Configs, networks and data small enough to train in a test."""
+"""Configs, networks and data that are small enough to train in a test."""
 
 import contextlib
 import functools
@@ -78,8 +78,8 @@ def build_data(folder: Path) -> Path:
 
 
 def load_config(name: str, preset: str = "quickstart") -> ConfigDict:
-    """The config of a file in `configs/`, at its full size."""
-    # Nothing here imports `train`: in its command's own process that module has another name.
+    """Loads the config of a page in `configs/` at its full size."""
+    # This module must not import `auface_jax.train`, which is `__main__` in its own process.
     spec = importlib.util.spec_from_file_location(f"full_{name}", CONFIGS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -87,7 +87,7 @@ def load_config(name: str, preset: str = "quickstart") -> ConfigDict:
 
 
 def _config(name: str, data: str, preset: str = "quickstart") -> ConfigDict:
-    """The quickstart config of a file in `configs/`, with what all tiny runs share."""
+    """Loads the config of a page in `configs/`, and sets the options that all tiny runs share."""
     config = load_config(name, preset)
     with config.unlocked():
         config.data.update({"source": "prebuilt", "dir": data, "size": IMAGE_SIZE})
@@ -118,14 +118,14 @@ def stage2_config(preset: str = "quickstart", *, data: str = "") -> ConfigDict:
 
 
 def au_probe_config(preset: str = "quickstart", *, data: str = "") -> ConfigDict:
-    """The probe beside `stage2_config`."""
+    """The probe that `stage2_config` requires."""
     config = _config("au_probe", data, preset)
     config.model.channels = (8, 8)
     return config
 
 
 def au_image_config(preset: str = "quickstart", *, data: str = "") -> ConfigDict:
-    """The recogniser at 16 px, half of its steps in either stage."""
+    """The image recogniser at 16 px, with three of its steps in stage 1."""
     config = _config("au_image", data, preset)
     config.model.backbone_fields.update({"channels": (8, 16), "depths": (1, 1)})
     config.model.update({"width": 8, "crop": IMAGE_SIZE})
@@ -135,7 +135,7 @@ def au_image_config(preset: str = "quickstart", *, data: str = "") -> ConfigDict
 
 
 def au_image_loss_config(preset: str = "quickstart", *, data: str = "") -> ConfigDict:
-    """The other recogniser, for losses."""
+    """The image recogniser with the role `loss`."""
     config = au_image_config(preset, data=data)
     config.update({"role": "loss", "seed": 4})
     config.people.half = "first"
@@ -143,7 +143,7 @@ def au_image_loss_config(preset: str = "quickstart", *, data: str = "") -> Confi
 
 
 def au_text_config(preset: str = "quickstart", *, data: str = "") -> ConfigDict:
-    """The text recogniser at `stage2_config`'s width."""
+    """The text recogniser with the text encoder of `stage2_config`."""
     config = _config("au_text", data, preset)
     config.model.text_encoder.update(TEXT_FIELDS)
     config.model.width = 16
@@ -154,7 +154,7 @@ def au_text_config(preset: str = "quickstart", *, data: str = "") -> ConfigDict:
 def write_config_files(
     folder: Path, data: Path, names: tuple[str, ...] = ("stage1", "stage2", "au_probe")
 ) -> Path:
-    """Writes tiny twins of the files in `configs/` to `folder`, for the command line."""
+    """Writes tiny versions of the config pages to `folder`, for commands; returns the folder."""
     folder.mkdir()
     for name in names:
         (folder / f"{name}.py").write_text(
@@ -165,12 +165,12 @@ def write_config_files(
 
 
 def command_environment() -> dict[str, str]:
-    """Variables for a command in a process of its own: this one's, and these modules."""
+    """Returns the environment of a command that must import the modules of this checkout."""
     return os.environ | {"PYTHONPATH": str(CONFIGS.parent)}
 
 
 def images(count: int, *, seed: int = 0) -> np.ndarray:
-    """Smooth random uint8 pictures [count, 16, 16, 3]."""
+    """Draws smooth random uint8 pictures [count, 16, 16, 3]."""
     rng = np.random.default_rng(seed)
     coarse = rng.uniform(0, 255, (count, 4, 4, 3))
     noise = rng.uniform(-5, 5, (count, IMAGE_SIZE, IMAGE_SIZE, 3))
@@ -179,7 +179,7 @@ def images(count: int, *, seed: int = 0) -> np.ndarray:
 
 
 def records(count: int, *, length: int = 6, vocab_size: int = 50) -> dict[str, np.ndarray]:
-    """A batch with random pictures, labels and token ids."""
+    """Draws a batch with random pictures, labels and text tokens."""
     rng = np.random.default_rng(1)
     lengths = rng.integers(2, length + 1, count)
     return {
@@ -193,15 +193,17 @@ def records(count: int, *, length: int = 6, vocab_size: int = 50) -> dict[str, n
 
 @functools.cache
 def stage1_state():
-    """Stage I's state at step 0, as `stage1_config` has it."""
-    # Kept for all tests of a process, also when one that put another optimiser there asks first.
+    """Draws the state of step 0 of `stage1_config`."""
+    # The cache serves all tests of a process, so a test's own optimiser must not enter it.
     with mock.patch.object(vqgan_task, "optimizer", optimizer):
         return jax.jit(make_task(stage1_config(), 10).init)(jax.random.key(0), records(20))
 
 
 def awake(state, task):
-    """`state`, of Stage I, away from the silent start of the last convolution; with the optimisers
-    of `task`."""
+    """Adds noise to a Stage I generator, so that its last convolution is no longer zero.
+
+    The returned state has new optimizer states, those of `task`.
+    """
     rng = np.random.default_rng(0)
     generator = jax.tree.map(
         lambda p: np.asarray(p) + rng.normal(0, 0.05, p.shape).astype(np.float32),
@@ -213,7 +215,7 @@ def awake(state, task):
 
 
 def random_stage1():
-    """A Stage I of `stage1_config` and random weights: the module and the weights."""
+    """Builds the VQGAN of `stage1_config` with random weights; returns module and weights."""
     vqgan = make_task(stage1_config(), 10).vqgan
     key, z = jax.random.key(0), jnp.zeros((1, vqgan.grid, vqgan.grid, vqgan.latent_dim))
     image = jnp.zeros((1, IMAGE_SIZE, IMAGE_SIZE, 3))
@@ -221,7 +223,7 @@ def random_stage1():
         "encoder": jax.jit(vqgan.encoder.init)(key, image)["params"],
         "decoder": jax.jit(vqgan.decoder.init)(key, z)["params"],
     }
-    # Untrained as it is, the linear path gives vectors that tell pictures apart.
+    # The linear path gives different vectors for different pictures even without training.
     codes = jax.random.normal(key, (vqgan.num_quantizers, vqgan.codebook_size, vqgan.latent_dim))
     counts = jnp.full(codes.shape[:2], 1 / vqgan.codebook_size)
     books = quantizer.Codebooks(codes, counts, codes * counts[..., None])
@@ -229,16 +231,16 @@ def random_stage1():
 
 
 def random_params(init, *arguments, spread: float = 0.3, seed: int = 0, **inputs):
-    """Parameters as `init` of a module shapes them, large enough that what it sees shows.
+    """Draws parameters with the shapes of a module's `init`, large enough that inputs matter.
 
-    For laws that hold at any weights: compiling an initialisation costs as much as what is tested.
+    Tests that hold for any weights use it, since compiling `init` would take as long as the test.
     """
     shapes = nn.unbox(jax.eval_shape(init, jax.random.key(0), *arguments, **inputs)["params"])
     return _drawn(shapes, spread, seed)
 
 
 def _drawn(shapes, spread: float, seed: int):
-    """Random leaves: scales of norms around 1, all else around 0."""
+    """Draws random leaves: scales of norms around 1, everything else around 0."""
     rng = np.random.default_rng(seed)
 
     def leaf_at(path, leaf):
@@ -249,13 +251,15 @@ def _drawn(shapes, spread: float, seed: int):
 
 
 def stage2_task(config: ConfigDict):
-    """The task of a Stage II config, on `random_stage1`."""
+    """Builds the task of a Stage II config on `random_stage1`."""
     return MaskGITTask.on_stage1(config, 10, random_stage1())
 
 
 def random_state(task, batch, *, spread: float = 0.1, seed: int = 0):
-    """A state as `task.init` shapes it: parameters as of `random_params`, their own averages, and
-    zeros."""
+    """Draws a state with the shapes of `task.init`: random parameters, zeros everywhere else.
+
+    The averaged parameters equal the parameters.
+    """
     state = jax.eval_shape(task.init, jax.random.key(0), batch)
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), state)
     params = _drawn(state.params, spread, seed)
@@ -263,12 +267,12 @@ def random_state(task, batch, *, spread: float = 0.1, seed: int = 0):
 
 
 class Killed(Exception):
-    """Stands for a kill in `killed_at`."""
+    """The simulated kill in `killed_at`."""
 
 
 @contextlib.contextmanager
 def killed_at(step: int):
-    """Within it, training dies when it reports `step`; expects that it does."""
+    """A context in which training is killed when it reports `step`; fails if it is not."""
     savers = []
 
     class Checkpoints(checkpoints.Checkpoints):
@@ -287,5 +291,5 @@ def killed_at(step: int):
         pytest.raises(Killed),
     ):
         yield
-    for saver in savers:  # a kill ends threads as well; here they would write on beside the next
+    for saver in savers:  # a real kill also ends the threads that write checkpoints
         saver.close()

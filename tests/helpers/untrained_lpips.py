@@ -1,4 +1,4 @@
-"""Converted LPIPS weights at random values."""
+"""LPIPS with random weights."""
 
 import functools
 
@@ -10,7 +10,7 @@ from auface_jax.pretrained import alexnet, lpips
 
 @functools.cache
 def untrained():
-    """LPIPS over an AlexNet with drawn weights: the laws hold whatever the weights."""
+    """Builds LPIPS on an AlexNet with random weights; returns the module and its variables."""
     network = alexnet.AlexNet()
     image = np.zeros((1, 40, 40, 3), np.float32)
     variables = jax.jit(network.init)(jax.random.key(0), image)

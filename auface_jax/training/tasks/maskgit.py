@@ -231,9 +231,8 @@ class MaskGITTask(Task):
             of_tokens, per_level = masked_tokens.masked_cross_entropy(
                 logits, targets, hidden, c.label_smoothing, level_weights
             )
-            told = jnp.where(
-                drop_text[:, None], -1, batch["labels"]
-            )  # without text the units are unknown
+            # Without text the units are unknown.
+            told = jnp.where(drop_text[:, None], -1, batch["labels"])
             units = unit_cross_entropy(out["unit_logits"], told)
             return of_tokens + c.loss.units * units, (per_level, units)
 
