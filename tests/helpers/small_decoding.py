@@ -56,7 +56,7 @@ def run(layout, options, *, given=None, records=None, seed=0):
 
 
 class Known:
-    """A fake `VQAUFace`, whose logits are `logits_of` the mask, the text mask, codes and level."""
+    """A fake `VQAUFace` with the logits `logits_of(masked, drop_text, codes, level)`."""
 
     def __init__(self, layout, logits_of):
         self.transformer, self._logits_of = {"layout": layout}, logits_of
