@@ -40,7 +40,7 @@ from auface_jax.runs import checkpoints
 from auface_jax.runs.config_files import load_config_file
 from auface_jax.runs.json_files import read_object, write_object
 from auface_jax.training import loop
-from auface_jax.training.tasks.maskgit_evaluation import MASK_RATIOS, TOLD
+from auface_jax.training.tasks.maskgit_evaluation import MASK_RATIOS, TEXT_INPUTS
 
 # Name -> leaves of the quickstart's config that differ.
 LAYOUTS = {
@@ -129,7 +129,7 @@ def accuracies(generator: Generator, count: int) -> dict[str, float]:
         sums, counts = jax.lax.map(of_ratio, jnp.moveaxis(hidden, 1, 0))
         return {"sums": jnp.moveaxis(sums, 0, 1), "counts": jnp.moveaxis(counts, 0, 1)}
 
-    texts = {name: test[name] for name in TOLD}
+    texts = {name: test[name] for name in TEXT_INPUTS}
     arguments = (test["image"], test["reference"], texts, hidden)
     out = map_batches(hits, generator.weights, *arguments, batch_size=16)
     share = (out["sums"].sum(0) / out["counts"].sum(0)).mean(0)  # [Q]

@@ -1,4 +1,4 @@
-"""What a fresh clone relies on: pins, packaging, commands that documents name, no stray paths."""
+"""Laws of a fresh clone: pins, packaging, commands that documents name, no stray paths."""
 
 import importlib
 import importlib.util
@@ -70,7 +70,7 @@ def load_page(path):
 
 
 def has_leaf(config, name):
-    """Whether a config has a leaf or a node of this dotted name."""
+    """Tells whether a config has a leaf or a node of this dotted name."""
     try:
         operator.attrgetter(name)(config)
     except AttributeError:

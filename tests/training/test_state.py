@@ -83,7 +83,7 @@ def test_muon_evens_out_singular_values_of_the_update():
     gradient = jax.tree.map(jnp.ones_like, PARAMS)
     gradient["dense"]["kernel"] = jnp.asarray((left * singular_values @ right).T, jnp.float32)
     spread = lambda update: np.ptp(np.log(np.linalg.svd(update["dense"]["kernel"])[1]))  # noqa: E731
-    assert spread(updates_of(gradient, muon=1.0)) < 0.5 * spread(gradient)
+    assert spread(updates_of(gradient, muon_lr_multiplier=1.0)) < 0.5 * spread(gradient)
 
 
 def test_muon_updates_stacked_layers_like_separate_layers():

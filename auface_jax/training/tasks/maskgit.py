@@ -50,7 +50,7 @@ from auface_jax.training.losses.units import unit_cross_entropy
 from auface_jax.training.state import TrainState, apply_gradients
 from auface_jax.training.tasks.base import Batch, Evaluation, PyTree, Task
 from auface_jax.training.tasks.maskgit_batch import augment, context_dropout
-from auface_jax.training.tasks.maskgit_evaluation import TOLD, cross_entropies, unit_scores
+from auface_jax.training.tasks.maskgit_evaluation import TEXT_INPUTS, cross_entropies, unit_scores
 
 # AU combinations that a viewer distinguishes at a glance, some of opposed muscles (1+4, 12+15).
 SHOWN_SETS = ((12,), (6, 12), (1, 2), (4,), (1, 4), (15, 17), (12, 15), (10,), (24,))
@@ -280,7 +280,7 @@ class MaskGITTask(Task):
         return map_batches(
             functools.partial(generate_batch, self.networks, options),
             drawing_weights(weights, frozen),
-            {name: records[name] for name in ("reference", *TOLD)},
+            {name: records[name] for name in ("reference", *TEXT_INPUTS)},
             np.asarray(jax.random.key_data(keys)),
             batch_size=self.config.batch_size,
         )

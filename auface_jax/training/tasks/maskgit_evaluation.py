@@ -23,7 +23,7 @@ Batch = dict[str, Array]
 PyTree = Any
 
 # Inputs that state the action units.
-TOLD = ("text_tokens", "text_mask", "labels")
+TEXT_INPUTS = ("text_tokens", "text_mask", "labels")
 MASK_RATIOS = (0.25, 0.5, 0.75, 1.0)
 
 
@@ -75,7 +75,7 @@ def _variants(test: Batch) -> dict[str, tuple]:
     other_text = different_partners(np.unique(test["labels"], axis=0, return_inverse=True)[1])
     other_person = different_partners(np.unique(test["subjects"], return_inverse=True)[1])
     no, yes = np.zeros(total, bool), np.ones(total, bool)
-    text, reference = {name: test[name] for name in TOLD}, test["reference"]
+    text, reference = {name: test[name] for name in TEXT_INPUTS}, test["reference"]
     variants = {"ce": (text, reference, no, no)}
     if other_text is None:
         say("all held-out examples have one label vector: ce_shuffled_text is not measured")

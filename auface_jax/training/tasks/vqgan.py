@@ -135,7 +135,7 @@ class VQGANTask(Task):
         )
 
     @property
-    def rows_at_once(self) -> int:
+    def microbatch_size(self) -> int:
         """Number of images in a microbatch, which pass the networks together."""
         return self.config.batch_size // self.config.num_microbatches
 
@@ -143,7 +143,9 @@ class VQGANTask(Task):
         """Applies `function` to all images, to at most one microbatch at a time."""
         if self.config.num_microbatches == 1:
             return function(image)
-        return jax.lax.map(lambda row: function(row[None])[0], image, batch_size=self.rows_at_once)
+        return jax.lax.map(
+            lambda row: function(row[None])[0], image, batch_size=self.microbatch_size
+        )
 
     def load_frozen(self) -> PyTree:
         """Returns the variables of `loss_networks`."""
@@ -286,7 +288,7 @@ class VQGANTask(Task):
                 "l1": jnp.abs(image - reconstruction).mean((1, 2, 3)),
             }
 
-        out = map_batches(reconstruct, weights, image, batch_size=self.rows_at_once)
+        out = map_batches(reconstruct, weights, image, batch_size=self.microbatch_size)
         usage, perplexity = codebook_learning.usage_and_perplexity(
             jnp.asarray(out["codes"]), vqgan.codebook_size
         )
@@ -311,7 +313,7 @@ class VQGANTask(Task):
     ) -> dict[str, Image.Image]:
         vqgan = self.vqgan
         previews = functools.partial(level_previews, vqgan)
-        levels = map_batches(previews, weights, image, batch_size=self.rows_at_once)
+        levels = map_batches(previews, weights, image, batch_size=self.microbatch_size)
         real = pixels.to_float(image)
         psnr = [pixels.psnr(real, pixels.to_float(one)) for one in levels.swapaxes(0, 1)]
         usage, perplexity = codebook_learning.usage_and_perplexity(
