@@ -135,6 +135,7 @@ def test_run_without_its_data_set_needs_an_image_file(run, tmp_path):
 # --- GIFs and CSV files ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_gifs_and_attention_sheets_say_that_they_are_synthetic(run, tmp_path, capsys):
     for name, more, frames in (("a.gif", (), 8), ("b.gif", ("--to-aus", "4"), 32)):
         out = draw(run, tmp_path / name, *more)

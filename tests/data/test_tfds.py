@@ -76,6 +76,7 @@ def test_description_names_splits_units_and_licence(builder):
     assert info.features["labels"].shape == (12,)
 
 
+@pytest.mark.slow
 def test_opening_does_not_import_tensorflow(directory):
     program = f"""
 import sys

@@ -99,6 +99,7 @@ def test_report_of_a_run_has_every_figure(first, data):
     )
 
 
+@pytest.mark.slow
 def test_report_is_the_same_with_and_without_the_cache(first, runs, tmp_path, monkeypatch):
     report, _ = first
     command = ("--run", runs["stage2"], "--scorer", runs["au_image"])
@@ -120,6 +121,7 @@ def test_report_is_the_same_with_and_without_the_cache(first, runs, tmp_path, mo
     assert sorted(read) == sorted([count, count, people, diverse])
 
 
+@pytest.mark.slow
 def test_outside_pictures_score_as_the_run_that_drew_them(first, runs, data, tmp_path):
     prompts, images = outside(runs, data, tmp_path)
     command = ("--prompts", prompts, "--images", images, "--scorer", runs["au_image"])
@@ -163,6 +165,7 @@ def test_faulty_pictures_are_listed_and_not_scored(runs, data, tmp_path, capsys)
     assert [line.split(":")[0] for line in faults] == ["missing", "unreadable"]
 
 
+@pytest.mark.slow
 def test_unseen_splits_are_calibrated_on_the_seen_test_set(first, runs, tmp_path):
     seen = first[0]["aaad"]["labels"]["calibration"]
     scored = ("--run", runs["stage2"], "--scorer", runs["au_image"])
@@ -180,6 +183,7 @@ def test_unseen_splits_are_calibrated_on_the_seen_test_set(first, runs, tmp_path
     assert "real pictures" in {row["answer"] for row in held_out["table"]}
 
 
+@pytest.mark.slow
 def test_text_reader_adds_columns_beside_the_labels(first, runs, tmp_path):
     report = measured(
         tmp_path / "out",
@@ -199,6 +203,7 @@ def test_text_reader_adds_columns_beside_the_labels(first, runs, tmp_path):
 # --- Evaluators that are refused -----------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_evaluator_that_trained_the_system_is_refused(runs, data, tmp_path, capsys):
     config = tiny.au_image_config(data=str(data))
     config.people.half = ""

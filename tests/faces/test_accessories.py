@@ -110,6 +110,7 @@ def test_lashes_stand_on_the_lids_and_move_with_them(model):
         assert np.median(near) < 0.25, "centimetres between an edge of a lid and the next root"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", facs.AU_NUMBERS)
 def test_each_unit_is_visible_through_glasses_and_beard(model, people, number):
     shares = []

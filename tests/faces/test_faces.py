@@ -44,6 +44,7 @@ def test_each_unit_is_visible_at_64_pixels(model, people, number):
     assert np.mean(shares) >= 0.01
 
 
+@pytest.mark.slow
 def test_every_unit_is_visible_on_smooth_skin(model):
     full, smooth, half, smooth_half = visibility(model, people=4, size=64).T
     assert (full > 0.01).all()
@@ -161,6 +162,7 @@ def digest(frames):
     return hashlib.sha256(b"".join(f.image.tobytes() for f in frames)).hexdigest()
 
 
+@pytest.mark.slow
 def test_frames_are_equal_in_another_process():
     here = digest(sampler.person_frames(7, 4, 48, seed=11))
     assert here == digest(sampler.person_frames(7, 4, 48, seed=11))

@@ -108,6 +108,7 @@ def test_registry_loads_models_by_name():
 # ---------------------------------------------------------------- pictures and data sets
 
 
+@pytest.mark.slow
 @needs_facekit
 def test_every_unit_is_visible_on_smooth_skin(model):
     full, smooth, half, smooth_half = visibility(model, people=4, size=128).T
@@ -134,6 +135,7 @@ def test_absent_hair_lies_inside_the_skull(model):
     assert (bald.max(0) < skin.max(0)).all() and (bald.min(0) > skin.min(0)).all()
 
 
+@pytest.mark.slow
 @needs_facekit
 def test_data_set_is_reproducible_and_its_labels_exact(tmp_path):
     options = {"source": "ict", "facekit": str(FACEKIT), "frames": 4, "size": 24, "seed": 5}

@@ -31,6 +31,7 @@ def test_sequence_has_onset_apex_and_offset():
         sampler.sequence(np.full(12, 2.0), 9)
 
 
+@pytest.mark.slow
 def test_sheets_of_every_kind_have_their_rows_and_columns(model):
     assert sheet.conflict_sheet(model, 24, 2, seed=0).height == 7 * 24
     assert sheet.ladder_sheet(model, 16, seed=0).height > 12 * 16

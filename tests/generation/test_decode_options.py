@@ -104,6 +104,7 @@ def test_halton_order_does_not_depend_on_the_samples(layout):
         assert (np.diff(row[np.argsort(halton_ranks(4))]) >= 0).all() and row.max() > row.min()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 3, 12, 100])
 def test_halton_order_samples_only_unmasked_positions_with_the_same_result(steps):
     options = dataclasses.replace(PLAIN, order="halton", steps=steps, guidance=2.0)

@@ -162,6 +162,7 @@ def frozen_config(weights, data):
     return config
 
 
+@pytest.mark.slow
 def test_cached_references_give_the_same_loss(weights, data):
     config = frozen_config(weights, data)
     batch = next(

@@ -67,6 +67,7 @@ def assert_trees_close(found, wanted, tolerance=2e-4):
         np.testing.assert_allclose(a, b, atol=tolerance * size, err_msg=jax.tree_util.keystr(path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_scanned_layers_equal_unrolled_layers(layout):
     params = params_of(layout)
@@ -93,6 +94,7 @@ def test_scanned_layers_equal_unrolled_layers(layout):
     np.testing.assert_allclose(level0, logits[:, :, 0], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_scanned_layers_have_different_initial_values():
     loop = model_of("depth", scan=True)
     init = jax.jit(lambda key: loop.init(key, *example_tokens("depth"), **example_inputs()))
@@ -120,6 +122,7 @@ def test_unknown_remat_policy_is_refused():
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layout", "full"), [("flat", 0.0), ("depth", 0.3)])
 def test_logits_at_masked_tokens_give_the_same_loss_and_gradient(layout, full):
     model, params = model_of(layout), params_of(layout)

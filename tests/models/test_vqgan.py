@@ -96,6 +96,7 @@ def test_encoder_refuses_image_sizes_that_do_not_divide():
         jax.eval_shape(vqgan.encoder.init, jax.random.key(0), jnp.zeros((1, 18, 16, 3)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fields", "bits"),
     [({"scales": (2, 4)}, (4 + 16) * 4), ({"shared_codebook": True}, 2 * 16 * 4)],
@@ -166,6 +167,7 @@ def test_untrained_network_is_the_linear_projection():
 # --- The step ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_loss_falls_on_a_fixed_batch():
     task, state, step = started()
     batch = {name: value[:1].repeat(8, axis=0) for name, value in tiny.records(1).items()}
@@ -181,6 +183,7 @@ def test_loss_falls_on_a_fixed_batch():
     assert differs(state.ema_params, state.params["generator"])
 
 
+@pytest.mark.slow
 def test_discriminator_does_not_train_before_its_start_step():
     task, state, resting = started()
     batch, key = tiny.records(8), jax.random.key(0)
@@ -198,6 +201,7 @@ def test_discriminator_does_not_train_before_its_start_step():
     assert metrics["loss/adversarial_weight"] > 0 and metrics["loss/discriminator"] > 0
 
 
+@pytest.mark.slow
 def test_generator_gradient_is_of_pixel_and_weighted_adversarial_losses(monkeypatch):
     # An optimiser that moves nothing and keeps the gradient.
     keep = lambda *_: optax.chain(optax.trace(0.0), optax.scale(0.0))  # noqa: E731
@@ -252,6 +256,7 @@ def test_generator_gradient_is_of_pixel_and_weighted_adversarial_losses(monkeypa
     assert share > 0.01
 
 
+@pytest.mark.slow
 def test_exported_weights_reconstruct_images():
     task, state, _ = started()
     weights = task.export(state)

@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # One of the processes dies in step 5; the checkpoint of step 2 is complete then, that of 4 may be.
 PROGRAM = """
 import os, pathlib, signal, sys
+sys.modules["clu"] = None  # TensorFlow takes seconds to import, and no event is looked at
 from auface_jax.parallel import distributed
 from auface_jax.training import log, loop
 from tests.helpers import fake_task
@@ -155,6 +156,7 @@ def test_one_process_resumes_a_run_of_two(halved, whole, tmp_path):
     assert_same_figures(workdir, whole)
 
 
+@pytest.mark.slow
 def test_two_processes_resume_and_the_first_writes(halved, whole):
     workdir, _ = halved
     done = run_two(workdir, "nobody")

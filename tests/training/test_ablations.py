@@ -26,7 +26,7 @@ def ablated(change):
         config.optimizer.muon_lr_multiplier = 0.0  # the tests compare the state before any update
     task = tiny.stage2_task(config)
     batch = tiny.records(4, vocab_size=load_tokenizer("").vocab_size)
-    state, frozen = tiny.random_state(task, batch), {"stage1": task.stage1[1], "encoders": {}}
+    state, frozen = tiny.random_state(task, batch), {"stage1": task.stage1_weights, "encoders": {}}
     step = jax.jit(task.step)
 
     def losses(**other):

@@ -269,6 +269,7 @@ def test_text_reader_rejects_another_tokenizer(run, tmp_path):
         load_text_reader(tmp_path)
 
 
+@pytest.mark.slow
 def test_published_encoder_is_loaded_and_not_trained(data, tmp_path, monkeypatch):
     made = config(data)
     fields = tiny.TEXT_FIELDS | {"vocab_size": TOKENIZER.vocab_size}

@@ -216,6 +216,7 @@ def wanted_of(loss_run):
     return functools.partial(wanted, state.params["generator"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gate_open", [True, False])
 def test_generator_gradient_is_that_of_the_weighted_sum_of_losses(loss_run, gate_open):
     found, metrics = gradients_of(loss_run, gate_open)
@@ -230,6 +231,7 @@ def test_generator_gradient_is_that_of_the_weighted_sum_of_losses(loss_run, gate
     assert metrics["loss/anatomical_gate"] == gate_open
 
 
+@pytest.mark.slow
 def test_open_gate_changes_the_gradient(loss_run):
     opened, closed = (gradients_of(loss_run, gate_open)[0] for gate_open in (True, False))
     difference = optax.tree.norm(jax.tree.map(jnp.subtract, opened, closed))

@@ -98,6 +98,7 @@ def test_stopped_run_resumes_bit_for_bit(whole, tmp_path, monkeypatch):
 
 KILLED_RUN = """
 import os, pathlib, signal, sys
+sys.modules["clu"] = None  # TensorFlow takes seconds to import, and no event is looked at
 from auface_jax.training import log, loop
 from tests.helpers import fake_task
 

@@ -37,6 +37,7 @@ def initial_state(task):
     return tiny.awake(tiny.stage1_state(), task)
 
 
+@pytest.mark.slow
 def test_networks_never_see_more_images_than_a_microbatch(monkeypatch):
     task, seen = task_of(num_microbatches=4), set()  # microbatches of two images
 
@@ -78,6 +79,7 @@ def assert_close(tree, other, tolerance=1e-5):
 # --- Microbatches --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_microbatches_give_the_gradient_of_the_whole_batch():
     parts, whole = (step_of(task_of(num_microbatches=number)) for number in (4, 1))
     for ours, wanted in zip(parts, whole, strict=True):
@@ -124,6 +126,7 @@ def test_r1_of_a_linear_discriminator_is_its_squared_weight_norm():
     assert adversarial.r1_penalty(discriminate, jnp.asarray(image)) == pytest.approx(want, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_lazy_r1_is_scaled_by_its_interval():
     config = {"weight": 3.0, "every": 4}
     task = task_of(gan=0.5)
@@ -213,6 +216,7 @@ def test_remat_leaves_loss_and_gradient_unchanged():
     assert_close(ours[1], wanted[1])
 
 
+@pytest.mark.slow
 def test_bfloat16_training_keeps_parameters_in_float32():
     task = task_of(gan=0.5)
     task.config.model.dtype = "bfloat16"
