@@ -76,7 +76,7 @@ _TONE = 0.12  # largest contraction of each; an intensity of 0.3 contracts a mus
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Frame:
+class RenderedFrame:
     """One drawn picture with its exact labels.
 
     Attributes:
@@ -286,7 +286,7 @@ def sample_moment(recording: Scene, rng: np.random.Generator) -> Scene:
 
 def person_frames(
     index: int, num_frames: int, size: int, seed: int, model: FaceModel | None = None
-) -> list[Frame]:
+) -> list[RenderedFrame]:
     """Draws the frames of one person of a set.
 
     Args:
@@ -316,5 +316,5 @@ def person_frames(
             intensities = sample_intensities(np.random.default_rng([seed, index, 2, frame]))
         image, landmarks = render(model, person, intensities, scene, size)
         labels = (intensities >= PRESENT).astype(np.int8)
-        frames.append(Frame(image, landmarks, labels, intensities, frame))
+        frames.append(RenderedFrame(image, landmarks, labels, intensities, frame))
     return frames

@@ -98,7 +98,7 @@ class GuidedNetwork:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class DecodePlan:
     """Constants of all iterations.
 
     Attributes:
@@ -157,7 +157,7 @@ def decode(
     by_halton = options.order == "halton"
     # The history shows a sample everywhere, and in the flat layout tokens are not positions.
     few = by_halton and not history and (layout == "depth" or levels == 1)
-    plan = Plan(
+    plan = DecodePlan(
         options,
         depth=layout == "depth",
         ranks=halton_ranks(model.transformer["grid"]) if by_halton else None,
@@ -191,7 +191,7 @@ def guided_network(
 
 def decode_step(
     network: GuidedNetwork,
-    plan: Plan,
+    plan: DecodePlan,
     keys: jax.Array,
     start_masked: Bool[Array, "B N Q"],
     state: DecodeState,
@@ -275,7 +275,7 @@ def sample_tokens(
 
 
 def unmasking_priority(
-    plan: Plan,
+    plan: DecodePlan,
     keys: jax.Array,
     log_p: list[Float[Array, "B N"]],
     state: DecodeState,
@@ -296,7 +296,7 @@ def unmasking_priority(
 
 
 def remask(
-    plan: Plan,
+    plan: DecodePlan,
     priority: Float[Array, "B T"],
     start_masked: Bool[Array, "B N Q"],
     state: DecodeState,

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 
 import pytest
+from auface_jax.configs import common
 
 from auface_jax.data.build.options import (
     DatasetOptions,
@@ -18,6 +19,7 @@ from auface_jax.data.sources.options import (
     PhotographOptions,
     source_fields,
 )
+from auface_jax.runs.config_page import make_config
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -117,3 +119,13 @@ def test_recorded_options_keep_the_order_of_dataset_json():
     }
     assert list(dataset.recorded())[:4] == ["source", "size", "seed", "split"]
     assert (source.people, source.frames, execution.processes) == (3, 4, 1)
+
+
+def test_config_defaults_are_those_of_the_options():
+    """A config page writes its defaults out; only the size of a drawn set is its own."""
+    declared = defaults(DatasetOptions, *SOURCE_OPTIONS.values())
+    page = make_config({"data": common.DATA}, {"": {}}, "").data
+    for name in declared.keys() & set(page) - {"people", "frames", "size"}:
+        value = declared[name]
+        if value is not None:  # absent in the options; in a config an empty text or a real default
+            assert page[name] == value, name

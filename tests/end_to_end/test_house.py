@@ -122,3 +122,14 @@ def test_loop_body_fits_on_half_a_page():
 def test_no_test_module_imports_another():
     for path in (ROOT / "tests").rglob("test_*.py"):
         assert not re.search(r"^(from|import) .*\btest_\w+", path.read_text(), re.MULTILINE), path
+
+
+def test_no_two_classes_have_one_name():
+    """Networks are apart: a network's layers are named as in its paper."""
+    places = {}
+    for name, tree in TREES.items():
+        if name.split(".")[1:2] not in (["models"], ["pretrained"]):
+            for node in tree.body:
+                if isinstance(node, ast.ClassDef):
+                    places.setdefault(node.name, []).append(name)
+    assert not {name: where for name, where in places.items() if len(where) > 1}
