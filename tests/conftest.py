@@ -35,3 +35,9 @@ health = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 settings.register_profile("quick", max_examples=20, suppress_health_check=health, **repeatable)
 settings.register_profile("thorough", max_examples=200, suppress_health_check=health, **repeatable)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+def pytest_collection_modifyitems(items):
+    """Begins with the files that take longest, so that no worker is left alone with them."""
+    long = ("end_to_end", "reproduction", "commands", "evaluation", "training", "parallel")
+    items.sort(key=lambda item: item.path.parent.name not in long)

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+import pytest
+
 from auface_jax.evaluation import draw_system
 from auface_jax.evaluation.draw_system import draw
 from auface_jax.evaluation.population import load_population
@@ -18,6 +20,7 @@ def test_picture_does_not_depend_on_the_other_records(runs, data):
     assert (draw(generator, few, seed=4) != part).any()
 
 
+@pytest.mark.slow
 def test_picture_does_not_depend_on_the_bucket_of_its_text(runs, data, monkeypatch):
     generator = Generator.from_run(runs["stage2"])
     population = load_population(data)

@@ -97,6 +97,7 @@ def test_worst_camera_moves_no_landmark_and_keeps_the_face_visible():
     assert 10 * np.log10(255**2 / (difference**2).mean()) > 28, "dB"
 
 
+@pytest.mark.slow
 def test_blurred_and_compressed_frames_are_equal_in_another_process():
     seed = 11
     index = next(

@@ -193,6 +193,7 @@ def test_illegal_request_for_frames_is_rejected(bad):
         sampler.person_frames(**request)
 
 
+@pytest.mark.slow
 def test_sheet_has_a_row_for_each_unit():
     sheet = unit_sheet(32, 2, seed=0)
     assert sheet.height == 13 * 32

@@ -50,6 +50,7 @@ def test_every_position_is_unmasked_once_and_given_tokens_stay(layout, change):
     assert (history_of(layout, options, (codes, hidden), seed=1)[0] != made).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_text_padding_and_history_do_not_change_the_result(layout):
     options = dataclasses.replace(PLAIN, top_k=3, guidance=2.0, guidance_schedule="linear")

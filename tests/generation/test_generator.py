@@ -29,6 +29,7 @@ def batch_sizes(monkeypatch):
     return draw_references_only(monkeypatch)
 
 
+@pytest.mark.slow
 def test_picture_does_not_depend_on_the_number_of_pictures(generator, monkeypatch):
     reference = pipeline.load_reference("data", "S00")
     three = generator(reference, "The brows are raised.", num=3, seed=5)
@@ -110,6 +111,7 @@ def test_change_keeps_the_rest_of_the_reference(generator):
     assert 0 < (weight == 0).mean() < 1 and (weight == 1).any()
 
 
+@pytest.mark.slow
 def test_frames_end_and_morph_begins_with_the_picture(generator):
     reference = pipeline.load_reference("data", "S00")
     smile = Request(reference, "The lip corners are pulled up.", seed=3)

@@ -49,6 +49,7 @@ def ported(case):
     return module, unflatten_dict(leaves, sep="/")
 
 
+@pytest.mark.slow
 @pytest.mark.parity
 @pytest.mark.parametrize("case", golden.CASES)
 def test_parity_with_the_original(case, record_property):
@@ -235,6 +236,7 @@ def test_window_offsets_number_each_displacement_once():
     assert {int(offset) for *_, offset in pairs} == set(range(25))
 
 
+@pytest.mark.slow
 def test_stochastic_depth_drops_in_training_alone_and_keeps_the_mean():
     block = swin.SwinBlock(heads=1, window=4, shift=2, drop=0.5)
     x = jax.random.normal(jax.random.key(2), (400, 8, 8, 4))

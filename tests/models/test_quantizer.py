@@ -169,6 +169,7 @@ def test_quantize_with_scales_quantises_cell_means(monkeypatch):
     np.testing.assert_allclose(quantized.vectors, partial[-1], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_quantize_with_full_size_scales_equals_no_scales():
     codebooks, z = books(codes=32), vectors(2 * 9).reshape(2, 3, 3, C)
     options = {"decay": 0.9, "dead_code_threshold": 0.2}

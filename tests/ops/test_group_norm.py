@@ -9,7 +9,7 @@ from flax import linen as nn
 from auface_jax.ops.group_norm import GroupNorm
 
 
-@pytest.mark.parametrize("channels", [3, 16, 96, 128])
+@pytest.mark.parametrize("channels", [3, 96])
 def test_group_norm_is_flax_group_norm_in_value_and_gradient(channels):
     x = 3 + 2 * jax.random.normal(jax.random.key(0), (2, 4, 6, channels))
     ours = GroupNorm()

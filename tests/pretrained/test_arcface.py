@@ -67,6 +67,7 @@ def test_parity_with_the_original(record_property, name):
         assert_parity(record_property, f"ArcFace {name}", stage, ours, theirs)
 
 
+@pytest.mark.slow
 def test_every_batch_statistic_changes_the_embedding():
     """Reversing each leaf of a late block moves the embedding beyond the bound of parity."""
     module, variables = ported("r18")
@@ -104,6 +105,7 @@ def test_every_key_of_a_released_checkpoint_has_its_leaf(name):
     assert output.shape == (2, 512) and output.dtype == jnp.float32
 
 
+@pytest.mark.slow
 def test_bfloat16_compute_keeps_float32_weights_and_a_like_embedding():
     module, low = (arcface.ArcFace(depths=(1,) * 4, dtype=d) for d in (jnp.float32, jnp.bfloat16))
     expected, variables = jax.jit(module.init_with_output)(jax.random.key(0), golden.faces())

@@ -108,6 +108,7 @@ def test_paper_preset_of_stage1_has_the_published_sizes_and_losses():
     assert parameters(vqgan.decoder, 1, 16, 16, 256) == 19_798_915
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", presets.PRESETS)
 @pytest.mark.parametrize("name", ["stage1", "au_probe"])
 def test_every_preset_builds_a_state_and_a_step(name, preset, request):

@@ -151,6 +151,7 @@ def test_learning_rate_restarts_with_each_stage():
     np.testing.assert_allclose(rates, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stage1_steps", "last"), [(0, 2), (6, 1)])
 def test_single_stage_has_only_its_own_parameters(stage1_steps, last):
     task = tiny_task(stage1_steps=stage1_steps)

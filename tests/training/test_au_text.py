@@ -161,6 +161,7 @@ def test_head_has_four_layers_and_ignores_padding():
     np.testing.assert_allclose(short, logits[:1], atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["paper", "open", "quickstart"])
 def test_every_preset_builds_a_state_and_a_step(preset):
     made = config_files.load_config_file(tiny.CONFIGS / "au_text.py", preset)
