@@ -1,7 +1,6 @@
 """Pictures of a run for the records of a population."""
 
 import numpy as np
-
 import pytest
 
 from auface_jax.evaluation import draw_system
