@@ -193,7 +193,7 @@ def test_remat_leaves_loss_and_gradient_unchanged():
     image = pixels.to_float(tiny.images(4))
     fields = tiny.VQGAN_FIELDS | {"num_res_blocks": 2, "patch_skip": False}
     kept, again = VQGAN(**fields), VQGAN(**fields, remat=True)
-    z = jnp.ones((4, kept.grid, kept.grid, kept.latent))
+    z = jnp.ones((4, kept.grid, kept.grid, kept.latent_dim))
 
     def trained(vqgan):
         params = {
