@@ -1,10 +1,14 @@
 """Settings for every test; the environment must be set before anything imports jax."""
 
+import gc
 import os
+import resource
+import sys
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,6 +39,20 @@ health = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 settings.register_profile("quick", max_examples=20, suppress_health_check=health, **repeatable)
 settings.register_profile("thorough", max_examples=200, suppress_health_check=health, **repeatable)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def bounded_memory():
+    """Drops compiled programs after a file where this process has grown past 4 GiB.
+
+    Thousands of programs would otherwise stay until the end: two workers need 10 GiB and more.
+    """
+    yield
+    pages = Path("/proc/self/statm")
+    if "jax" in sys.modules and pages.exists():
+        if int(pages.read_text().split()[1]) * resource.getpagesize() > 4 * 2**30:
+            sys.modules["jax"].clear_caches()
+            gc.collect()
 
 
 def pytest_collection_modifyitems(items):
