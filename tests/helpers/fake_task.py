@@ -80,9 +80,6 @@ class Batches(grain.DatasetIterator):
     def set_state(self, state: dict) -> None:
         self._number = state["number"]
 
-    def close(self) -> None:
-        pass
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FakeTask(Task):
