@@ -16,6 +16,14 @@ from auface_jax.facs.action_units import AU_NUMBERS, parse_units
 # FACS names C "marked or pronounced" and D "severe or extreme"; texts use one word for each.
 DEGREES = {"A": "Trace", "B": "Slight", "C": "Marked", "D": "Severe", "E": "Maximum"}
 _LETTERS = tuple(DEGREES)
+# Adverbs of each letter, as people use them.
+ADVERBS = {
+    "A": ("barely", "faintly", "almost imperceptibly", "just perceptibly", "minimally", "hardly"),
+    "B": ("slightly", "a little", "a bit", "gently", "mildly", "weakly", "softly"),
+    "C": ("clearly", "noticeably", "visibly", "moderately", "markedly", "distinctly"),
+    "D": ("strongly", "very much", "a lot", "severely", "really hard", "intensely", "powerfully"),
+    "E": ("maximally", "as far as it goes", "to the limit", "extremely", "with full force"),
+}  # fmt: skip
 
 
 def degree(intensity: float) -> str:
@@ -33,7 +41,12 @@ def degree(intensity: float) -> str:
             f"intensity {intensity!r} is not above 0 and at most 1 (an absent unit has no degree; "
             "divide a code of 1 to 5 by 5)"
         )
-    return _LETTERS[max(int(5 * float(intensity) + 0.5 + 1e-6), 1) - 1]
+    return _LETTERS[code(intensity) - 1]
+
+
+def code(intensity: float) -> int:
+    """The code of a present unit, 1 (A) to 5 (E); arguments as for `degree`, but unchecked."""
+    return max(int(5 * float(intensity) + 0.5 + 1e-6), 1)
 
 
 def degree_word(
@@ -52,6 +65,41 @@ def degree_word(
     units = [int(code.removeprefix("AU")) for code in construct.split("+")]
     scored = [value for unit in units if (value := intensities[AU_NUMBERS.index(unit)]) > 0]
     return DEGREES[degree(float(np.mean(scored)))] if scored else None
+
+
+def adverb(intensity: float, rng: np.random.Generator) -> str:
+    """Samples an adverb for an intensity above 0."""
+    choices = ADVERBS[_LETTERS[code(intensity) - 1]]
+    return choices[rng.integers(len(choices))]
+
+
+def state_degree(text: str, intensity: float, rng: np.random.Generator) -> str:
+    """Adds the degree to a text of one or more units, in one of the ways that people write it.
+
+    Args:
+      text: a sentence or a phrase.
+      intensity: above 0 and at most 1.
+      rng: the only source of chance.
+
+    Returns:
+      The text with the word of FACS before it ("Marked: ..."), an adverb before or after it, the
+      letter after it ("... (C)"), or a percentage.
+    """
+    letter, percent = _LETTERS[code(intensity) - 1], f"{round(20 * intensity) * 5 or 5}%"
+    body = text.rstrip(".!")
+    end = text[len(body) :]
+    kind = rng.integers(6)
+    if kind == 0:
+        return f"{DEGREES[letter]}: {text}"
+    if kind == 1:
+        return f"{body} ({(letter, f'degree {letter}')[rng.integers(2)]}){end}"
+    if kind == 2:
+        return f"{body}, {adverb(intensity, rng)}{end}"
+    if kind == 3:
+        return f"{adverb(intensity, rng).capitalize()}: {text}"
+    if kind == 4:
+        return f"{body}, at {percent}{end}"
+    return f"{body} ({percent}){end}"
 
 
 def parse_scores(text: str) -> tuple[tuple[int, ...], Float32[np.ndarray, "A"] | None]:

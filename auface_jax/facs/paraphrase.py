@@ -5,7 +5,7 @@ the same movements in many words. A paraphrase is made in one of two ways. Eithe
 dictionary are reworded (`reword`):
 
 1. redundant clauses are dropped; the rest still states every pull (`lexicon`);
-2. words are replaced by others of the same meaning: regions, directions, degrees;
+2. words are replaced by others of the same meaning: regions and directions;
 3. sentences change places.
 
 Or a new text is composed from the units alone (`compose`), in the manner of notes, of a clinic, of
@@ -14,17 +14,19 @@ typing errors are added.
 """
 
 import re
-import string
 from collections.abc import Sequence
 
 import numpy as np
 
-from auface_jax.facs import phrases, synonyms
+from auface_jax.facs import degrees, phrases, synonyms
 from auface_jax.facs.action_units import AU_NUMBERS
+from auface_jax.facs.codes import write_codes
 from auface_jax.facs.lexicon import clauses, unstated_pulls
+from auface_jax.facs.misspelling import misspell, recase
 from auface_jax.facs.processor import Labels, constructs
 
 MANNERS = ("notes", "clinic", "talk", "request")
+_CODES = 0.05  # share of the composed texts that are codes alone
 
 # The words that may replace a word, itself included.
 _GROUPS = {word: group + synonyms.LOOSER.get(word, ()) for group in synonyms.SAME for word in group}
@@ -32,10 +34,15 @@ _WORD = re.compile(
     r"\b(" + "|".join(re.escape(w) for w in sorted(_GROUPS, key=len, reverse=True)) + r")\b",
     re.IGNORECASE,
 )
-_LETTERS = string.ascii_lowercase
 
 
-def paraphrase(labels: Labels, texts: Sequence[str], rng: np.random.Generator) -> str:
+def paraphrase(
+    labels: Labels,
+    texts: Sequence[str],
+    rng: np.random.Generator,
+    *,
+    intensities: Sequence[float] | None = None,
+) -> str:
     """Describes a label vector in words that may differ from the dictionary's.
 
     Args:
@@ -43,15 +50,17 @@ def paraphrase(labels: Labels, texts: Sequence[str], rng: np.random.Generator) -
       texts: texts of its constructs, or the text of a neutral face, from
         `processor.construct_texts`.
       rng: the only source of chance.
+      intensities: intensity of each unit, by which a composed text states degrees; None states
+        none. Reworded texts state none, since a dropped clause may be that of a degree.
 
     Returns:
       In about half of the samples the reworded texts, otherwise a text composed from the units.
     """
-    if rng.random() < 0.45:
+    if intensities is None and rng.random() < 0.45:
         text = reword(constructs(labels), texts, rng)
     else:
         units = [n for n, present in zip(AU_NUMBERS, labels, strict=True) if present]
-        text = compose(units, rng)
+        text = compose(units, rng, intensities=intensities)
     return misspell(recase(text, rng), rng)
 
 
@@ -125,17 +134,29 @@ def exchange_words(text: str, rng: np.random.Generator, *, rate: float) -> str:
     return _WORD.sub(other, text)
 
 
-def compose(units: Sequence[int], rng: np.random.Generator) -> str:
+def compose(
+    units: Sequence[int],
+    rng: np.random.Generator,
+    *,
+    intensities: Sequence[float] | None = None,
+) -> str:
     """Composes a short text of one manner that states units in random order.
 
     Args:
       units: FACS numbers of the active units; none for a neutral face.
       rng: the only source of chance.
+      intensities: intensity of each unit, by which degrees are stated; None states none.
     """
     if not units:
         return _one(phrases.NEUTRAL, rng)
+    if rng.random() < _CODES:
+        return write_codes(units, rng, intensities)
     manner = _one(MANNERS, rng)
-    parts = [_state(s, manner, rng) for s in _grouped(units, rng)]
+    if intensities is None:
+        parts = [_state(group, manner, rng) for group in _grouped(units, rng)]
+    else:
+        parts = [_state_with_degree((unit,), manner, rng, intensities) for unit in units]
+        parts = [parts[place] for place in rng.permutation(len(parts))]
     if rng.random() < 0.1:  # a reader must learn that a denied unit is absent
         absent = [number for number in AU_NUMBERS if number not in units]
         if absent:
@@ -152,38 +173,6 @@ def compose(units: Sequence[int], rng: np.random.Generator) -> str:
         text = f"{text}{_one((', ', '. ', '; '), rng)}{_one(phrases.ELSEWHERE, rng)}"
     text = re.sub(r"[.;] +(\w)", lambda match: match[0][:-1] + match[1].upper(), text)
     return text[0].upper() + text[1:] + _one((".", ".", "", "!"), rng)
-
-
-def recase(text: str, rng: np.random.Generator) -> str:
-    """Returns the text as it is, in lower case, in upper case or in title case."""
-    u = rng.random()
-    if u < 0.15:
-        return text.lower()
-    if u < 0.20:
-        return text.upper()
-    return text.title() if u < 0.22 else text
-
-
-def misspell(text: str, rng: np.random.Generator) -> str:
-    """Adds typing errors to one text in three, in about one of twenty words."""
-    if rng.random() < 0.67:
-        return text
-    return " ".join(_mistype(w, rng) if rng.random() < 0.05 else w for w in text.split(" "))
-
-
-def _mistype(word: str, rng: np.random.Generator) -> str:
-    """Omits, doubles, exchanges or replaces one letter inside a word."""
-    if len(word) < 4:
-        return word
-    place, kind = rng.integers(1, len(word) - 1), rng.integers(4)
-    before, letter, after = word[:place], word[place], word[place + 1 :]
-    if kind == 0:
-        return before + after
-    if kind == 1:
-        return before + 2 * letter + after
-    if kind == 2:
-        return before + after[0] + letter + after[1:]
-    return before + _LETTERS[rng.integers(len(_LETTERS))] + after
 
 
 def _grouped(units: Sequence[int], rng: np.random.Generator) -> list[tuple[int, ...]]:
@@ -239,15 +228,35 @@ def _state(units: tuple[int, ...], manner: str, rng: np.random.Generator) -> str
     )  # fmt: skip
 
 
-def _state_motion(
-    region: synonyms.Region, motion: synonyms.Motion, manner: str, rng: np.random.Generator
+def _state_with_degree(
+    units: tuple[int, ...], manner: str, rng: np.random.Generator, intensities: Sequence[float]
 ) -> str:
-    """States a region and its motion in one manner."""
+    """States one unit and the degree of its intensity; none where it was not scored."""
+    intensity = float(intensities[AU_NUMBERS.index(units[0])])
+    if intensity <= 0:
+        return _state(units, manner, rng)
+    movements = phrases.PHRASES[units].movements
+    if movements and rng.random() < 0.5:
+        place = movements[rng.integers(len(movements))]
+        text = _state_motion(*place, manner, rng, word := degrees.adverb(intensity, rng))
+        if word in text:
+            return text
+    return degrees.state_degree(_state(units, manner, rng), intensity, rng)
+
+
+def _state_motion(
+    region: synonyms.Region,
+    motion: synonyms.Motion,
+    manner: str,
+    rng: np.random.Generator,
+    adverb: str = "",
+) -> str:
+    """States a region and its motion in one manner, with an adverb of degree in some templates."""
     plural = rng.random() < len(region[0]) / (len(region[0]) + len(region[1]))
     place = _one(region[0] if plural else region[1], rng)
     done, does = _Verb(_one(motion.transitive, rng)), _Verb(_one(motion.intransitive, rng))
     state = _one(motion.states, rng) if rng.random() < 0.4 else done.forms[1]
-    degree = f"{_one(synonyms.DEGREES, rng)} " if rng.random() < 0.2 else ""
+    degree = f"{adverb} " if adverb else ""
     words = {
         "r": place, "state": state, "degree": degree, "be": "are" if plural else "is",
         "does": does.forms[0 if plural else 1], "doing": does.forms[2],

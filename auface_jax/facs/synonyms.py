@@ -1,4 +1,4 @@
-"""Words for the parts of a face, their movements and degrees: tables for `paraphrase`.
+"""Words for the parts of a face and their movements: tables for `paraphrase`.
 
 The words are those of anatomy, of clinical notes and of everyday speech. A transitive verb is
 written as "base participle gerund", an intransitive one as "plural singular gerund"; the words
@@ -255,13 +255,8 @@ LIPS: Region = (
     ("mouth", "vermilion", "red of the lips", "oral sphincter", "ring of the mouth"),
 )  # fmt: skip
 
-# --- Degrees, joiners, asides ---------------------------------------------------------------------
+# --- Joiners, asides ------------------------------------------------------------------------------
 
-DEGREES = (
-    "slightly", "a little", "a bit", "a touch", "somewhat", "clearly", "strongly", "firmly",
-    "markedly", "noticeably", "hard", "very much", "a lot", "really", "gently", "visibly",
-    "moderately", "mildly", "way", "as far as it goes", "faintly", "severely", "tightly",
-)  # fmt: skip
 JOINERS = (
     " and ", ", ", " with ", "; ", ". ", " while ", " plus ", ", and ", " as ", ", with ",
     ", also ", " yet ", " but ", ", but ", " and also ", " together with ", " at the same time as ",
@@ -273,7 +268,7 @@ BEFORE = (
     "kind of", "just", "so", "well,", "basically", "the face shows", "this person has", "please",
     "now", "try to", "the subject shows", "the photo shows", "a face with", "a person with",
     "okay,", "evidence of", "here", "imagine", "the patient presents with", "he's got",
-    "she's got", "isolated", "bilateral", "marked", "simultaneous", "big", "little", "total",
+    "she's got", "isolated", "bilateral", "simultaneous",
 )  # fmt: skip
 AFTER = (
     "for a moment", "like a child", "as if on purpose", "in this picture", "on both sides",

@@ -17,14 +17,13 @@ from auface_jax.facs.lexicon import (
     statements,
     unstated_pulls,
 )
+from auface_jax.facs.misspelling import misspell, recase
 from auface_jax.facs.other_words import STYLES, load_other_words
 from auface_jax.facs.paraphrase import (
     compose,
     drop_clauses,
     exchange_words,
-    misspell,
     paraphrase,
-    recase,
     reword,
 )
 from auface_jax.facs.processor import construct_texts
