@@ -39,6 +39,7 @@ WEIGHTS, DESCRIPTION = "weights.safetensors", "network.json"
 NETWORKS: dict[str, str] = {
     "alexnet": "auface_jax.pretrained.alexnet:NETWORK",
     "arcface": "auface_jax.pretrained.arcface:NETWORK",
+    "bert": "auface_jax.pretrained.bert:NETWORK",
     "clip_vision": "auface_jax.pretrained.clip_vision:NETWORK",
     "inception": "auface_jax.pretrained.inception:NETWORK",
     "lpips": "auface_jax.pretrained.lpips:NETWORK",

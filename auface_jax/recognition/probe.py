@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
-from jaxtyping import Array, Int8, UInt8
+from jaxtyping import Array, Float, Int8, UInt8
 
 from auface_jax.images import pixels
 from auface_jax.models.au_probe import AUProbe
@@ -68,5 +68,40 @@ def _occurrence(
     images: UInt8[Array, "B H W 3"],
     references: UInt8[Array, "B H W 3"],
 ) -> Int8[Array, "B A"]:
-    images, references = pixels.to_float(images), pixels.to_float(references)
-    return (probe.apply(weights, images, references) > 0).astype(jnp.int8)
+    return (_apply(probe, weights, images, references)[0] > 0).astype(jnp.int8)
+
+
+def predict_intensities(
+    probe: AUProbe,
+    weights: PyTree,
+    images: UInt8[np.ndarray, "M H W 3"],
+    references: UInt8[np.ndarray, "M H W 3"],
+    *,
+    batch_size: int,
+) -> Float[np.ndarray, "M A"]:
+    """Reads the intensity of each unit, 0 where it is absent and 1 at its most; as `predict`.
+
+    It is the intensity of a present unit times the probability that the unit is present.
+    """
+    intensity = functools.partial(_intensity, probe)
+    return map_batches(intensity, weights, images, references, batch_size=batch_size)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _intensity(
+    probe: AUProbe,
+    weights: PyTree,
+    images: UInt8[Array, "B H W 3"],
+    references: UInt8[Array, "B H W 3"],
+) -> Float[Array, "B A"]:
+    logits, intensities = _apply(probe, weights, images, references)
+    return jax.nn.sigmoid(logits) * intensities
+
+
+def _apply(
+    probe: AUProbe,
+    weights: PyTree,
+    images: UInt8[Array, "B H W 3"],
+    references: UInt8[Array, "B H W 3"],
+) -> tuple[Float[Array, "B A"], Float[Array, "B A"]]:
+    return probe.apply(weights, pixels.to_float(images), pixels.to_float(references))

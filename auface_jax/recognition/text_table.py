@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 
-from auface_jax.facs import AU_NUMBERS
+from auface_jax.facs import AU_NUMBERS, DEGREES
 from auface_jax.recognition.text_reader import load_text_reader
 
 
@@ -38,7 +38,7 @@ def write_text_table(run: str, sentences: dict[int, str], out: pathlib.Path) -> 
     """Reads texts with the text recogniser of a run and writes a CSV of their units.
 
     Args:
-      run: folder of a finished run of au_text.
+      run: folder of a finished run of au_text, or "embedded".
       sentences: line number -> text.
       out: file to write.
 
@@ -46,14 +46,17 @@ def write_text_table(run: str, sentences: dict[int, str], out: pathlib.Path) -> 
       checkpoints.CheckpointError: the run is not finished or is of another task.
     """
     reader = load_text_reader(pathlib.Path(run))
-    probabilities = reader.probabilities(list(sentences.values()))
+    probabilities, degrees = reader.read(list(sentences.values()))
     out.parent.mkdir(parents=True, exist_ok=True)
     with out.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(["line", *(f"AU{number}" for number in AU_NUMBERS), "units", "text"])
-        for (number, text), found in zip(sentences.items(), probabilities, strict=True):
+        letters = ("", *DEGREES)
+        for (number, text), found, said in zip(
+            sentences.items(), probabilities, degrees, strict=True
+        ):
             stated = np.flatnonzero(found >= reader.thresholds)
-            units = "+".join(str(AU_NUMBERS[unit]) for unit in stated)
+            units = "+".join(f"{AU_NUMBERS[unit]}{letters[said[unit]]}" for unit in stated)
             table.writerow([number, *(f"{value:.4f}" for value in found), units, text])
     print(f"{out}: {len(sentences)} texts, read by {run}")
     if cut := reader.tokenizer.truncated:

@@ -1,0 +1,1 @@
+"""Files of the embedded text recogniser, see `CARD.md`; `pretrained.embedded` reads them."""
