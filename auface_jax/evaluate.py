@@ -2,10 +2,14 @@
 
     python -m auface_jax.evaluate --run RUN --scorer RUN --out FOLDER
     python -m auface_jax.evaluate export-prompts --data DATA --split test --out PROMPTS
+    python -m auface_jax.evaluate degrees --run RUN --out FOLDER
+    python -m auface_jax.evaluate wordings --run RUN --out FOLDER
     python -m auface_jax.evaluate --prompts PROMPTS --images FOLDER --scorer RUN --out FOLDER
 
-The second command writes the prompts that the third needs pictures of: see `evaluation.prompts`.
-FOLDER gets report.md, report.json, records.csv and plots. docs/explanation/evaluation.md explains
+`export-prompts` writes the prompts that the last command needs pictures of (`evaluation.prompts`).
+`degrees` asks whether a stronger word gives a stronger movement (`evaluation.degrees`), `wordings`
+whether one label row in ten wordings gives one face (`evaluation.wordings`). The first and the last
+command write report.md, report.json, records.csv and plots. docs/explanation/evaluation.md explains
 the figures.
 """
 
@@ -13,19 +17,18 @@ import argparse
 import sys
 from pathlib import Path
 
-from auface_jax import facs
-from auface_jax.evaluation import prompts, report, run, run_metrics
-from auface_jax.evaluation.population import SPLITS, load_population
+from auface_jax.evaluation import prompts, report, run, run_metrics, subcommands
+from auface_jax.evaluation.population import SPLITS
+from auface_jax.evaluation.wording import DICTIONARY, WORDINGS
 from auface_jax.generation.decode_arguments import add_decode_arguments, decode_arguments
 from auface_jax.generation.request import LARGEST_SEED
-from auface_jax.runs.console import say
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments[:1] == ["export-prompts"]:
-        _export_prompts(arguments[1:])
+    if arguments and arguments[0] in subcommands.SUBCOMMANDS:
+        subcommands.SUBCOMMANDS[arguments[0]](arguments[1:])
         return
     parser = _parser()
     options = _options(parser, parser.parse_args(arguments))
@@ -63,6 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     backbone = f"converted weights for LPIPS (default {' '.join(run.LPIPS)}, if there)"
     add("--lpips", nargs=2, metavar=("BACKBONE", "HEADS"), help=backbone)
+    words = f"words of the texts: {', '.join(WORDINGS)}, or a CSV with the columns codes and text"
+    add("--wording", default=DICTIONARY, help=f"{words} (default {DICTIONARY})")
     add("--name", default="", help="name of the system in tables")
     add("--beside", nargs="+", default=[], metavar="FOLDER", help="earlier reports, in one table")
     add("--seed", type=int, default=0, help="seed of pictures, shuffles, intervals (default 0)")
@@ -82,6 +87,8 @@ def _options(parser: argparse.ArgumentParser, given: argparse.Namespace) -> run.
     else:
         if not given.prompts:
             faults.append("--images needs --prompts, the folder that export-prompts wrote")
+        if given.wording != DICTIONARY:
+            faults.append("--wording goes with --run; other systems read what was exported")
         options = [f"--{name.replace('_', '-')}" for name in decode]
         faults += [f"{option} goes with --run, not with --images" for option in options]
         for name, value in {"--split": given.split, "--limit": given.limit}.items():
@@ -96,7 +103,17 @@ def _options(parser: argparse.ArgumentParser, given: argparse.Namespace) -> run.
         faults.append(f"--metrics {','.join(unknown)}: known are {', '.join(run_metrics.METRICS)}")
     if faults:
         parser.error("; ".join(faults))
-    unchanged = ("scorer", "run", "images", "prompts", "resize", "data", "limit", "text_reader")
+    unchanged = (
+        "scorer",
+        "run",
+        "images",
+        "prompts",
+        "resize",
+        "data",
+        "limit",
+        "text_reader",
+        "wording",
+    )
     return run.EvaluationOptions(
         **{name: getattr(given, name) for name in (*unchanged, "name", "seed")},
         out=Path(given.out),
@@ -108,39 +125,6 @@ def _options(parser: argparse.ArgumentParser, given: argparse.Namespace) -> run.
         lpips=tuple(given.lpips) if given.lpips else run.default_lpips(),
         beside=tuple(given.beside),
         cache=not given.no_cache,
-    )
-
-
-def _export_prompts(arguments: list[str]) -> None:
-    """Runs the command `export-prompts`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m auface_jax.evaluate export-prompts",
-        description="Writes texts, labels and reference faces for any other system to draw from.",
-    )
-    add = parser.add_argument
-    add("--data", required=True, help="folder of a built data set")
-    add("--split", choices=SPLITS, default="test")
-    add("--limit", type=int, help="largest number of records, evenly over the split")
-    add("--degrees", action="store_true", help="degree words in texts, where intensities exist")
-    dictionary = "dictionary of the texts: a run's data.dictionary, to compare with that run"
-    add("--dictionary", metavar="FILE", help=f"{dictionary} (default: the project's own)")
-    add("--out", required=True, help="the folder to write")
-    options = parser.parse_args(arguments)
-    try:
-        population = load_population(
-            options.data,
-            options.split,
-            limit=options.limit,
-            degrees=options.degrees,
-            dictionary=facs.load_dictionary(options.dictionary) if options.dictionary else None,
-        )
-        out = prompts.export_prompts(population, options.out)
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
-    say(f"{population}")
-    say(
-        f"{out}: draw a {population.size} px picture for each line of manifest.csv, then\n"
-        f"  python -m auface_jax.evaluate --prompts {out} --images FOLDER --scorer RUN --out REPORT"
     )
 
 

@@ -2,7 +2,6 @@
 
     python -m auface_jax.generate --run RUN --aus 6,12 --reference face.png --out faces.png
     python -m auface_jax.generate --run RUN --text "The brows are raised." --num 4
-    python -m auface_jax.generate --run RUN --aus 12 --change mouth --reference face.png
     python -m auface_jax.generate --run RUN --aus 4 --to-aus 6,12 --out from_frown_to_smile.gif
     python -m auface_jax.generate --run RUN --jobs jobs.csv --out folder
 
@@ -18,6 +17,7 @@ from auface_jax.generation.decode_arguments import add_decode_arguments, decode_
 from auface_jax.generation.output_paths import ending, overwrite_faults, write_faults
 from auface_jax.generation.request import LARGEST_SEED
 from auface_jax.generation.write_pictures import GenerationOptions, generate
+from auface_jax.recognition.understanding import say_disagreement, say_what_is_read
 
 _OWN_COMMAND = "give the text or the units of that line to a command of its own, without --jobs"
 # Options that --jobs excludes -> the way to have the same.
@@ -72,10 +72,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser = make_parser()
     options = _options(parser, parser.parse_args(arguments))
     try:
-        for units in (options.aus, options.to_aus):
-            if units is not None:
-                facs.parse_scores(units)  # finds a mistake before the run is loaded
-        generate(options)
+        for units in filter(None, (options.aus, options.to_aus)):
+            facs.parse_scores(units)  # finds a mistake before the run is loaded
+        stated, _ = map(say_what_is_read, (options.text, options.to_text))
+        if (drawn := generate(options)) and stated is not None:
+            say_disagreement(options.run, stated, drawn.pictures, drawn.reference)
     except (ValueError, OSError) as error:
         parser.error(str(error))
 

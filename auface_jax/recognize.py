@@ -7,7 +7,8 @@ IMAGES are files and folders of faces, framed like those that the recogniser was
 table has one row for each frame: path, frame and the probability of each unit.
 
 FILE has one text a line; - is standard input. The table has one row for each text: the line's
-number, the probability of each unit, the units that the text states, and the text.
+number, the probability of each unit, the units that the text states with their degrees, and the
+text. The package contains a recogniser of texts; one of pictures must be trained first.
 """
 
 import argparse
@@ -41,8 +42,8 @@ def main(arguments: list[str] | None = None) -> None:
         "--run",
         default="",
         help="a finished run of au_image or a folder of converted ME-GraphAU weights "
-        f"(default: the first of {', '.join(DEFAULT_RUNS['au_image'])}); with --texts a finished "
-        "run of au_text",
+        f"(default: the first of {', '.join(DEFAULT_RUNS)}); with --texts a finished "
+        "run of au_text (default: the embedded text recogniser)",
     )
     parser.add_argument(
         "--every",
@@ -62,7 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         if options.texts:
             sentences = read_texts(options.texts)
-            write_text_table(find_run(options.run, "au_text"), sentences, out)
+            write_text_table(options.run or "embedded", sentences, out)
             return
         files = frames.find_files(options.images)
         recognizer = load_recognizer(find_run(options.run))

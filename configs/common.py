@@ -40,10 +40,21 @@ DATA = {
     # Processes that make the batches of each training process; 0 uses threads. For data sets that
     # are too large to be kept decoded; texts alone never use processes.
     "workers": natural(0),
-    "degrees": False,  # a FACS degree word before each construct, where intensities exist
-    "tokenizer": "",  # "" is the one shipped; else a Hugging Face name or folder
-    # Text lengths in tokens; a batch is padded to the shortest that fits.
-    "buckets": count((160,)),
+    # The words of the texts (`facs.wording`): shares of the dictionary's sentences, of their
+    # paraphrases and of the corpus, and the share that states degrees, where intensities exist.
+    "wording": {
+        "dictionary": share(0.3),
+        "paraphrase": share(0.3),
+        "corpus": share(0.4),
+        "degrees": share(0.4),
+    },
+    # "embedded" is that of the embedded text encoder, "" one of the dictionary's words alone; else
+    # a Hugging Face name or folder.
+    "tokenizer": "embedded",
+    # Text lengths in tokens; a batch is padded to the shortest that fits. So many batches are drawn
+    # at once and parted by length.
+    "buckets": count((64, 128, 256)),
+    "group": count(8),
 }
 DATA_PRESETS = {
     "quickstart": {},
@@ -60,6 +71,8 @@ DATA_PRESETS = {
         "data.size": 256,
         "data.dir": str(presets.PAPER_DATA),
         "data.redescribe": False,
+        "data.tokenizer": "t5-large",
+        "data.group": 1,
         "data.people": 0,
         "data.frames": 0,
         "data.buckets": (128, 256, 512, 1024, 2048),

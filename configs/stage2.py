@@ -50,7 +50,7 @@ PAGE = {
         "face_encoder": {"patch": count(4), "channels": count(48)},
         # Pre-trained networks in their place, kept frozen: a folder that pretrained.convert wrote,
         # one as published, or hf:OWNER/NAME; "" is none.
-        "text_weights": "",  # T5
+        "text_weights": "embedded",  # T5 or BERT; "embedded" is in the package
         "structure_weights": "",  # CLIP
         "appearance_weights": "",  # ArcFace
         "input": "text",  # or "labels"
@@ -74,7 +74,7 @@ PAGE = {
         # Weight of a token of each quantizer level, the last for all further ones: an expression
         # stands in the coarse levels.
         "quantizer_weights": natural((2.0, 1.0, 0.5)),
-        # Weight of reading the units from the pooled text; 0 with a pre-trained encoder.
+        # Weight of reading the units from the pooled text.
         "units": natural(0.5),
     },
     # Keep on the device what frozen networks compute of each reference, in place of computing it

@@ -30,6 +30,7 @@ from jaxtyping import Bool, Int32
 from auface_jax import facs
 
 PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"  # ids 0, 1 and 2, as in T5
+EMBEDDED = "embedded"  # name of the embedded text encoder's tokenizer
 SPACE = "\u2581"  # stands for a space at the beginning of a word
 
 _SUBWORDS = 800
@@ -171,8 +172,9 @@ def load_tokenizer(name_or_folder: str = "") -> Tokenizer:
     """Loads a tokenizer.
 
     Args:
-      name_or_folder: "" for the project's own tokenizer; else a folder as `save_pretrained` writes
-        it, or a name on the Hugging Face hub, such as "t5-large".
+      name_or_folder: "embedded" for the tokenizer of the embedded text encoder; "" for the
+        project's own, which knows the dictionary's words alone; else a folder as `save_pretrained`
+        writes it, or a name on the Hugging Face hub, such as "t5-large".
 
     Raises:
       ValueError: the tokenizer cannot be loaded (a misspelt name, no network), or has no end token.
@@ -181,6 +183,12 @@ def load_tokenizer(name_or_folder: str = "") -> Tokenizer:
         definition = _data_file("tokenizer.json")
         backend = tokenizers.Tokenizer.from_str(definition)
         return Tokenizer(backend, pad_id=0, eos_id=1, definition=definition)
+    if name_or_folder == EMBEDDED:
+        file = importlib.resources.files("auface_jax.pretrained") / "embedded_text/tokenizer.json"
+        definition = file.read_text(encoding="utf-8")
+        backend = tokenizers.Tokenizer.from_str(definition)
+        pad, end = (backend.token_to_id(token) for token in ("[PAD]", "[SEP]"))
+        return Tokenizer(backend, pad_id=pad, eos_id=end, definition=definition)
     import transformers  # The import takes seconds, and the default does not need it.
 
     where = pathlib.Path(name_or_folder).expanduser()

@@ -134,7 +134,7 @@ def _read_probe(
     probe: AUProbe, variables: PyTree, batch: dict[str, Array]
 ) -> tuple[Float[Array, "B A"], Float[Array, "B D"]]:
     image, reference = (pixels.to_float(batch[name]) for name in ("image", "reference"))
-    logits, kept = probe.apply(
+    (logits, _), kept = probe.apply(
         variables, image, reference, capture_intermediates=lambda module, _: module.name == _LAST
     )
     (last,) = kept["intermediates"][_LAST]["__call__"]

@@ -19,6 +19,7 @@ from auface_jax.evaluation.extraction import Extractor
 from auface_jax.evaluation.plots import write_plots
 from auface_jax.evaluation.population import Population, load_population, same_data
 from auface_jax.evaluation.results import Results
+from auface_jax.evaluation.wording import DICTIONARY, reworded
 from auface_jax.generation.generator import Generator
 from auface_jax.pretrained import convert
 from auface_jax.pretrained.lpips import load_lpips
@@ -57,7 +58,8 @@ class EvaluationOptions:
       data: folder of the data set; "" takes the one that the run or the prompts name.
       split: split of the records, a key of `population.SPLITS`.
       limit: largest number of records, taken evenly over the split; None takes all.
-      text_reader: folder of a run of au_text; "" for none.
+      text_reader: folder of a run of au_text, or "embedded"; "" for none.
+      wording: the words of the texts, see `wording.reworded`.
       metrics: names of `run_metrics.METRICS`; () measures all that can be measured.
       inception: folder of converted weights for FID, KID and IS, or None.
       lpips: folders of converted weights for LPIPS, its backbone and its heads, or None.
@@ -79,6 +81,7 @@ class EvaluationOptions:
     split: str = "test"
     limit: int | None = None
     text_reader: str = ""
+    wording: str = DICTIONARY
     metrics: tuple[str, ...] = ()
     inception: str | None = dataclasses.field(default_factory=default_inception)
     lpips: tuple[str, str] | None = dataclasses.field(default_factory=default_lpips)
@@ -165,9 +168,9 @@ def _load_population(
         options.data or config.dir,
         options.split,
         limit=options.limit,
-        degrees=config.get("degrees", False),
         dictionary=facs.load_dictionary(config.get("dictionary") or None),
     )
+    population = reworded(population, options.wording)
     if options.data and not (Path(config.dir).exists() and same_data(population, config.dir)):
         return population, [
             f"{options.data} is not the data set that the run's config names: the run may have "

@@ -1,6 +1,6 @@
 """Pre-trained encoders of text and reference face (paper, Stage II).
 
-    T_T   T5's encoder on the text               `model.text_weights`
+    T_T   the embedded encoder, T5's or BERT's   `model.text_weights`
     T_S   CLIP's image encoder on the reference  `model.structure_weights`
     T_A   ArcFace on the reference               `model.appearance_weights`
 
@@ -17,17 +17,20 @@ import ml_collections
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from auface_jax.models.au_text_recognizer import UnitTokens
+from auface_jax.models.bert import BertEncoder
 from auface_jax.models.clip_vision import CLIPVision
 from auface_jax.models.t5 import T5Encoder
 from auface_jax.models.vq_auface import FACE_TOKENS
 from auface_jax.pretrained import arcface
 from auface_jax.pretrained.arcface import ArcFace
 from auface_jax.pretrained.hub import load_pretrained
+from auface_jax.pretrained.text_encoders import check_tokenizer, load_text_encoder
 
 PyTree = Any
 
-# Encoder -> name of its network in `pretrained.convert.NETWORKS`.
-NETWORKS = {"text": "t5", "structure": "clip_vision", "appearance": "arcface"}
+# Encoder -> name of its network in `pretrained.convert.NETWORKS`; a text has several.
+NETWORKS = {"text": "", "structure": "clip_vision", "appearance": "arcface"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,7 +44,7 @@ class Encoders:
       margin: margin around the aligned faces that the data were built with, a share of the crop.
     """
 
-    text: T5Encoder | None = None
+    text: T5Encoder | BertEncoder | UnitTokens | None = None
     structure: CLIPVision | None = None
     appearance: ArcFace | None = None
     margin: float = 0.0
@@ -49,10 +52,16 @@ class Encoders:
     def encode_text(
         self, variables: PyTree, tokens: Int[Array, "B L"], mask: Bool[Array, "B L"]
     ) -> dict[str, Array]:
-        """Computes `text_features` [B, L, E]; {} without a text encoder."""
+        """Computes `text_features` [B, L, E]; {} without a text encoder.
+
+        `UnitTokens` make a text longer, and give `text_mask` [B, L] too.
+        """
         if self.text is None:
             return {}
-        return {"text_features": self.text.apply(variables["text"], tokens, mask)}
+        features = self.text.apply(variables["text"], tokens, mask)
+        if isinstance(self.text, UnitTokens):
+            return dict(zip(("text_features", "text_mask"), features, strict=True))
+        return {"text_features": features}
 
     def encode_reference(
         self, variables: PyTree, image: Float[Array, "B H W 3"]
@@ -93,19 +102,20 @@ def load_encoders(
 
     Raises:
       ValueError: weights do not exist or belong to another network (see `load_pretrained`), or the
-        tokenizer has more tokens than T5.
+        tokenizer is not the text encoder's.
     """
     wanted = named_weights(config)
     dtype = jnp.dtype(config.model.dtype)
     loaded = {
-        name: load_pretrained(where, NETWORKS[name], dtype=dtype) for name, where in wanted.items()
+        name: load_text_encoder(where, units=True, dtype=dtype)
+        if name == "text"
+        else load_pretrained(where, NETWORKS[name], dtype=dtype)
+        for name, where in wanted.items()
     }
     modules = {name: network.module for name, network in loaded.items()}
-    if "text" in modules and modules["text"].vocab_size < vocab_size:
-        raise ValueError(
-            f"the tokenizer data.tokenizer={config.data.tokenizer!r} has {vocab_size} tokens, and "
-            f"T5 in {wanted['text']} has {modules['text'].vocab_size}: name the tokenizer that it "
-            "was trained with, such as --config.data.tokenizer=google-t5/t5-large"
+    if "text" in modules:
+        check_tokenizer(
+            wanted["text"], modules["text"].vocab_size, config.data.tokenizer, vocab_size
         )
     variables = {name: network.variables for name, network in loaded.items()}
     fingerprints = {f"{name}_weights": network.fingerprint for name, network in loaded.items()}

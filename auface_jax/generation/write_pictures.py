@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -62,8 +62,23 @@ class GenerationOptions:
     decode: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def generate(options: GenerationOptions) -> None:
+class Drawn(NamedTuple):
+    """Pictures of one description.
+
+    Attributes:
+      reference: the reference face.
+      pictures: what was drawn.
+    """
+
+    reference: UInt8[np.ndarray, "S S 3"]
+    pictures: UInt8[np.ndarray, "M S S 3"]
+
+
+def generate(options: GenerationOptions) -> Drawn | None:
     """Draws what the options ask for and writes it.
+
+    Returns:
+      The pictures of one description; None for a GIF or a CSV.
 
     Raises:
       ValueError: an option is illegal, or the run or a file cannot be used.
@@ -72,11 +87,11 @@ def generate(options: GenerationOptions) -> None:
     generator = Generator.from_run(options.run)
     if options.csv is not None:
         _write_csv_pictures(generator, options)
-    else:
-        _write_description(generator, options)
+        return None
+    return _write_description(generator, options)
 
 
-def _write_description(generator: Generator, options: GenerationOptions) -> None:
+def _write_description(generator: Generator, options: GenerationOptions) -> Drawn | None:
     """Draws one description into a sheet, a folder or a GIF."""
     reference, name = find_reference(
         generator, options.reference, aligned=options.reference_aligned
@@ -99,7 +114,7 @@ def _write_description(generator: Generator, options: GenerationOptions) -> None
         frames = animation(generator, request, other, dict(options.decode))
         files.save_gif(frames, options.out, **metadata)
         print(f"{options.out}: {len(frames)} frames")
-        return
+        return None
     made = generator(
         reference,
         request.text,
@@ -113,11 +128,12 @@ def _write_description(generator: Generator, options: GenerationOptions) -> None
         sheet = picture_sheet(reference, name, made, request.text)
         files.save_png(sheet, options.out, **metadata)
         print(options.out)
-        return
+        return Drawn(reference, made)
     for number, image in enumerate(made):
         path = options.out / picture_name(number)
         files.save_png(Image.fromarray(image), path, **metadata, number=number)
     print(f"{options.out}: {options.num} pictures")
+    return Drawn(reference, made)
 
 
 def _write_csv_pictures(generator: Generator, options: GenerationOptions) -> None:
@@ -170,8 +186,9 @@ def _request(
     labels = None
     if text is None:
         text, labels = text_of_units(units, options.seed, _run_dictionary(generator))
-        if facs.parse_scores(units)[1] is not None and not generator.config.data.get("degrees"):
-            say(f"{units}: this run was trained without words of degree (data.degrees)")
+        wording = generator.config.data.get("wording", {})
+        if facs.parse_scores(units)[1] is not None and not wording.get("degrees"):
+            say(f"{units}: this run was trained without words of degree (data.wording.degrees)")
     change = _token_mask(generator, options.change)
     return Request(reference, text, options.seed, labels, change)
 

@@ -70,6 +70,29 @@ def unit_scores(predicted: Int8[np.ndarray, "M A"], labels: Int8[np.ndarray, "M 
     )
 
 
+def rank_correlations(
+    read: Float[np.ndarray, "M A"], true: Float[np.ndarray, "M A"]
+) -> Float[np.ndarray, " A"]:
+    """Computes Spearman's correlation of read and true intensities, over the examples with a unit.
+
+    Args:
+      read: intensities as they are read in pictures.
+      true: intensities in [0, 1]; 0 where a unit is absent, -1 where it is not known.
+
+    Returns:
+      The correlation of each unit; NaN where fewer than three examples have it, or all equally.
+    """
+    from scipy import stats  # the import takes seconds
+
+    found = np.full(true.shape[1], np.nan)
+    for unit in range(true.shape[1]):
+        present = true[:, unit] > 0
+        one, other = read[present, unit], true[present, unit]
+        if len(one) >= 3 and np.ptp(one) and np.ptp(other):
+            found[unit] = stats.spearmanr(one, other).statistic
+    return found
+
+
 def best_thresholds(
     probabilities: Float[np.ndarray, "M A"], labels: Int8[np.ndarray, "M A"]
 ) -> Float[np.ndarray, " A"]:

@@ -1,4 +1,4 @@
-"""Small action unit classifier that reads an image beside the person's reference face."""
+"""Small network that reads action units in an image beside the person's reference face."""
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -10,7 +10,7 @@ from auface_jax.ops.group_norm import GroupNorm
 
 
 class AUProbe(nn.Module):
-    """Classifier of action units: image and reference in [-1, 1] -> logits of 12 units.
+    """Classifier and regressor of action units: image and reference in [-1, 1] -> 12 units.
 
     Attributes:
       patch: space-to-depth factor before the first convolution.
@@ -25,8 +25,8 @@ class AUProbe(nn.Module):
     @nn.compact
     def __call__(
         self, image: Float[Array, "B H W 3"], reference: Float[Array, "B H W 3"]
-    ) -> Float[Array, "B A"]:
-        """Computes the logits of each unit."""
+    ) -> tuple[Float[Array, "B A"], Float[Array, "B A"]]:
+        """Computes the logit of each unit, and the intensity that it has if it is present."""
         x = jnp.concatenate([image, reference], axis=-1).astype(self.dtype)
         x = space_to_depth(x, self.patch)
         x = nn.Conv(self.channels[0], (3, 3), dtype=self.dtype)(x)
@@ -38,4 +38,5 @@ class AUProbe(nn.Module):
         # The position of a movement tells which muscle moved: positions are kept, not averaged.
         x = nn.Dense(32, dtype=self.dtype)(x).reshape(x.shape[0], -1)
         x = nn.silu(nn.Dense(128, dtype=self.dtype)(x))
-        return nn.Dense(len(AU_NUMBERS))(x.astype(jnp.float32))
+        x = x.astype(jnp.float32)
+        return nn.Dense(len(AU_NUMBERS))(x), nn.Dense(len(AU_NUMBERS), name="intensity")(x)

@@ -12,11 +12,15 @@ from auface_jax.data.loading import chosen_people, pipeline, texts
 from auface_jax.data.loading.collate import SkippedRecords
 from auface_jax.data.tokenizer import Tokenizer, load_tokenizer
 from auface_jax.facs import load_dictionary
+from auface_jax.facs.wording import DICTIONARY_ONLY, Wording
 from auface_jax.runs.console import say
 from auface_jax.training.tasks.base import TaskData
 
 # The fields of a batch that a compiled step takes; other fields, such as names, stay on the host.
-MODEL_INPUTS = ("image", "reference", "reference_row", "labels", "text_tokens", "text_mask")
+MODEL_INPUTS = (
+    *("image", "reference", "reference_row", "labels", "intensities"),
+    *("degrees", "text_tokens", "text_mask"),
+)
 
 
 class RunData:
@@ -42,11 +46,17 @@ class RunData:
             "process_count": jax.process_count(),
         }
 
-    def faces(self) -> TaskData:
-        """Records with a picture, a reference face and a description."""
+    def faces(self, *, texts: bool = False) -> TaskData:
+        """Records with a picture and a reference face.
+
+        Args:
+          texts: with a description, in the words of `data.wording`.
+        """
         data, folder = self._config.data, self._folder
         skipped = SkippedRecords(say) if data.skip_corrupt else None
-        reading = self._reading | {"degrees": data.degrees, "skipped": skipped}
+        reading = self._reading | {"skipped": skipped}
+        if not texts:
+            reading["tokenizer"] = None
         people = chosen_people.chosen_people(folder, self._config.get("people"))
 
         def read(split: str, limit: int) -> dict[str, Any]:
@@ -59,6 +69,8 @@ class RunData:
             **self._stream,
             people=people.get("train"),
             redescribe=data.redescribe,
+            wording=Wording(**data.wording) if texts else DICTIONARY_ONLY,
+            group=data.group if texts else 1,
             flip=data.flip,
             size=data.size,
             workers=data.workers,
@@ -68,6 +80,7 @@ class RunData:
     def texts(self) -> TaskData:
         """Descriptions and label vectors without pictures."""
         options = self._reading | self._stream | dict(self._config.texts)
+        options["wording"] = Wording(**self._config.data.wording)
         batches = texts.training_iterator(self._folder, **options)
         return TaskData(batches, functools.partial(texts.load_split, self._folder, **self._reading))
 

@@ -22,6 +22,7 @@ from auface_jax.training import run_data
 from auface_jax.training.state import parameter_count
 from auface_jax.training.tasks.maskgit import MaskGITTask
 from tests.helpers import tiny
+from tests.helpers.converted import write_converted
 
 T5_FIELDS = tiny.TEXT_FIELDS | {"vocab_size": load_tokenizer("").vocab_size, "d_model": 24}
 CLIP_FIELDS = {
@@ -58,10 +59,8 @@ def weights(tmp_path_factory):
     for name, (network, fields) in FIELDS.items():
         folder = tmp_path_factory.mktemp(name)
         module = convert.find_network(network).module(**fields)
-        save_file(random_leaves(network, module), folder / convert.WEIGHTS)
-        described = {"format_version": convert.FORMAT_VERSION, "network": network}
-        described |= {"fields": fields, "source": {"files": [], "sha256": f"{name:_<64}"}}
-        (folder / convert.DESCRIPTION).write_text(json.dumps(described))
+        leaves = random_leaves(network, module)
+        write_converted(folder, network, fields, leaves, f"{name:_<64}")
         folders[f"{name}_weights"] = str(folder)
     return folders
 
@@ -132,7 +131,7 @@ def test_missing_weights_are_named_with_the_cure(tmp_path):
 def test_tokenizer_with_more_tokens_than_t5_is_refused(weights):
     config = tiny.stage2_config()
     config.model.text_weights = weights["text_weights"]
-    with pytest.raises(ValueError, match=r"has 99999 tokens, and T5 in .*data.tokenizer="):
+    with pytest.raises(ValueError, match="has 99999 tokens, and the text encoder "):
         load_encoders(config, vocab_size=99_999)
 
 

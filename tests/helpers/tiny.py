@@ -91,7 +91,9 @@ def _config(name: str, data: str, preset: str = "quickstart") -> ConfigDict:
     config = load_config(name, preset)
     with config.unlocked():
         config.data.update({"source": "prebuilt", "dir": data, "size": IMAGE_SIZE})
-        config.data.buckets = (64,)
+        config.data.update({"buckets": (64,), "tokenizer": ""})
+        if "text_weights" in config.model:  # a tiny T5 in place of the embedded encoder
+            config.model.text_weights = ""
         config.update({"num_steps": 6, "batch_size": 4, "eval_images": 6, "log_every": 1})
         config.update({"checkpoint_every": 2, "sample_every": 4})
         config.optimizer.update({"warmup_steps": 1})
@@ -185,7 +187,8 @@ def records(count: int, *, length: int = 6, vocab_size: int = 50) -> dict[str, n
     return {
         "image": images(count),
         "reference": images(count, seed=2),
-        "labels": rng.integers(0, 2, (count, 12)).astype(np.int8),
+        "labels": (labels := rng.integers(0, 2, (count, 12)).astype(np.int8)),
+        "intensities": labels * rng.uniform(0.1, 1.0, labels.shape).astype(np.float32),
         "text_tokens": rng.integers(1, vocab_size, (count, length)).astype(np.int32),
         "text_mask": np.arange(length) < lengths[:, None],
     }

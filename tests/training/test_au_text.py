@@ -12,8 +12,12 @@ from auface_jax import facs
 from auface_jax.data.loading import pipeline, texts
 from auface_jax.data.shards import DatasetError
 from auface_jax.data.tokenizer import load_tokenizer
-from auface_jax.models.au_text_recognizer import LAYERS, AUTextHead
+from auface_jax.facs.wording import DICTIONARY_ONLY, Wording
+from auface_jax.models import t5
+from auface_jax.models.au_text_recognizer import LAYERS, AUQueryHead, AUTextHead
+from auface_jax.models.bert import BertEncoder
 from auface_jax.pretrained import convert
+from auface_jax.recognition import text_reader
 from auface_jax.recognition.text_reader import load_text_reader
 from auface_jax.runs import checkpoints, config_files
 from auface_jax.training import loop
@@ -21,6 +25,7 @@ from auface_jax.training.state import parameter_count
 from auface_jax.training.tasks.au_text import AUTextTask
 from auface_jax.training.tasks.registry import make_task
 from tests.helpers import tiny
+from tests.helpers.converted import write_converted
 
 TOKENIZER = load_tokenizer("")
 BUCKETS = (64, 128)
@@ -49,21 +54,19 @@ def test_label_vectors_are_the_distinct_ones_of_the_records(data):
 
 
 def stream(data, **options):
-    options = {"per_row": 5, "paraphrased": 0.5, "group": 1, "seed": 0, "batch_size": 8} | options
+    defaults = {"per_row": 5, "wording": Wording(0.5, 0.5), "group": 1, "seed": 0, "batch_size": 8}
+    options = defaults | options
     return texts.training_iterator(data, tokenizer=TOKENIZER, buckets=BUCKETS, **options)
 
 
-def test_epoch_without_paraphrase_has_five_texts_for_each_label_vector(data):
+def test_epoch_has_five_texts_of_each_label_vector(data):
     epoch = 5 * len(texts.label_vectors(data, "train"))
-    iterator = stream(data, paraphrased=0.0, batch_size=epoch)
+    iterator = stream(data, wording=DICTIONARY_ONLY, batch_size=epoch)
     first, second = next(iterator), next(iterator)
-    pairs = []
     for batch in (first, second):
-        said = [TOKENIZER.decode(tokens) for tokens in batch["text_tokens"]]
-        pairs.append(sorted(zip(map(bytes, batch["labels"]), said, strict=True)))
         counts = np.unique(batch["labels"], axis=0, return_counts=True)[1]
         np.testing.assert_array_equal(counts, 5)
-    assert pairs[0] == pairs[1]  # epochs differ in their order alone
+        np.testing.assert_array_equal(batch["degrees"], 0)
     assert not np.array_equal(first["labels"], second["labels"])
     dictionary = facs.load_dictionary()
     labels, text = first["labels"][0], TOKENIZER.decode(first["text_tokens"][0])
@@ -75,16 +78,37 @@ def test_stream_uses_the_words_of_the_given_dictionary(data):
     own = facs.load_dictionary()
     constructs = {name: [f"Satz {n} zu {name}" for n in range(5)] for name in own.constructs}
     other = dataclasses.replace(own, constructs=constructs, neutral=["nichts"] * 5)
-    batch = next(stream(data, paraphrased=0.0, dictionary=other))
+    batch = next(stream(data, wording=DICTIONARY_ONLY, dictionary=other))
     for labels, tokens in zip(batch["labels"], batch["text_tokens"], strict=True):
         said = TOKENIZER.decode(tokens)
         names = facs.constructs(labels)
         assert all(f"zu {name}" in said for name in names) if names else said == "nichts"
 
 
+def test_stated_degrees_come_with_the_texts(data):
+    wording = Wording(0.0, 1.0, degrees=1.0)
+    batch = next(stream(data, wording=wording, batch_size=40))
+    stated = batch["degrees"] > 0
+    np.testing.assert_array_equal(stated, batch["labels"] == 1)
+    assert batch["degrees"].max() == 5
+
+
+def test_random_label_vectors_take_the_place_of_the_data_s(data):
+    known = {bytes(row) for row in texts.label_vectors(data, "train")}
+    labels = next(stream(data, random_rows=1.0, batch_size=40))["labels"]
+    assert all(1 <= row.sum() <= 7 for row in labels)
+    assert sum(bytes(row) not in known for row in labels) > 20
+
+
+def test_texts_that_speak_of_no_face_state_no_unit(data):
+    batch = next(stream(data, unrelated=1.0, batch_size=20))
+    assert not batch["labels"].any() and not batch["degrees"].any()
+    assert len(set(texts.unrelated_texts())) == len(texts.unrelated_texts()) > 100
+
+
 def test_paraphrases_differ_between_epochs(data):
     epoch = 5 * len(texts.label_vectors(data, "train"))
-    iterator = stream(data, paraphrased=1.0, batch_size=epoch)
+    iterator = stream(data, wording=Wording(0.0, 1.0), batch_size=epoch)
     one, two = ({bytes(tokens) for tokens in next(iterator)["text_tokens"]} for _ in range(2))
     assert len(one & two) < 0.2 * epoch
 
@@ -129,15 +153,15 @@ def test_batches_of_a_group_are_sorted_by_length_without_loss(data):
 
 
 def test_load_split_is_deterministic_and_respects_its_limit(data):
-    one = texts.load_split(data, "test", TOKENIZER, BUCKETS, paraphrased=0.5)
-    two = texts.load_split(data, "test", TOKENIZER, BUCKETS, paraphrased=0.5)
+    one = texts.load_split(data, "test", TOKENIZER, BUCKETS, kind="paraphrase")
+    two = texts.load_split(data, "test", TOKENIZER, BUCKETS, kind="paraphrase")
     assert one["texts"] == two["texts"] and len(one["texts"]) == len(one["labels"])
     assert len(texts.load_split(data, "test", TOKENIZER, BUCKETS, limit=2)["texts"]) == 2
 
 
 def test_invalid_stream_options_are_rejected(data):
-    with pytest.raises(ValueError, match="texts.per_row is 0, .*1.5 and texts.group 0"):
-        stream(data, per_row=0, paraphrased=1.5, group=0)
+    with pytest.raises(ValueError, match="texts.per_row is 0 and texts.group 0"):
+        stream(data, per_row=0, group=0)
     with pytest.raises(DatasetError, match="has no split 'dev'"):
         texts.label_vectors(data, "dev")
 
@@ -152,30 +176,42 @@ def test_head_has_four_layers_and_ignores_padding():
     mask = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)
     variables = head.init(jax.random.key(0), features, mask)
     kernels = [p["kernel"].shape for p in variables["params"].values()]
-    assert len(kernels) == LAYERS == 4
-    assert kernels == [(6, 8), (8, 8), (8, 8), (8, 12)]
-    logits = head.apply(variables, features, mask)
-    features[0, 3:] = 1e6
-    np.testing.assert_array_equal(head.apply(variables, features, mask), logits)
+    assert len(kernels) == LAYERS + 1 == 5  # units and degrees read the same hidden layers
+    assert kernels == [(6, 8), (8, 8), (8, 8), (8, 12), (8, 72)]
+
+
+@pytest.mark.parametrize("head", [AUTextHead(width=8), AUQueryHead(width=8)])
+def test_heads_ignore_padding(head):
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(2, 5, 6)).astype(np.float32)
+    mask = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)
+    variables = head.init(jax.random.key(0), features, mask)
+    read = head.apply(variables, features, mask)
+    assert read.units.shape == (2, 12) and read.degrees.shape == (2, 12, 6)
+    features[0, 3:] = 1e3
+    jax.tree.map(np.testing.assert_array_equal, head.apply(variables, features, mask), read)
     short = head.apply(variables, features[:1, :3], mask[:1, :3])
-    np.testing.assert_allclose(short, logits[:1], atol=1e-6)
+    np.testing.assert_allclose(short.units, read.units[:1], atol=1e-5)
+    np.testing.assert_allclose(short.degrees, read.degrees[:1], atol=1e-5)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", ["paper", "open", "quickstart"])
-def test_every_preset_builds_a_state_and_a_step(preset):
+def test_every_preset_builds_a_state_and_a_step(preset, monkeypatch):
+    if preset == "paper":  # whose weights are not here
+        large = convert.Pretrained("t5", t5.T5Encoder(**t5.SIZES["t5-large"]), {"params": {}}, "")
+        monkeypatch.setattr(text_reader, "load_text_encoder", lambda *_, **__: large)
     made = config_files.load_config_file(tiny.CONFIGS / "au_text.py", preset)
     task = make_task(made, made.num_steps)
     assert isinstance(task, AUTextTask)
     length, batch_size = made.data.buckets[0], made.batch_size
     batch = {
         "labels": jax.ShapeDtypeStruct((batch_size, 12), jnp.int8),
+        "degrees": jax.ShapeDtypeStruct((batch_size, 12), jnp.int8),
         "text_tokens": jax.ShapeDtypeStruct((batch_size, length), jnp.int32),
         "text_mask": jax.ShapeDtypeStruct((batch_size, length), jnp.bool_),
     }
     key = jax.eval_shape(lambda: jax.random.key(0))
-    if preset == "paper":  # only the tokenizer of this preset needs a file
-        assert made.model.text_encoder.vocab_size == 32_128
     state = jax.eval_shape(task.init, key, batch)
     encoder = jax.eval_shape(
         task.recognizer.encoder.init, key, batch["text_tokens"], batch["text_mask"]
@@ -194,7 +230,6 @@ def test_task_learns_the_units_of_words(data):
     made.optimizer.update(
         {
             "learning_rate": 5e-3,
-            "muon_lr_multiplier": 0.0,
             "warmup_steps": 1,
             "lr_decay_fraction": 0.2,
         }
@@ -204,11 +239,14 @@ def test_task_learns_the_units_of_words(data):
     labels = (rng.random((64, 12)) < 0.3).astype(np.int8)
     tokens = np.where(labels == 1, np.arange(12) + 100, 7).astype(np.int32)
     batch = {"labels": labels, "text_tokens": tokens, "text_mask": np.ones_like(tokens, bool)}
+    batch["degrees"] = np.where(labels == 1, 1 + np.arange(12) % 5, 0).astype(np.int8)
     state, step = jax.jit(task.init)(jax.random.key(0), batch), jax.jit(task.step)
     for number in range(150):
         state, metrics = step(state, {}, batch, jax.random.key(number))
     assert metrics["f1"] > 0.98
     found = task.predict({"params": state.params}, tokens, batch["text_mask"])
+    degrees = task._reader({"params": state.params}).read_tokens(tokens, batch["text_mask"])[1]
+    assert (degrees == batch["degrees"])[labels == 1].mean() > 0.98
     assert found.dtype == np.float32 and ((found > 0.5) == (labels == 1)).mean() > 0.98
 
 
@@ -271,32 +309,22 @@ def test_text_reader_rejects_another_tokenizer(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_published_encoder_is_loaded_and_not_trained(data, tmp_path, monkeypatch):
+def test_published_encoder_is_loaded_and_not_trained(data, tmp_path):
     made = config(data)
-    fields = tiny.TEXT_FIELDS | {"vocab_size": TOKENIZER.vocab_size}
-    with made.unlocked():
-        made.model.text_encoder.vocab_size = TOKENIZER.vocab_size
-    made.model.text_weights = "weights/t5-tiny"
-    network = convert.find_network("t5")
-    module = network.module(**fields)
+    fields = {"d_model": 16, "d_ff": 16, "num_layers": 2, "num_heads": 2, "max_length": 128}
+    fields["vocab_size"] = TOKENIZER.vocab_size
+    module = BertEncoder(**fields)
     variables = jax.device_get(
-        jax.jit(module.init)(
-            jax.random.key(5), jnp.zeros((1, 4), jnp.int32), jnp.ones((1, 4), bool)
-        )
+        module.init(jax.random.key(5), jnp.zeros((1, 4), jnp.int32), jnp.ones((1, 4), bool))
     )
-
-    def load(folder, name, **wanted):
-        assert (folder, name) == ("weights/t5-tiny", "t5") and wanted == fields
-        return convert.Pretrained("t5", module, variables, "0" * 64)
-
-    monkeypatch.setattr(convert, "load", load)
+    weights = write_converted(tmp_path / "bert", "bert", fields, variables)
+    made.model.update({"text_weights": str(weights), "train_text": False, "text_layers": 1})
     figures = loop.train(made, tmp_path / "run")
     assert "eval/f1" in figures
-    exported = checkpoints.load_export(tmp_path / "run")
-    assert set(exported["params"]) == {"head"}
-    reader = load_text_reader(tmp_path / "run")
-    before = reader.probabilities(["The chin is pushed up."])
+    assert set(checkpoints.load_export(tmp_path / "run")["params"]) == {"head"}
+    text = "The chin is pushed up."
+    before = load_text_reader(tmp_path / "run").probabilities([text])
     embedding = variables["params"]["embedding"]
     embedding["embedding"] = -embedding["embedding"]
-    text = "The chin is pushed up."
+    write_converted(tmp_path / "bert", "bert", fields, variables)
     assert not np.allclose(load_text_reader(tmp_path / "run").probabilities([text]), before)

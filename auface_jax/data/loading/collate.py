@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Bool, Int32, UInt8
+from jaxtyping import Bool, Float32, Int32, UInt8
 
 from auface_jax.data.record import NUM_UNITS, REFERENCES, Record, RecordError, decode_image
 from auface_jax.data.shards import ShardReader
@@ -61,6 +61,13 @@ class SkippedRecords:
                 return
             self._seen.add(where)
         self._report(f"left out, it cannot be read: {error}")
+
+
+def _intensities(record: Record) -> Float32[np.ndarray, "A"]:
+    """Returns the intensities of a record; -1 where they are unknown."""
+    if record.intensities is not None:
+        return record.intensities
+    return np.full(NUM_UNITS, -1, np.float32)
 
 
 class References:
@@ -139,7 +146,7 @@ class BatchMaker:
     Args:
       records: records of a split.
       references: references of the people in it.
-      tokenizer: tokenizer of the texts.
+      tokenizer: tokenizer of the texts; None makes batches without text tokens.
       buckets: text lengths in tokens, ascending; a batch is padded to the shortest that fits.
       skipped: collects the records that cannot be read; None raises an error.
       cache: cache decoded images for the next epoch, if the whole split fits in `_SPLIT_BYTES`.
@@ -150,7 +157,7 @@ class BatchMaker:
         self,
         records: ShardReader,
         references: References,
-        tokenizer: TextTokenizer,
+        tokenizer: TextTokenizer | None,
         buckets: Sequence[int],
         *,
         skipped: SkippedRecords | None = None,
@@ -162,7 +169,8 @@ class BatchMaker:
         self._skipped, self._allocate = skipped, allocate
         self._size = records.info["size"]
         pictures, row, token, padding = 2 * 3 * self._size**2, 4, 4, 1
-        self.max_bytes = pictures + row + NUM_UNITS + (token + padding) * self._buckets[-1]
+        units = (1 + 4) * NUM_UNITS  # labels and intensities
+        self.max_bytes = pictures + row + units + (token + padding) * self._buckets[-1]
         self._caching = cache and 2 * len(records) * 3 * self._size**2 <= _SPLIT_BYTES
         self._cached_records: dict[int, Record] = {}
         self._cached_images: dict[tuple[int, bool], UInt8[np.ndarray, "S S 3"]] = {}
@@ -174,10 +182,25 @@ class BatchMaker:
         skipped, it is the longest bucket: a process that does not decode an image cannot know
         whether its record is skipped.
         """
+        if self._tokenizer is None:
+            return 0
         if self._skipped is not None or len(self._buckets) == 1:
             return self._buckets[-1]
-        texts = [choose(example, record)[1] for example, record in enumerate(self._read(indices))]
+        texts = self.texts(indices, choose)
         return self._tokenizer.encode_batch(texts, self._buckets)[0].shape[1]
+
+    def texts(self, indices: Sequence[int], choose: ChooseAugmentation) -> list[str]:
+        """Returns the texts of a batch, without decoding its images.
+
+        The text of a record that cannot be read, and may be skipped, is "".
+        """
+        try:
+            records = self._read(indices)
+        except RecordError:
+            if self._skipped is None:
+                raise
+            records = [self._record_or_none(index) for index in indices]
+        return ["" if r is None else choose(example, r)[1] for example, r in enumerate(records)]
 
     def make(
         self,
@@ -241,9 +264,12 @@ class BatchMaker:
             np.int32,
         )
         texts = [text for _, text in choices]
-        tokens, mask = self._tokenizer.encode_batch(texts, buckets)
         arrays["labels"] = np.stack([record.labels for record in records])
-        return arrays | {"text_tokens": tokens, "text_mask": mask}, records, texts
+        arrays["intensities"] = np.stack([_intensities(record) for record in records])
+        if self._tokenizer is not None:
+            tokens, mask = self._tokenizer.encode_batch(texts, buckets)
+            arrays |= {"text_tokens": tokens, "text_mask": mask}
+        return arrays, records, texts
 
     def _read(self, indices: Sequence[int]) -> list[Record]:
         unread = [index for index in indices if index not in self._cached_records]
@@ -269,6 +295,12 @@ class BatchMaker:
             except RecordError as error:
                 self._skipped.add(self._records.where(candidate), error)
         return None
+
+    def _record_or_none(self, index: int) -> Record | None:
+        try:
+            return self._record(index, None)
+        except RecordError:
+            return None
 
     def _record(self, index: int, data: bytes | None) -> Record:
         record = self._cached_records.get(index)

@@ -54,7 +54,8 @@ def training_iterator(
         reference_row: int32 [B], the row of the reference in `References.all`
         labels: int8 [B, A], 0 or 1; -1 where the source does not code the unit, which is then
           described as absent and left out of losses and figures
-        text_tokens: int32 [B, L]
+        intensities: float32 [B, A], in [0, 1]; -1 where the source has none
+        text_tokens: int32 [B, L]; a tokenizer None leaves these two out
         text_mask: bool [B, L]
 
     Raises:

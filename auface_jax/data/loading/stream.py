@@ -6,6 +6,7 @@ Batch n depends on n and on the arguments of `open_stream` alone. Order and rand
 defined in `stream_order`.
 """
 
+import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from auface_jax.data.loading.collate import (
 from auface_jax.data.loading.stream_order import ExampleOrder, PositionGenerator
 from auface_jax.data.record import Record
 from auface_jax.data.shards import DatasetError
+from auface_jax.facs.wording import DICTIONARY_ONLY, Wording
 
 
 def open_stream(
@@ -37,7 +39,8 @@ def open_stream(
     *,
     size: int,
     redescribe: bool = True,
-    degrees: bool = False,
+    wording: Wording = DICTIONARY_ONLY,
+    group: int = 1,
     flip: bool = True,
     process_index: int = 0,
     process_count: int = 1,
@@ -56,7 +59,9 @@ def open_stream(
       buckets: text lengths in tokens, ascending; a batch is padded to the shortest that fits.
       size: side of the images in pixels, which the data set must have.
       redescribe: describe a record in new words each time; False keeps its one text.
-      degrees: put a FACS degree word before each construct, where the record has intensities.
+      wording: the words of these descriptions; the one text is always the dictionary's.
+      group: number of batches that are drawn together and parted by the length of their texts, in
+        random order, so that short texts are not padded to a long one.
       flip: mirror image and reference together, half of the time.
       process_index: number of this process; each process has its own part of the stream.
       process_count: number of processes.
@@ -73,6 +78,8 @@ def open_stream(
         raise ValueError(f"batch_size is {batch_size}, expected 1 or more")
     if not 0 <= process_index < process_count:
         raise ValueError(f"process_index is {process_index}, expected 0 to {process_count - 1}")
+    if group < 1:
+        raise ValueError(f"group is {group}, expected 1 or more")
     records = open_records(directory, "train", people, skip_damaged=skipped is not None)
     _check_size(records.info, directory, size)
     maker = BatchMaker(
@@ -85,13 +92,14 @@ def open_stream(
         allocate=allocate,
     )
     augmentation = _Augmentation(
-        seed, flip=flip, redescribe=redescribe, degrees=degrees, dictionary=dictionary
+        seed, flip=flip, redescribe=redescribe, wording=wording, dictionary=dictionary
     )
     return BatchStream(
         maker,
         ExampleOrder(len(records), seed),
         augmentation,
         batch_size=batch_size,
+        group=group,
         process_index=process_index,
         process_count=process_count,
     )
@@ -121,11 +129,11 @@ class _Augmentation:
         *,
         flip: bool,
         redescribe: bool,
-        degrees: bool,
+        wording: Wording,
         dictionary: facs.Dictionary | None,
     ):
         self._seed, self._flip, self._redescribe = seed, flip, redescribe
-        self._degrees, self._dictionary = degrees, dictionary
+        self._wording, self._dictionary = wording, dictionary
 
     def chooser(self, positions: Sequence[int]) -> ChooseAugmentation:
         """Returns a function of example and record that draws the choices of a batch.
@@ -139,13 +147,18 @@ class _Augmentation:
             rng = generator.at(positions[example])
             mirrored = self._flip and rng.random() < 0.5
             if not self._redescribe:
-                return mirrored, record_text(record, self._dictionary, degrees=self._degrees)
-            intensities = record.intensities if self._degrees else None
-            return mirrored, facs.describe_constructs(
-                record.constructs, rng, self._dictionary, intensities=intensities
+                return mirrored, record_text(record, self._dictionary)
+            labels = np.maximum(record.labels, 0)  # units that are not coded count as absent
+            told = self._wording.describe(
+                labels, rng, dictionary=self._dictionary, intensities=record.intensities
             )
+            return mirrored, told.text
 
         return choose
+
+    def group_order(self, number: int, size: int) -> list[int]:
+        """Returns the order of the batches of a group."""
+        return np.random.default_rng((self._seed, number)).permutation(size).tolist()
 
 
 class BatchStream:
@@ -162,11 +175,13 @@ class BatchStream:
         augmentation: _Augmentation,
         *,
         batch_size: int,
+        group: int,
         process_index: int,
         process_count: int,
     ):
         self._maker, self._order, self._augmentation = maker, order, augmentation
-        self._batch_size = batch_size
+        self._batch_size, self._group = batch_size, group
+        self._group_positions = functools.lru_cache(maxsize=4)(self._parted_by_length)
         self._process_index, self._process_count = process_index, process_count
         self.max_bytes = batch_size * maker.max_bytes
 
@@ -177,8 +192,7 @@ class BatchStream:
         # All processes share one stream, so their examples differ, and the number of processes
         # does not change the global batch.
         size = self._batch_size
-        start = number * size * self._process_count
-        positions = range(start, start + size * self._process_count)
+        positions = self._group_positions(number // self._group)[number % self._group]
         indices = [self._order[position] for position in positions]
         length = None
         if self._process_count > 1:  # All processes pad to the length of the global batch.
@@ -191,6 +205,20 @@ class BatchStream:
             text_length=length,
         )
         return batch
+
+    def _parted_by_length(self, number: int) -> list[Sequence[int]]:
+        """Returns the positions of each batch of a group."""
+        size = self._batch_size * self._process_count
+        start = number * self._group * size
+        positions = range(start, start + self._group * size)
+        if self._group == 1:
+            return [positions]
+        indices = [self._order[position] for position in positions]
+        texts = self._maker.texts(indices, self._augmentation.chooser(positions))
+        by_length = sorted(positions, key=lambda position: len(texts[position - start]))
+        batches = [by_length[first : first + size] for first in range(0, len(by_length), size)]
+        order = self._augmentation.group_order(number, self._group)
+        return [batches[place] for place in order]
 
 
 def _check_size(info: dict, directory: str | Path, size: int) -> None:

@@ -1,12 +1,14 @@
 """Batches of descriptions of a data set's label vectors, without any image.
 
-    distinct label vectors -> descriptions -> shuffle, repeat -> paraphrase -> batch, tokenise
+    distinct label vectors -> shuffle, repeat -> describe -> batch, tokenise
 
 A label vector counts once, however many images have it. A unit that the source does not code is
 described and labelled as absent, because here the text is the truth. Seeds, processes and resuming
 work as in `pipeline`.
 """
 
+import functools
+import importlib.resources
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,8 +21,7 @@ from auface_jax.data.loading.collate import TextTokenizer
 from auface_jax.data.loading.pipeline import READ_OPTIONS
 from auface_jax.data.shards import ShardReader, split_names
 from auface_jax.data.sources.base import stable_seed
-from auface_jax.facs.paraphrase import paraphrase
-from auface_jax.facs.processor import construct_texts
+from auface_jax.facs.wording import Wording, describe_in, random_intensities
 
 
 def label_vectors(directory: str | Path, split: str) -> Int8[np.ndarray, "M A"]:
@@ -43,8 +44,10 @@ def training_iterator(
     buckets: Sequence[int],
     *,
     per_row: int,
-    paraphrased: float,
+    wording: Wording,
     group: int,
+    random_rows: float = 0.0,
+    unrelated: float = 0.0,
     dictionary: facs.Dictionary | None = None,
     process_index: int = 0,
     process_count: int = 1,
@@ -54,35 +57,39 @@ def training_iterator(
     Args:
       directory: folder of a data set.
       batch_size: number of descriptions in a batch of this process.
-      seed: seed of the order, the descriptions and the paraphrases.
+      seed: seed of the order and of the descriptions.
       tokenizer: tokenizer of the texts.
       buckets: text lengths in tokens, ascending; a batch is padded to the shortest that fits.
-      per_row: number of fixed descriptions of each label vector.
-      paraphrased: share of the examples that are paraphrased, differently each time.
+      per_row: number of descriptions of each label vector in an epoch, drawn anew in each.
+      wording: the words of the descriptions. Where they state degrees, these are drawn at random,
+        since a label vector has no intensities.
       group: number of batches that are drawn together and grouped by length, so that short texts
         are not padded to a long one; the order of the batches stays random.
+      random_rows: share of the examples whose label vector is drawn at random, see
+        `random_labels`, in place of the data's.
+      unrelated: share of the examples whose text speaks of no face, and whose units are all absent.
       dictionary: texts from `facs.load_dictionary`; None takes the project's own.
       process_index: number of this process.
       process_count: number of processes.
 
     Returns:
       An iterator with `get_state()` and `set_state()`, over dicts of arrays: labels int8 [B, A],
-      text_tokens int32 [B, L], text_mask bool [B, L].
+      degrees int8 [B, A] (stated ones, see `facs.wording.Told`), text_tokens int32 [B, L],
+      text_mask bool [B, L].
     """
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}, expected 1 or more")
-    if per_row < 1 or not 0.0 <= paraphrased <= 1.0 or group < 1:
+    if per_row < 1 or group < 1:
         raise ValueError(
-            f"texts.per_row is {per_row}, texts.paraphrased {paraphrased} and texts.group {group}; "
-            "expected 1 or more, a share from 0 to 1, and 1 or more"
+            f"texts.per_row is {per_row} and texts.group {group}; expected 1 or more of each"
         )
-    vectors = label_vectors(directory, "train")
+    vectors = np.repeat(label_vectors(directory, "train"), per_row, axis=0)
     dataset = (
-        grain.MapDataset.source(_Descriptions(vectors, per_row, seed, dictionary))
+        grain.MapDataset.source(vectors)
         .seed(seed)
         .shuffle()
         .repeat()
-        .random_map(_Paraphrase(paraphrased))
+        .random_map(_Describe(wording, dictionary, random_rows, unrelated))
     )
     # Every process makes the global batch and keeps its own part, since text lengths must agree.
     own = slice(process_index * batch_size, (process_index + 1) * batch_size)
@@ -95,13 +102,26 @@ def training_iterator(
     return iter(grain.experimental.FlatMapIterDataset(dataset, _EachBatch(group)))
 
 
+@functools.cache
+def unrelated_texts() -> tuple[str, ...]:
+    """Reads texts that speak of no movement of a face."""
+    file = importlib.resources.files("auface_jax.facs") / "unrelated.txt"
+    return tuple(file.read_text(encoding="utf-8").splitlines())
+
+
+def random_labels(rng: np.random.Generator) -> Int8[np.ndarray, "A"]:
+    """Draws a label vector of 1 to 7 units, any of which are as likely as others."""
+    units = rng.choice(facs.AU_NUMBERS, rng.integers(1, 8), replace=False)
+    return facs.labels_from_units(units)
+
+
 def load_split(
     directory: str | Path,
     split: str,
     tokenizer: TextTokenizer,
     buckets: Sequence[int],
     limit: int | None = None,
-    paraphrased: float = 0.0,
+    kind: str = "dictionary",
     dictionary: facs.Dictionary | None = None,
 ) -> dict:
     """Loads one description of each distinct label vector of a split.
@@ -112,7 +132,7 @@ def load_split(
       tokenizer: tokenizer of the texts.
       buckets: text lengths in tokens, ascending; all texts are padded to one length.
       limit: largest number of label vectors, a seeded draw; None takes all.
-      paraphrased: share of the descriptions that are paraphrased.
+      kind: the words of the descriptions, one of `facs.wording.KINDS`.
       dictionary: as in `training_iterator`.
 
     Returns:
@@ -122,52 +142,39 @@ def load_split(
     rng = np.random.default_rng(stable_seed(split, "texts"))
     if limit is not None and limit < len(vectors):
         vectors = vectors[np.sort(rng.choice(len(vectors), limit, replace=False))]
-    paraphrasing = _Paraphrase(paraphrased)
-    source = _Descriptions(vectors, 1, 0, dictionary)
-    examples = [paraphrasing.random_map(example, rng) for example in source]
+    examples = [
+        {"labels": row, **describe_in(kind, row, rng, dictionary=dictionary)._asdict()}
+        for row in vectors
+    ]
     arrays = _Collate(tokenizer, buckets)(examples)
     return arrays | {"texts": [example["text"] for example in examples]}
 
 
-class _Descriptions:
-    """A random-access source of several descriptions of each label vector."""
+class _Describe(grain.transforms.RandomMap):
+    """Describes a label vector, or one that is drawn at random."""
 
     def __init__(
         self,
-        vectors: Int8[np.ndarray, "M A"],
-        per_vector: int,
-        seed: int,
+        wording: Wording,
         dictionary: facs.Dictionary | None,
+        random_rows: float,
+        unrelated: float,
     ):
-        self._vectors, self._per_vector, self._seed = vectors, per_vector, seed
-        self._dictionary = dictionary
+        self._wording, self._dictionary = wording, dictionary
+        self._random, self._unrelated = random_rows, unrelated
 
-    def __len__(self) -> int:
-        return len(self._vectors) * self._per_vector
-
-    def __getitem__(self, index: int) -> dict:
-        if not 0 <= index < len(self):
-            raise IndexError(f"description {index} of {len(self)}")
-        labels = self._vectors[index // self._per_vector]
-        rng = np.random.default_rng(
-            stable_seed(self._seed, labels.tobytes().hex(), index % self._per_vector)
+    def random_map(self, element: np.ndarray, rng: np.random.Generator) -> dict:
+        """Returns labels, text and stated degrees of a description."""
+        if rng.random() < self._unrelated:
+            texts, nothing = unrelated_texts(), np.zeros_like(element)
+            return {"labels": nothing, "text": texts[rng.integers(len(texts))], "degrees": nothing}
+        if rng.random() < self._random:
+            element = random_labels(rng)
+        intensities = random_intensities(element, rng)
+        told = self._wording.describe(
+            element, rng, dictionary=self._dictionary, intensities=intensities
         )
-        texts = construct_texts(facs.constructs(labels), rng, self._dictionary)
-        return {"labels": labels, "texts": texts}
-
-
-class _Paraphrase(grain.transforms.RandomMap):
-    """Joins the texts of a description, and paraphrases a share of them."""
-
-    def __init__(self, share: float):
-        self._share = share
-
-    def random_map(self, element: dict, rng: np.random.Generator) -> dict:
-        """Returns labels and text of a description."""
-        labels, texts = element["labels"], element["texts"]
-        changed = rng.random() < self._share
-        text = paraphrase(labels, texts, rng) if changed else " ".join(texts)
-        return {"labels": labels, "text": text}
+        return {"labels": element, **told._asdict()}
 
 
 class _GroupByLength(grain.transforms.RandomMap):
@@ -193,6 +200,7 @@ class _GroupByLength(grain.transforms.RandomMap):
             batches.append(
                 {
                     "labels": element["labels"][own],
+                    "degrees": element["degrees"][own],
                     "text_tokens": element["text_tokens"][own, :length],
                     "text_mask": element["text_mask"][own, :length],
                 }
@@ -219,5 +227,5 @@ class _Collate:
 
     def __call__(self, examples: Sequence[dict]) -> dict[str, np.ndarray]:
         tokens, mask = self._tokenizer.encode_batch([e["text"] for e in examples], self._buckets)
-        labels = np.stack([e["labels"] for e in examples])
-        return {"labels": labels, "text_tokens": tokens, "text_mask": mask}
+        stacked = {name: np.stack([e[name] for e in examples]) for name in ("labels", "degrees")}
+        return {**stacked, "text_tokens": tokens, "text_mask": mask}

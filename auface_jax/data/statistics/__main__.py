@@ -8,6 +8,7 @@ from pathlib import Path
 from auface_jax import facs
 from auface_jax.data.statistics.card import write_card
 from auface_jax.data.statistics.counts import statistics
+from auface_jax.data.tokenizer import EMBEDDED
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -19,7 +20,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("data", metavar="DIR", help="a folder made by auface_jax.data.build")
     parser.add_argument("--out", metavar="FOLDER", help="where to write; default DIR/statistics")
     parser.add_argument(
-        "--tokenizer", default="", help="a Hugging Face name or folder; default: the project's own"
+        "--tokenizer",
+        default=EMBEDDED,
+        help='a Hugging Face name or folder, or "" for the project\'s own; default: the embedded '
+        "text encoder's",
     )
     parser.add_argument(
         "--dictionary", metavar="FILE", help="texts to measure; default: the project's"

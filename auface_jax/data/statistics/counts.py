@@ -22,7 +22,7 @@ from auface_jax.data.loading.pipeline import record_text
 from auface_jax.data.record import REFERENCES, UNSEEN_NOVEL, Record
 from auface_jax.data.shards import ShardReader, read_info
 from auface_jax.data.statistics.kinds import KIND_OF, KINDS, SINGLE
-from auface_jax.data.tokenizer import Tokenizer, load_tokenizer
+from auface_jax.data.tokenizer import EMBEDDED, Tokenizer, load_tokenizer
 
 SCHEMA_VERSION = 1
 _CHUNK = 256  # records that are read together
@@ -33,7 +33,7 @@ _LENGTHS = tuple(2**n for n in range(5, 21))
 def statistics(
     directory: str | Path,
     *,
-    tokenizer: str = "",
+    tokenizer: str = EMBEDDED,
     dictionary: facs.Dictionary | None = None,
 ) -> dict:
     """Counts a data set.

@@ -14,6 +14,34 @@ def unit_cross_entropy(logits: Float[Array, "B A"], labels: Int[Array, "B A"]) -
     return (losses * coded).sum() / jnp.maximum(coded.sum(), 1)
 
 
+def degree_cross_entropy(
+    logits: Float[Array, "B A 6"], degrees: Int[Array, "B A"], labels: Int[Array, "B A"]
+) -> Float[Array, ""]:
+    """Cross-entropy of stated degrees in nats, averaged over present units.
+
+    Args:
+      logits: of no degree, and of A to E.
+      degrees: 0 where a text states no degree, or 1 to 5.
+      labels: 1 for a present unit.
+    """
+    present = labels == 1
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, degrees.astype(jnp.int32))
+    return (losses * present).sum() / jnp.maximum(present.sum(), 1)
+
+
+def intensity_error(
+    read: Float[Array, "B A"], intensities: Float[Array, "B A"]
+) -> Float[Array, ""]:
+    """Squared error of intensities in [0, 1], averaged over the units that are present.
+
+    Args:
+      read: intensities as read.
+      intensities: the true ones; 0 for an absent unit, -1 where it is not known.
+    """
+    present = intensities > 0
+    return (jnp.square(read - intensities) * present).sum() / jnp.maximum(present.sum(), 1)
+
+
 def weighted_asymmetric(
     probabilities: Float[Array, "B A"], labels: Int[Array, "B A"], weights: Float[Array, " A"]
 ) -> Float[Array, ""]:

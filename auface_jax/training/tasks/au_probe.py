@@ -1,4 +1,4 @@
-"""The probe: a small classifier of the action units in a picture, given a reference face.
+"""The probe: a small reader of the action units in a picture, given a reference face.
 
 The probe is the evaluator of Stage II's pictures (`eval/au_f1_generated`). It is trained on real
 pictures of the training people alone. The reference face of the same person lets it distinguish a
@@ -16,10 +16,10 @@ from jaxtyping import Array
 
 from auface_jax.facs import AU_NUMBERS
 from auface_jax.images import pixels
-from auface_jax.metrics.units import f1_scores
+from auface_jax.metrics.units import f1_scores, rank_correlations
 from auface_jax.models.au_probe import AUProbe
 from auface_jax.parallel.sharding import all_gather_parameters
-from auface_jax.recognition.probe import build_probe, predict
+from auface_jax.recognition.probe import build_probe, predict, predict_intensities
 from auface_jax.training.losses import units
 from auface_jax.training.state import TrainState, apply_gradients
 from auface_jax.training.tasks.base import Batch, Evaluation, PyTree, Task
@@ -42,7 +42,10 @@ class AUProbeTask(Task):
     def step(
         self, state: TrainState, frozen: PyTree, batch: Batch, rng: jax.Array
     ) -> tuple[TrainState, dict[str, Array]]:
-        """Makes one update by binary cross-entropy on the coded units, with jittered brightness."""
+        """Makes one update by cross-entropy of units and squared error of intensities.
+
+        The brightness of the image is jittered.
+        """
         del frozen
         gain_key, offset_key = jax.random.split(rng)
         image, reference = (pixels.to_float(batch[name]) for name in ("image", "reference"))
@@ -52,12 +55,16 @@ class AUProbeTask(Task):
         image = image * gain + offset
 
         def loss_fn(params):
-            logits = self.probe.apply({"params": all_gather_parameters(params)}, image, reference)
-            return units.unit_cross_entropy(logits, batch["labels"])
+            variables = {"params": all_gather_parameters(params)}
+            logits, intensities = self.probe.apply(variables, image, reference)
+            error = units.intensity_error(intensities, batch["intensities"])
+            occurrence = units.unit_cross_entropy(logits, batch["labels"])
+            return occurrence + self.config.loss.intensity * error, error
 
-        loss, gradients = jax.value_and_grad(loss_fn)(state.params)
+        (loss, error), gradients = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
         state = apply_gradients(state, gradients, self.optimizer, self.config.ema_decay)
-        return state, {"loss": loss, "grad_norm": optax.tree.norm(gradients)}
+        metrics = {"loss": loss, "intensity_error": error}
+        return state, metrics | {"grad_norm": optax.tree.norm(gradients)}
 
     def export(self, state: TrainState) -> PyTree:
         """Returns the averaged parameters."""
@@ -80,5 +87,16 @@ class AUProbeTask(Task):
             "au_f1_real": float(np.nanmean(scores)),
             "au_f1_reference": float(np.nanmean(fake)),
         }
+        told = test["intensities"]
+        if (told >= 0).any():
+            intensities = predict_intensities(
+                self.probe,
+                weights,
+                test["image"],
+                test["reference"],
+                batch_size=self.config.batch_size,
+            )
+            ranks = rank_correlations(intensities, told)
+            figures["intensity_spearman_real"] = float(np.nanmean(ranks))
         figures |= {f"au_f1_real_AU{n}": float(s) for n, s in zip(AU_NUMBERS, scores, strict=True)}
         return Evaluation(figures, {})

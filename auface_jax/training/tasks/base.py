@@ -39,8 +39,8 @@ class TaskData:
 class DataOfRun(Protocol):
     """The data set that a run's config names, as `training.run_data.RunData` opens it."""
 
-    def faces(self) -> TaskData:
-        """Records with a picture, a reference face and a description."""
+    def faces(self, *, texts: bool = False) -> TaskData:
+        """Records with a picture and a reference face, and with a description if `texts`."""
 
     def texts(self) -> TaskData:
         """Descriptions and label vectors without pictures."""

@@ -26,6 +26,7 @@ from auface_jax.data.loading.example_selection import (
 from auface_jax.data.shards import built_unaligned
 from auface_jax.data.tokenizer import Tokenizer, load_tokenizer
 from auface_jax.facs import describe, labels_from_units, load_dictionary
+from auface_jax.facs.other_words import load_other_words
 from auface_jax.generation import masking
 from auface_jax.generation.decode_options import DecodeOptions
 from auface_jax.generation.encoders import Encoders, load_encoders
@@ -48,9 +49,14 @@ from auface_jax.runs.console import say
 from auface_jax.training.losses import masked_tokens
 from auface_jax.training.losses.units import unit_cross_entropy
 from auface_jax.training.state import TrainState, apply_gradients
-from auface_jax.training.tasks.base import Batch, Evaluation, PyTree, Task
+from auface_jax.training.tasks.base import Batch, DataOfRun, Evaluation, PyTree, Task, TaskData
 from auface_jax.training.tasks.maskgit_batch import augment, context_dropout
-from auface_jax.training.tasks.maskgit_evaluation import TEXT_INPUTS, cross_entropies, unit_scores
+from auface_jax.training.tasks.maskgit_evaluation import (
+    TEXT_INPUTS,
+    cross_entropies,
+    probe_f1,
+    unit_scores,
+)
 
 # AU combinations that a viewer distinguishes at a glance, some of opposed muscles (1+4, 12+15).
 SHOWN_SETS = ((12,), (6, 12), (1, 2), (4,), (1, 4), (15, 17), (12, 15), (10,), (24,))
@@ -115,6 +121,10 @@ class MaskGITTask(Task):
     def networks(self) -> Networks:
         return Networks(self.model, self.vqgan, self.encoders)
 
+    def data(self, run_data: DataOfRun) -> TaskData:
+        """Opens records with faces and descriptions."""
+        return run_data.faces(texts=True)
+
     def fingerprints(self) -> dict[str, str]:
         """Returns the fingerprints of Stage I and of the pre-trained encoders."""
         stage1 = checkpoints.weights_fingerprint(self.stage1_weights)
@@ -176,12 +186,13 @@ class MaskGITTask(Task):
             },
             *(self.encoder_weights, reference, one["text_tokens"], one["text_mask"]),
         )
+        inputs = {name: one[name] for name in ("text_tokens", "text_mask", "labels")}
+        inputs |= jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), features)
         params = self.model.init(
             rng,
             tokens,
             tokens == 0,
-            **jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), features),
-            **{name: one[name] for name in ("text_tokens", "text_mask", "labels")},
+            **inputs,
             reference=reference,
             reference_latents=jnp.zeros((1, vqgan.grid**2, vqgan.latent_dim)),
             drop_text=jnp.zeros(1, bool),
@@ -266,12 +277,30 @@ class MaskGITTask(Task):
             batch_size=self.config.batch_size,
         )
         made = self.generate(weights, frozen, test, seed=0)
-        figures |= unit_scores(pathlib.Path(self.config.requires.au_probe.run), test, made)
+        probe_run = pathlib.Path(self.config.requires.au_probe.run)
+        figures |= unit_scores(probe_run, test, made)
+        if not self.model.label_tokens:
+            other = self.told_otherwise(test)
+            drawn = self.generate(weights, frozen, other, seed=2)
+            figures["au_f1_generated_other_words"] = probe_f1(probe_run, other, drawn)
         rows = distinct_examples(test, 10)
         sheet = comparison_sheet(take_examples(test, rows), made[rows])
         sets = self.unit_set_sheet(weights, frozen, test)
         notes = {"token_layout": self.config.model.transformer.layout}
         return Evaluation(figures, {"generated": sheet, "unit_sets": sets}, notes)
+
+    def told_otherwise(self, test: Batch) -> Batch:
+        """Returns the descriptions of `facs.other_words`, with references of held-out people."""
+        other = load_other_words()
+        length = tuple(self.config.data.buckets)
+        tokens, mask = self.text_tokenizer.encode_batch(other.texts, length)
+        people = np.arange(len(other.texts)) % len(test["reference"])
+        return {
+            "reference": test["reference"][people],
+            "text_tokens": tokens,
+            "text_mask": mask,
+            "labels": other.labels,
+        }
 
     def generate(self, weights: PyTree, frozen: PyTree, records: Batch, seed: int) -> np.ndarray:
         """Generates pictures uint8 [M, H, W, 3] for the references and texts of `records`."""

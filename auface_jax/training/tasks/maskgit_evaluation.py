@@ -148,3 +148,10 @@ def unit_scores(
     figures = {f"au_f1_{name}": float(np.nanmean(score)) for name, score in scores.items()}
     generated = zip(AU_NUMBERS, scores["generated"], strict=True)
     return figures | {f"au_f1_generated_AU{unit}": float(score) for unit, score in generated}
+
+
+def probe_f1(probe_run: pathlib.Path, records: Batch, made: UInt8[np.ndarray, "M H W 3"]) -> float:
+    """Computes the macro F1 of the probe on pictures that were drawn for `records`."""
+    probe, weights, config = load_probe(probe_run)
+    read = predict(probe, weights, made, records["reference"], batch_size=config.batch_size)
+    return float(np.nanmean(f1_scores(read, records["labels"])))

@@ -15,6 +15,7 @@ from auface_jax.data.loading import pipeline
 from auface_jax.data.loading.stream_order import ExampleOrder, PositionGenerator
 from auface_jax.data.record import decode_image
 from auface_jax.data.shards import DatasetError, ShardReader
+from auface_jax.facs.wording import DICTIONARY_ONLY, Wording
 from tests.helpers.small_batches import BUCKETS, SIZE, assert_same_batches, take, who
 
 
@@ -33,7 +34,8 @@ def batches(directory, tokenizer):
 
 def test_batch_has_documented_names_shapes_and_types(batches):
     batch = next(batches(batch_size=5))
-    names = {"image", "reference", "reference_row", "labels", "text_tokens", "text_mask"}
+    names = {"image", "reference", "reference_row", "labels", "intensities"}
+    names |= {"text_tokens", "text_mask"}
     assert batch.keys() == names
     for name in ("image", "reference"):
         assert batch[name].shape == (5, SIZE, SIZE, 3) and batch[name].dtype == np.uint8
@@ -87,7 +89,7 @@ def test_batch_equals_examples_made_one_by_one(batches, directory, tokenizer):
     def example(position):
         record, rng = records[order[position]], generator.at(position)
         mirrored = rng.random() < 0.5
-        text = facs.describe_constructs(record.constructs, rng)
+        text = DICTIONARY_ONLY.describe(record.labels, rng).text
         images = (decode_image(record, SIZE), references[record.subject])
         image, reference = (i[:, ::-1] if mirrored else i for i in images)
         return {"image": image, "reference": reference, "labels": record.labels}, text
@@ -194,16 +196,31 @@ def test_degree_words_precede_unchanged_texts(tmp_path, tokenizer):
         for word in words:
             with_words = with_words.replace(word, "")
         assert with_words == text
-    stream = {}
-    for degrees in (False, True):
-        iterator = pipeline.training_iterator(
-            tmp_path / "set", 3, 0, tokenizer, BUCKETS, size=SIZE, degrees=degrees
-        )
-        stream[degrees] = tokenizer.decode(next(iterator)["text_tokens"][0])
-    graded_text = stream[True]
-    for word in words:
-        graded_text = graded_text.replace(word, "")
-    assert graded_text == stream[False]
+
+
+@pytest.mark.parametrize("kind", ["dictionary", "paraphrase", "corpus"])
+def test_texts_come_in_the_words_of_the_wording(directory, tokenizer, kind):
+    shares = {name: float(name == kind) for name in ("dictionary", "paraphrase", "corpus")}
+    wording = Wording(**shares)
+    batch = next(
+        pipeline.training_iterator(directory, 12, 0, tokenizer, (256,), size=SIZE, wording=wording)
+    )
+    dictionary = facs.load_dictionary()
+    sentences = [*dictionary.neutral, *(t for five in dictionary.constructs.values() for t in five)]
+    texts = [tokenizer.decode(tokens) for tokens in batch["text_tokens"]]
+    told = [any(sentence in text for sentence in sentences) for text in texts]
+    assert all(told) if kind == "dictionary" else not all(told)
+
+
+def test_batches_of_a_group_are_parted_by_text_length_and_lose_no_example(batches):
+    plain = take(batches(batch_size=4), 6)
+    grouped = take(batches(batch_size=4, group=3), 6)
+    for first in (0, 3):
+        one, two = plain[first : first + 3], grouped[first : first + 3]
+        assert sorted(sum(map(who, one), [])) == sorted(sum(map(who, two), []))
+        lengths = sorted((b["text_mask"].sum(1) for b in two), key=lambda found: found.mean())
+        # Batches are parted by characters, of which a token has a few.
+        assert all(a.mean() <= b.mean() for a, b in itertools.pairwise(lengths))
 
 
 def test_split_is_loaded_whole_with_one_text_each(directory, tokenizer):

@@ -79,7 +79,9 @@ def test_every_active_entry_has_one_leading_kind(counted, records):
 def test_text_lengths_are_those_of_training(counted, records):
     texts = [record_text(record) for record in records]
     words = [len(text.split()) for text in texts]
-    tokens = [int(load_tokenizer().encode_batch([text], (512,))[1].sum()) for text in texts]
+    tokens = [
+        int(load_tokenizer("embedded").encode_batch([text], (512,))[1].sum()) for text in texts
+    ]
     for lengths, name in ((words, "text_words"), (tokens, "text_tokens")):
         assert counted[name]["min"] == min(lengths) and counted[name]["max"] == max(lengths)
         assert counted[name]["mean"] == pytest.approx(np.mean(lengths))
