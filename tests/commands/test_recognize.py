@@ -111,7 +111,9 @@ def test_texts_are_read_from_standard_input_and_long_ones_counted(
 
 def test_texts_are_read_without_any_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "texts.txt").write_text("The brows are drawn down; a trace of a smile.\nNothing moves.\n")
+    (tmp_path / "texts.txt").write_text(
+        "The brows are drawn down; a trace of a smile.\nNothing moves.\n"
+    )
     recognize.main(["--texts", "texts.txt", "--out", "table.csv"])
     first, second = read_csv(tmp_path / "table.csv")
     assert first["units"] == "4+12A" and second["units"] == ""

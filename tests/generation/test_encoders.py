@@ -16,7 +16,7 @@ from auface_jax.generation.encoders import Encoders, load_encoders
 from auface_jax.images.pixels import to_float
 from auface_jax.models import clip_vision, quantizer, t5
 from auface_jax.models.vqgan import VQGAN
-from auface_jax.pretrained import arcface, convert, hub
+from auface_jax.pretrained import arcface, convert, embedded, hub
 from auface_jax.pretrained.weight_files import WeightFileError
 from auface_jax.training import run_data
 from auface_jax.training.state import parameter_count
@@ -135,7 +135,51 @@ def test_tokenizer_with_more_tokens_than_t5_is_refused(weights):
         load_encoders(config, vocab_size=99_999)
 
 
+def test_embedded_encoder_and_another_tokenizer_are_refused():
+    config = tiny.stage2_config()
+    config.model.text_weights = "embedded"
+    with pytest.raises(ValueError, match="data.tokenizer='' has"):
+        load_encoders(config, load_tokenizer("").vocab_size)
+
+
 # --- What the step makes of them -----------------------------------------------------------------
+
+
+def test_embedded_encoder_adds_what_the_text_says_of_each_unit():
+    config = tiny.stage2_config()
+    config.model.text_weights = config.data.tokenizer = "embedded"
+    tokenizer = load_tokenizer("embedded")
+    encoders, variables, fingerprints = load_encoders(config, tokenizer.vocab_size)
+    assert fingerprints["text_weights"] == embedded.load().fingerprint
+    texts = ["The chin rises.", "The brows are drawn down and together, and the lids are tense."]
+    made = {}
+    for length in (24, 32):
+        tokens, mask = tokenizer.encode_batch(texts, (length,))
+        out = encoders.encode_text(variables, tokens, mask)
+        assert out["text_features"].shape == (2, length + 12, 384)
+        np.testing.assert_array_equal(out["text_mask"][:, :length], mask)
+        assert out["text_mask"][:, length:].all()
+        made[length] = np.asarray(out["text_features"][:, length:])
+    np.testing.assert_allclose(made[24], made[32], atol=1e-4)  # padding says nothing
+    other = np.abs(made[24][0] - made[24][1]).mean(-1)
+    assert other.min() > 0.01  # of every unit the two texts say something else
+
+
+@pytest.mark.slow
+def test_stage_two_makes_a_step_on_the_embedded_encoder(data):
+    config = tiny.stage2_config(data=data)
+    config.model.text_weights = config.data.tokenizer = "embedded"
+    task = tiny.stage2_task(config)
+    stream = pipeline.training_iterator(
+        data, 4, 0, task.text_tokenizer, (64, 128), size=tiny.IMAGE_SIZE, group=2
+    )
+    batch = run_data.model_inputs(next(stream))
+    state = jax.jit(task.init)(jax.random.key(0), batch)
+    assert "text" not in state.params and "text_norm" in state.params
+    after, metrics = jax.jit(task.step)(state, task.load_frozen(), batch, jax.random.key(1))
+    assert np.isfinite(metrics["loss"]) and np.isfinite(metrics["loss_units"])
+    kernel = lambda params: params["text_in"]["kernel"]  # noqa: E731
+    assert not np.array_equal(kernel(after.params), kernel(state.params))
 
 
 def test_arcface_input_accounts_for_the_margin(monkeypatch):
