@@ -19,6 +19,7 @@ from auface_jax.generation.encoders import Encoders, named_weights
 from auface_jax.generation.stages import reference_features
 from auface_jax.models import clip_vision, t5
 from auface_jax.pretrained import arcface, vgg
+from auface_jax.pretrained.text_encoders import EMBEDDED, load_text_encoder
 from auface_jax.recognition.image_recognizer import build_recognizer
 from auface_jax.runs.config_files import load_config_file
 from auface_jax.training.losses.networks import LossNetwork, unit_nodes, vgg_features
@@ -46,6 +47,8 @@ def batch(rows: int, size: int, length: int) -> dict[str, jax.ShapeDtypeStruct]:
         "reference": pixels,
         "reference_row": shape(rows, dtype=np.int32),
         "labels": shape(rows, 12, dtype=np.int8),
+        "degrees": shape(rows, 12, dtype=np.int8),
+        "intensities": shape(rows, 12),
         "text_tokens": shape(rows, length, dtype=np.int32),
         "text_mask": shape(rows, length, dtype=bool),
     }
@@ -76,7 +79,7 @@ def stage2_task(config: ConfigDict, references: int) -> "AbstractStage2":
     named = named_weights(config)
     # T5's own tokenizer: only its size matters here.
     tokenizer = types.SimpleNamespace(vocab_size=32_100)
-    if "text" not in named:
+    if named.get("text", EMBEDDED) == EMBEDDED:
         tokenizer = load_tokenizer(config.data.tokenizer)
     of_stage1 = load("stage1", config.preset)
     task, size = stage1_task(of_stage1), of_stage1.data.size
@@ -84,8 +87,12 @@ def stage2_task(config: ConfigDict, references: int) -> "AbstractStage2":
     weights = jax.eval_shape(lambda *a: task.export(task.init(*a)), KEY, examples)
     dtype = {"dtype": jnp.dtype(config.model.dtype)}
     of_clip = clip_vision.SIZES["ViT-L/14"] | {"activation": "quick_gelu"}
+    if named.get("text") == EMBEDDED:
+        text = load_text_encoder(EMBEDDED, units=True, **dtype).module
+    else:
+        text = t5.T5Encoder(**t5.SIZES["t5-large"], **dtype)
     published = {
-        "text": t5.T5Encoder(**t5.SIZES["t5-large"], **dtype),
+        "text": text,
         "structure": clip_vision.CLIPVision(**of_clip, **dtype),
         "appearance": arcface.ArcFace(**arcface.SIZES["r100"], **dtype),
     }
