@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--lpips", nargs=2, metavar=("BACKBONE", "HEADS"), help=backbone)
     words = f"words of the texts: {', '.join(WORDINGS)}, or a CSV with the columns codes and text"
     add("--wording", default=DICTIONARY, help=f"{words} (default {DICTIONARY})")
+    add("--degrees", action="store_true", help="with --run: degree words, where intensities exist")
     add("--name", default="", help="name of the system in tables")
     add("--beside", nargs="+", default=[], metavar="FOLDER", help="earlier reports, in one table")
     add("--seed", type=int, default=0, help="seed of pictures, shuffles, intervals (default 0)")
@@ -91,6 +92,8 @@ def _options(parser: argparse.ArgumentParser, given: argparse.Namespace) -> run.
             faults.append("--wording goes with --run; other systems read what was exported")
         options = [f"--{name.replace('_', '-')}" for name in decode]
         faults += [f"{option} goes with --run, not with --images" for option in options]
+        if given.degrees:
+            faults.append("--degrees was settled when the prompts were exported")
         for name, value in {"--split": given.split, "--limit": given.limit}.items():
             if value is not None:
                 faults.append(f"{name} was settled when the prompts were exported")
@@ -113,6 +116,7 @@ def _options(parser: argparse.ArgumentParser, given: argparse.Namespace) -> run.
         "limit",
         "text_reader",
         "wording",
+        "degrees",
     )
     return run.EvaluationOptions(
         **{name: getattr(given, name) for name in (*unchanged, "name", "seed")},

@@ -60,6 +60,7 @@ class EvaluationOptions:
       limit: largest number of records, taken evenly over the split; None takes all.
       text_reader: folder of a run of au_text, or "embedded"; "" for none.
       wording: the words of the texts, see `wording.reworded`.
+      degrees: whether the dictionary's texts have a FACS degree word before each construct.
       metrics: names of `run_metrics.METRICS`; () measures all that can be measured.
       inception: folder of converted weights for FID, KID and IS, or None.
       lpips: folders of converted weights for LPIPS, its backbone and its heads, or None.
@@ -82,6 +83,7 @@ class EvaluationOptions:
     limit: int | None = None
     text_reader: str = ""
     wording: str = DICTIONARY
+    degrees: bool = False
     metrics: tuple[str, ...] = ()
     inception: str | None = dataclasses.field(default_factory=default_inception)
     lpips: tuple[str, str] | None = dataclasses.field(default_factory=default_lpips)
@@ -168,6 +170,7 @@ def _load_population(
         options.data or config.dir,
         options.split,
         limit=options.limit,
+        degrees=options.degrees,
         dictionary=facs.load_dictionary(config.get("dictionary") or None),
     )
     population = reworded(population, options.wording)
