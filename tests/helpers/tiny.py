@@ -191,6 +191,7 @@ def records(count: int, *, length: int = 6, vocab_size: int = 50) -> dict[str, n
         "intensities": labels * rng.uniform(0.1, 1.0, labels.shape).astype(np.float32),
         "text_tokens": rng.integers(1, vocab_size, (count, length)).astype(np.int32),
         "text_mask": np.arange(length) < lengths[:, None],
+        "degrees": labels * rng.integers(0, 6, labels.shape).astype(np.int8),
     }
 
 

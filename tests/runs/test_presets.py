@@ -122,7 +122,9 @@ def test_every_preset_builds_a_state_and_a_step(name, preset, request):
     def batch(count):
         image = jax.ShapeDtypeStruct((count, size, size, 3), jnp.uint8)
         labels = jax.ShapeDtypeStruct((count, 12), jnp.int8)
-        return {"image": image, "reference": image, "labels": labels}
+        intensities = jax.ShapeDtypeStruct((count, 12), jnp.float32)
+        units = {"labels": labels, "intensities": intensities}
+        return {"image": image, "reference": image, **units}
 
     key = jax.eval_shape(lambda: jax.random.key(0))
     state = jax.eval_shape(task.init, key, batch(task.init_examples))
