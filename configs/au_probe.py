@@ -18,7 +18,7 @@ PAGE = {
     "num_steps": count(400),
     "batch_size": count(32),
     "model": {"patch": count(4), "channels": count((48, 96)), "dtype": "float32"},
-    "loss": {"intensity": natural(4.0)},  # weight of the squared error of intensities
+    "loss": {"intensity": natural(1.0)},  # weight of the squared error of intensities
     "optimizer": common.optimizer(muon_lr_multiplier=1.0, learning_rate=2e-3),
     "ema_decay": share(0.98),
     "keep_checkpoints": count(1),

@@ -71,8 +71,11 @@ class Population:
         return list(dict.fromkeys(self.subjects))
 
     def seen_test(self) -> "Population":
-        """Loads the test split of the same data set with the same options; self if it is that."""
-        if self.split == "test":
+        """Loads the test split of the same data set with the same options; self if it is that.
+
+        Test records that were told label vectors of their own have no pictures, and are not it.
+        """
+        if self.split == "test" and self.image is not None:
             return self
         return load_population(
             self.data,

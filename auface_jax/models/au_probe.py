@@ -26,7 +26,7 @@ class AUProbe(nn.Module):
     def __call__(
         self, image: Float[Array, "B H W 3"], reference: Float[Array, "B H W 3"]
     ) -> tuple[Float[Array, "B A"], Float[Array, "B A"]]:
-        """Computes the logit of each unit, and the intensity that it has if it is present."""
+        """Computes the logit and the intensity of each unit; an absent unit has intensity 0."""
         x = jnp.concatenate([image, reference], axis=-1).astype(self.dtype)
         x = space_to_depth(x, self.patch)
         x = nn.Conv(self.channels[0], (3, 3), dtype=self.dtype)(x)

@@ -79,10 +79,7 @@ def predict_intensities(
     *,
     batch_size: int,
 ) -> Float[np.ndarray, "M A"]:
-    """Reads the intensity of each unit, 0 where it is absent and 1 at its most; as `predict`.
-
-    It is the intensity of a present unit times the probability that the unit is present.
-    """
+    """Reads the intensity of each unit, 0 where it is absent and 1 at its most; as `predict`."""
     intensity = functools.partial(_intensity, probe)
     return map_batches(intensity, weights, images, references, batch_size=batch_size)
 
@@ -94,8 +91,7 @@ def _intensity(
     images: UInt8[Array, "B H W 3"],
     references: UInt8[Array, "B H W 3"],
 ) -> Float[Array, "B A"]:
-    logits, intensities = _apply(probe, weights, images, references)
-    return jax.nn.sigmoid(logits) * intensities
+    return _apply(probe, weights, images, references)[1]
 
 
 def _apply(

@@ -1,8 +1,11 @@
 """The words in which an evaluation tells what to draw."""
 
+import json
+
 import numpy as np
 import pytest
 
+from auface_jax import evaluate
 from auface_jax.evaluation.population import load_population
 from auface_jax.evaluation.wording import WORDINGS, reworded
 from auface_jax.facs.corpus import load_corpus
@@ -38,6 +41,16 @@ def test_other_words_bring_their_own_labels(population):
     for index, subject in enumerate(found.subjects):
         place = population.subjects.index(subject)
         np.testing.assert_array_equal(found.reference[index], population.reference[place])
+
+
+def test_run_is_evaluated_on_texts_of_a_file(runs, data, tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("codes,text\n1+4,Sorrowful brows.\n0,Nothing.\n12E,The widest grin.\n")
+    out = tmp_path / "report"
+    command = ["--run", runs["stage2"], "--scorer", runs["au_probe"], "--wording", path]
+    evaluate.main([str(part) for part in (*command, "--metrics", "units,aaad", "--out", out)])
+    report = json.loads((out / "report.json").read_text())
+    assert report["table"][0]["N"] == 3
 
 
 def test_texts_of_a_file_are_read(population, tmp_path):

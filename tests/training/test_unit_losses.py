@@ -7,10 +7,10 @@ import pytest
 from auface_jax.training.losses.units import degree_cross_entropy, intensity_error
 
 
-def test_intensities_count_where_a_unit_is_present():
+def test_intensities_count_where_they_are_known():
     read = jnp.array([[0.5, 0.9, 0.1]])
-    assert intensity_error(read, jnp.array([[0.7, 0.0, -1.0]])) == pytest.approx(0.04)
-    assert intensity_error(read, jnp.array([[0.0, 0.0, -1.0]])) == 0
+    assert intensity_error(read, jnp.array([[0.7, -1.0, 0.0]])) == pytest.approx(0.05 / 2)
+    assert intensity_error(read, jnp.array([[-1.0, -1.0, -1.0]])) == 0
 
 
 def test_degrees_count_where_a_unit_is_present():

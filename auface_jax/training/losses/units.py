@@ -32,14 +32,14 @@ def degree_cross_entropy(
 def intensity_error(
     read: Float[Array, "B A"], intensities: Float[Array, "B A"]
 ) -> Float[Array, ""]:
-    """Squared error of intensities in [0, 1], averaged over the units that are present.
+    """Squared error of intensities, averaged over the known ones.
 
     Args:
       read: intensities as read.
-      intensities: the true ones; 0 for an absent unit, -1 where it is not known.
+      intensities: the true ones in [0, 1]; 0 for an absent unit, -1 where it is not known.
     """
-    present = intensities > 0
-    return (jnp.square(read - intensities) * present).sum() / jnp.maximum(present.sum(), 1)
+    known = intensities >= 0
+    return (jnp.square(read - intensities) * known).sum() / jnp.maximum(known.sum(), 1)
 
 
 def weighted_asymmetric(
