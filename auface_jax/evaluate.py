@@ -7,10 +7,10 @@
     python -m auface_jax.evaluate --prompts PROMPTS --images FOLDER --scorer RUN --out FOLDER
 
 `export-prompts` writes the prompts that the last command needs pictures of (`evaluation.prompts`).
-`degrees` asks whether a stronger word gives a stronger movement (`evaluation.degrees`), `wordings`
-whether one label row in ten wordings gives one face (`evaluation.wordings`). The first and the last
-command write report.md, report.json, records.csv and plots. docs/explanation/evaluation.md explains
-the figures.
+`degrees` asks whether a stronger word gives a stronger movement (`evaluation.degrees`). `wordings`
+asks whether one label row in ten wordings gives one face (`evaluation.wording_agreement`). The
+first and the last command write report.md, report.json, records.csv and plots.
+docs/explanation/evaluation.md explains the figures.
 """
 
 import argparse

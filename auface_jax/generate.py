@@ -2,6 +2,7 @@
 
     python -m auface_jax.generate --run RUN --aus 6,12 --reference face.png --out faces.png
     python -m auface_jax.generate --run RUN --text "The brows are raised." --num 4
+    python -m auface_jax.generate --run RUN --aus 12 --change mouth --reference face.png
     python -m auface_jax.generate --run RUN --aus 4 --to-aus 6,12 --out from_frown_to_smile.gif
     python -m auface_jax.generate --run RUN --jobs jobs.csv --out folder
 
@@ -14,20 +15,11 @@ import pathlib
 from auface_jax import facs
 from auface_jax.faces.template import EDIT_REGIONS
 from auface_jax.generation.decode_arguments import add_decode_arguments, decode_arguments
+from auface_jax.generation.option_faults import csv_faults, out_faults
 from auface_jax.generation.output_paths import ending, overwrite_faults, write_faults
 from auface_jax.generation.request import LARGEST_SEED
 from auface_jax.generation.write_pictures import GenerationOptions, generate
 from auface_jax.recognition.understanding import say_disagreement, say_what_is_read
-
-_OWN_COMMAND = "give the text or the units of that line to a command of its own, without --jobs"
-# Options that --jobs excludes -> the way to have the same.
-_INSTEAD_IN_CSV = {
-    "--num": "write a line for each picture, with a seed of its own",
-    "--seed": "write it in the column seed",
-    "--explain": _OWN_COMMAND,
-    "--to-aus": _OWN_COMMAND,
-    "--to-text": _OWN_COMMAND,
-}
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -72,10 +64,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser = make_parser()
     options = _options(parser, parser.parse_args(arguments))
     try:
-        for units in filter(None, (options.aus, options.to_aus)):
-            facs.parse_scores(units)  # finds a mistake before the run is loaded
-        stated, _ = map(say_what_is_read, (options.text, options.to_text))
-        if (drawn := generate(options)) and stated is not None:
+        for units in (options.aus, options.to_aus):
+            if units is not None:
+                facs.parse_scores(units)  # finds a mistake before the run is loaded
+        stated = say_what_is_read(options.text)
+        say_what_is_read(options.to_text)
+        drawn = generate(options)
+        if stated is not None and drawn is not None:
             say_disagreement(options.run, stated, drawn.pictures, drawn.reference)
     except (ValueError, OSError) as error:
         parser.error(str(error))
@@ -84,7 +79,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _options(parser: argparse.ArgumentParser, given: argparse.Namespace) -> GenerationOptions:
     """Refuses options that do not go together, and fills in defaults that depend on others."""
     out = given.out or ("" if given.jobs is not None else "faces.png")
-    faults = _csv_faults(given, out) if given.jobs is not None else _out_faults(given, out)
+    faults = csv_faults(given, out) if given.jobs is not None else out_faults(given, out)
     if given.text is not None and not given.text.strip():
         faults.append("--text is empty; describe what the face does, or use --aus")
     if given.num is not None and given.num < 1:
@@ -111,39 +106,6 @@ def _options(parser: argparse.ArgumentParser, given: argparse.Namespace) -> Gene
         seed=given.seed or 0,
         decode=decode_arguments(given),
     )
-
-
-def _csv_faults(given: argparse.Namespace, out: str) -> list[str]:
-    """Finds options that have no effect on the pictures of a CSV."""
-    faults = [
-        f"{name} {value} has no effect with --jobs: {_INSTEAD_IN_CSV[name]}"
-        for name in _INSTEAD_IN_CSV
-        if (value := getattr(given, name[2:].replace("-", "_"))) is not None
-    ]
-    if not out:
-        faults.append("--jobs writes to a folder: name it by --out")
-    elif ending(out):
-        faults.append(f"--jobs writes to a folder; --out {out} has an ending")
-    return faults
-
-
-def _out_faults(given: argparse.Namespace, out: str) -> list[str]:
-    """Finds options that do not go with the kind of output."""
-    kind, faults = ending(out), []
-    if kind not in ("", ".png", ".gif"):
-        faults.append(
-            f"--out {out} ends in {kind}: name a .png, a .gif, or a folder, which is a name "
-            "without such an ending"
-        )
-    elif kind == ".gif":
-        if given.num is not None:
-            faults.append(
-                f"--num {given.num} has no effect on a GIF, which shows one picture: leave it "
-                "out, and choose the picture by --seed"
-            )
-    elif given.to_aus is not None or given.to_text is not None:
-        faults.append(f"--to-aus and --to-text make a GIF; --out {out} is none")
-    return faults
 
 
 if __name__ == "__main__":

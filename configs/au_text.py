@@ -16,13 +16,10 @@ from auface_jax.runs.config_page import count, natural, share
 
 PAGE = {
     "task": "au_text",
-    # Descriptions drawn of each label vector in an epoch. `group` batches are drawn at once and
-    # parted by length: see data/loading/texts.py.
-    # A share of the label vectors are random sets of units in place of the data's, and a share of
-    # the texts speak of no face.
+    # Descriptions of each label vector in an epoch; the share of the label vectors that are random
+    # sets of units in place of the data's; and the share of the texts that speak of no face.
     "texts": {
         "per_row": count(5),
-        "group": count(8),
         "random_rows": share(0.5),
         "unrelated": share(0.03),
     },
@@ -64,6 +61,7 @@ PRESETS = {
     "paper": {
         "num_steps": 20_000,
         "batch_size": 32,
+        "data.group": 8,
         "texts.random_rows": 0.0,
         "texts.unrelated": 0.0,
         "data.buckets": (128, 256, 512, 1024, 2048),

@@ -11,6 +11,7 @@ pictures. Three questions:
 """
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +26,10 @@ from auface_jax.generation.generator import Generator
 from auface_jax.generation.request import Request
 from auface_jax.images import sheets
 from auface_jax.metrics.units import rank_correlations
-from auface_jax.recognition.probe import load_probe, predict_intensities
+from auface_jax.recognition.probe import load_probe, read
 from auface_jax.runs import checkpoints
 
-_SHOWN = (12, 4, 15)  # units of the sheet
+_SHOWN = (12, 4)  # units of the sheet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,10 +92,8 @@ def score_degrees(
     generator = Generator.from_run(run)
     probe, weights, config = load_probe(checkpoints.required_run(run, "au_probe"))
 
-    def read(pictures, references):
-        return predict_intensities(
-            probe, weights, pictures, references, batch_size=config.batch_size
-        )
+    def intensities(pictures, references):
+        return read(probe, weights, pictures, references, batch_size=config.batch_size)[1]
 
     test = load_split(generator.config.data.dir, "test", None, (1,), limit=records)
     if (test["intensities"] < 0).any():
@@ -103,9 +102,11 @@ def score_degrees(
             "measured against them; take a data set of rendered faces"
         )
     drawn = generator.generate(_requests(test, seed))
-    ranks = rank_correlations(read(drawn, test["reference"]), test["intensities"])
-    ceiling = rank_correlations(read(test["image"], test["reference"]), test["intensities"])
-    right = _right_pairs(generator, read, test["reference"], pairs, seed)
+    ranks, ceiling = (
+        rank_correlations(intensities(pictures, test["reference"]), test["intensities"])
+        for pictures in (drawn, test["image"])
+    )
+    right = _right_pairs(generator, intensities, test["reference"], pairs, seed)
     scores = DegreeScores(ranks, ceiling, right, len(drawn), pairs)
     return scores, _sheet(generator, test, seed)
 
@@ -123,7 +124,13 @@ def _requests(test: dict, seed: int) -> list[Request]:
     return requests
 
 
-def _right_pairs(generator, read, references, pairs: int, seed: int) -> Float[np.ndarray, " A"]:
+def _right_pairs(
+    generator: Generator,
+    intensities: Callable[..., Float[np.ndarray, "M A"]],
+    references: UInt8[np.ndarray, "M S S 3"],
+    pairs: int,
+    seed: int,
+) -> Float[np.ndarray, " A"]:
     """Returns the share of right pairs of each unit."""
     people = np.linspace(0, len(references) - 1, pairs).round().astype(int)
     requests = [
@@ -132,7 +139,7 @@ def _right_pairs(generator, read, references, pairs: int, seed: int) -> Float[np
         for person in people
         for degree in (0.2, 1.0)
     ]
-    shown = read(generator.generate(requests), np.stack([r.reference for r in requests]))
+    shown = intensities(generator.generate(requests), np.stack([r.reference for r in requests]))
     shown = shown.reshape(len(AU_NUMBERS), pairs, 2, len(AU_NUMBERS))
     return np.array([(s[:, 1, unit] > s[:, 0, unit]).mean() for unit, s in enumerate(shown)])
 

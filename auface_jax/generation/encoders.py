@@ -29,8 +29,9 @@ from auface_jax.pretrained.text_encoders import check_tokenizer, load_text_encod
 
 PyTree = Any
 
-# Encoder -> name of its network in `pretrained.convert.NETWORKS`; a text has several.
-NETWORKS = {"text": "", "structure": "clip_vision", "appearance": "arcface"}
+ENCODERS = ("text", "structure", "appearance")
+# Encoder of the reference -> name of its network in `pretrained.convert.NETWORKS`.
+NETWORKS = {"structure": "clip_vision", "appearance": "arcface"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -130,5 +131,5 @@ def named_weights(config: ml_collections.ConfigDict) -> dict[str, str]:
         "structure": "structure" in tokens,
         "appearance": "appearance" in tokens,
     }
-    where = {name: model.get(f"{name}_weights", "") for name in NETWORKS}
+    where = {name: model.get(f"{name}_weights", "") for name in ENCODERS}
     return {name: path for name, path in where.items() if path and read[name]}

@@ -60,7 +60,7 @@ class BertEncoder(nn.Module, kw_only=True):
       vocab_size: tokens are in [0, vocab_size); others give NaN.
       d_model: width D of the output.
       d_ff: width of the feed-forward layers.
-      num_layers: number of blocks; fewer than the weights have leave the last ones out.
+      num_layers: number of blocks.
       num_heads: attention heads.
       max_length: number of learned positions, the largest L.
       dtype: of the computation; parameters, softmax, norms and the output are float32.

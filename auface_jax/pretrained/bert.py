@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from auface_jax.models.bert import EPSILON, BertEncoder
-from auface_jax.pretrained.tables import Network, Rule, linear_rules, norm_rules
+from auface_jax.pretrained.tables import Network, Rule, linear_rules, norm_rules, refuse_options
 from auface_jax.pretrained.weight_files import Source
 
 _LAYER = r"(?:bert\.)?encoder\.layer\.(\d+)"
@@ -34,13 +34,7 @@ def _fields(source: Source) -> dict[str, int]:
       ValueError: the configuration does not tell the number of heads, or has an option that this
         module does not implement.
     """
-    faults = [
-        f"{name} is {source.config[name]!r}, not {' or '.join(map(repr, legal))}"
-        for name, legal in _SUPPORTED.items()
-        if source.config.get(name, legal[0]) not in legal
-    ]
-    if faults:
-        raise ValueError(f"{source.name} is an unknown variant of BERT: {'; '.join(faults)}")
+    refuse_options(source, "BERT", _SUPPORTED)
     if "num_attention_heads" not in source.config:
         raise ValueError(
             f"{source.name} does not tell how many attention heads the network has: give the "

@@ -1,6 +1,6 @@
 """The text recogniser that the package contains: encoder, head, thresholds and tokenizer.
 
-`embedded_text/CARD.md` says what it was made of and how. The largest matrix, the vectors of the
+`embedded_text/README.md` says what it was made of and how. The largest matrix, the vectors of the
 30,522 word pieces, is kept in int8 with a scale for each row, all else in float16.
 
     python -m auface_jax.recognition.embed runs/au_text-embedded auface_jax/pretrained/embedded_text
@@ -70,12 +70,12 @@ def load() -> Embedded:
             f"{folder() / WEIGHTS} is damaged: its sha256 is {digest[:12]}, not "
             f"{described['sha256'][:12]}; install the package again"
         )
-    leaves = {name: leaf.astype(np.float32) for name, leaf in load_leaves(content).items()}
+    leaves = {name: leaf.astype(np.float32) for name, leaf in _leaves(content).items()}
     tree = unflatten_dict(leaves, sep="/")
     return Embedded(described["fields"], tree["params"], tree["thresholds"], digest)
 
 
-def load_leaves(content: bytes) -> dict[str, np.ndarray]:
+def _leaves(content: bytes) -> dict[str, np.ndarray]:
     """Reads the leaves of a weights file, the table multiplied by its scales."""
     leaves = safetensors.load(content)
     scale = leaves.pop(f"{TABLE}/{_SCALE}").astype(np.float32)

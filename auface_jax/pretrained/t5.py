@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from auface_jax.models.t5 import FEED_FORWARDS, T5Encoder
-from auface_jax.pretrained.tables import Network, Rule, linear_rules, norm_rules
+from auface_jax.pretrained.tables import Network, Rule, linear_rules, norm_rules, refuse_options
 from auface_jax.pretrained.weight_files import Source
 
 
@@ -20,13 +20,7 @@ def _fields(source: Source) -> dict[str, int | str]:
         "layer_norm_epsilon": (1e-6,),
         "feed_forward_proj": FEED_FORWARDS,
     }
-    faults = [
-        f"{name} is {source.config[name]!r}, not {' or '.join(map(repr, legal))}"
-        for name, legal in supported.items()
-        if source.config.get(name, legal[0]) not in legal
-    ]
-    if faults:
-        raise ValueError(f"{source.name} is an unknown variant of T5: {'; '.join(faults)}")
+    refuse_options(source, "T5", supported)
     vocab_size, d_model = source.shape("shared.weight")
     _, num_heads = source.shape(f"{_ATTENTION.format(0)}.relative_attention_bias.weight")
     gated = "encoder.block.0.layer.1.DenseReluDense.wi_0.weight" in source.shapes

@@ -31,7 +31,7 @@ Rules that match nothing are legal, so one table serves variants of a network.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -145,6 +145,26 @@ def _layer_rules(source: str, target: str, weight: str, transform: Transform) ->
         Rule(rf"{source}\.weight", f"params/{target}/{weight}", transform),
         Rule(rf"{source}\.bias", f"params/{target}/bias"),
     )
+
+
+def refuse_options(source: Source, family: str, supported: Mapping[str, tuple]) -> None:
+    """Refuses a configuration with options that the module does not implement.
+
+    Args:
+      source: published weights with their configuration.
+      family: name of the networks in the message.
+      supported: option -> its legal values, the first of which is the default.
+
+    Raises:
+      ValueError: an option has another value; the message lists all such options.
+    """
+    faults = [
+        f"{name} is {source.config[name]!r}, not {' or '.join(map(repr, legal))}"
+        for name, legal in supported.items()
+        if source.config.get(name, legal[0]) not in legal
+    ]
+    if faults:
+        raise ValueError(f"{source.name} is an unknown variant of {family}: {'; '.join(faults)}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
     python -m auface_jax.recognition.embed runs/au_text-embedded auface_jax/pretrained/embedded_text
 
-`pretrained/embedded.py` reads the files, and `embedded_text/CARD.md` says how the package's own
+`pretrained/embedded.py` reads the files, and `embedded_text/README.md` says how the package's own
 were made.
 """
 

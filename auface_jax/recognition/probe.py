@@ -48,7 +48,19 @@ def predict(
     *,
     batch_size: int,
 ) -> Int8[np.ndarray, "M A"]:
-    """Reads the units in pictures: 1 where a unit is present, else 0.
+    """Reads the units in pictures: 1 where a unit is present, else 0; arguments as for `read`."""
+    return read(probe, weights, images, references, batch_size=batch_size)[0]
+
+
+def read(
+    probe: AUProbe,
+    weights: PyTree,
+    images: UInt8[np.ndarray, "M H W 3"],
+    references: UInt8[np.ndarray, "M H W 3"],
+    *,
+    batch_size: int,
+) -> tuple[Int8[np.ndarray, "M A"], Float[np.ndarray, "M A"]]:
+    """Reads the units in pictures and their intensities.
 
     Args:
       probe: the network.
@@ -56,48 +68,21 @@ def predict(
       images: the pictures to read.
       references: reference face of the person in each picture.
       batch_size: pictures that the compiled program reads at once.
+
+    Returns:
+      1 where a unit is present, else 0; and its intensity, 0 where it is absent and 1 at its most.
     """
-    occurrence = functools.partial(_occurrence, probe)
-    return map_batches(occurrence, weights, images, references, batch_size=batch_size)
+    of_batch = functools.partial(_read, probe)
+    return map_batches(of_batch, weights, images, references, batch_size=batch_size)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _occurrence(
+def _read(
     probe: AUProbe,
     weights: PyTree,
     images: UInt8[Array, "B H W 3"],
     references: UInt8[Array, "B H W 3"],
-) -> Int8[Array, "B A"]:
-    return (_apply(probe, weights, images, references)[0] > 0).astype(jnp.int8)
-
-
-def predict_intensities(
-    probe: AUProbe,
-    weights: PyTree,
-    images: UInt8[np.ndarray, "M H W 3"],
-    references: UInt8[np.ndarray, "M H W 3"],
-    *,
-    batch_size: int,
-) -> Float[np.ndarray, "M A"]:
-    """Reads the intensity of each unit, 0 where it is absent and 1 at its most; as `predict`."""
-    intensity = functools.partial(_intensity, probe)
-    return map_batches(intensity, weights, images, references, batch_size=batch_size)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _intensity(
-    probe: AUProbe,
-    weights: PyTree,
-    images: UInt8[Array, "B H W 3"],
-    references: UInt8[Array, "B H W 3"],
-) -> Float[Array, "B A"]:
-    return _apply(probe, weights, images, references)[1]
-
-
-def _apply(
-    probe: AUProbe,
-    weights: PyTree,
-    images: UInt8[Array, "B H W 3"],
-    references: UInt8[Array, "B H W 3"],
-) -> tuple[Float[Array, "B A"], Float[Array, "B A"]]:
-    return probe.apply(weights, pixels.to_float(images), pixels.to_float(references))
+) -> tuple[Int8[Array, "B A"], Float[Array, "B A"]]:
+    images, references = pixels.to_float(images), pixels.to_float(references)
+    logits, intensities = probe.apply(weights, images, references)
+    return (logits > 0).astype(jnp.int8), intensities

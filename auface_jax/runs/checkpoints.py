@@ -26,7 +26,7 @@ from auface_jax.runs.json_files import read_object
 
 PyTree = Any
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 # Task -> name of the config file that trains it.
 _CONFIG_FILES = {
     "vqgan": "stage1",

@@ -81,6 +81,7 @@ class RunData:
         """Descriptions and label vectors without pictures."""
         options = self._reading | self._stream | dict(self._config.texts)
         options["wording"] = Wording(**self._config.data.wording)
+        options["group"] = self._config.data.group
         batches = texts.training_iterator(self._folder, **options)
         return TaskData(batches, functools.partial(texts.load_split, self._folder, **self._reading))
 

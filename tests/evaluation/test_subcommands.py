@@ -9,7 +9,7 @@ from PIL import Image
 from auface_jax import evaluate
 from auface_jax.data.build.builder import build
 from auface_jax.evaluation.degrees import DegreeScores
-from auface_jax.evaluation.wordings import KINDS, f1
+from auface_jax.evaluation.wording_agreement import KINDS, f1
 from tests.helpers import evaluation_runs
 
 

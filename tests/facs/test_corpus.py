@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from auface_jax import facs
-from auface_jax.facs.corpus import SPLITS, load_corpus
+from auface_jax.facs.corpus import SPLITS, compose, load_corpus
 from auface_jax.facs.corpus.compose import corpus_text
 from auface_jax.facs.degrees import code
 from auface_jax.facs.other_words import load_other_words
@@ -70,12 +70,28 @@ def test_unknown_split_names_the_legal_ones():
         load_corpus("val")
 
 
+def test_every_unit_has_a_plain_text_of_its_own_where_texts_are_composed():
+    for split in ("train", "test"):
+        plain = {d.units for d in load_corpus(split) if not d.degrees.any() and not d.denied}
+        assert {frozenset({unit}) for unit in facs.AU_NUMBERS} <= plain
+
+
+def test_units_that_a_split_cannot_tell_are_refused(monkeypatch):
+    only = [d for d in load_corpus("train") if d.units == {1}]
+    monkeypatch.setattr(compose, "load_corpus", lambda split: tuple(only))
+    compose._fitting.cache_clear()
+    with pytest.raises(ValueError, match=r"'train' of the corpus has no text .* units \[12\]"):
+        compose.corpus_text((1, 12), np.random.default_rng(0))
+    compose._fitting.cache_clear()
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("units", [(), (6,), (1, 4), (2, 6, 7, 10, 12, 17, 23), facs.AU_NUMBERS])
-def test_composed_text_is_made_of_texts_that_state_the_units_and_no_other(units, seed):
-    text, _ = corpus_text(units, np.random.default_rng(seed))
+def test_composed_text_is_made_of_texts_that_state_the_units_and_no_other(units, seed, split):
+    text, _ = corpus_text(units, np.random.default_rng(seed), split=split)
     found = set()
-    for description in load_corpus("train"):
+    for description in load_corpus(split):
         if description.text in text and description.units <= set(units):
             found |= description.units
     assert found == set(units)

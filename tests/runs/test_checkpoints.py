@@ -179,7 +179,7 @@ def test_checkpoint_with_other_meta_is_rejected(saved, name):
 def test_checkpoint_of_another_format_is_rejected(saved, monkeypatch):
     monkeypatch.setattr(checkpoints, "FORMAT_VERSION", 99)
     saver = Checkpoints(saved[0], keep=2)
-    with pytest.raises(CheckpointError, match="format_version=2, this run has 99"):
+    with pytest.raises(CheckpointError, match="format_version=3, this run has 99"):
         saver.restore(2, *placed(), new_iterator(), META)
     saver.close()
 
@@ -232,7 +232,7 @@ def test_error_names_a_missing_or_unfinished_run(tmp_path, load):
 def test_export_of_another_format_is_rejected(exported):
     path = exported / "export" / "meta.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 0}))
-    with pytest.raises(CheckpointError, match="has format 0, this version reads 2"):
+    with pytest.raises(CheckpointError, match="has format 0, this version reads 3"):
         checkpoints.load_export(exported)
 
 

@@ -160,7 +160,7 @@ def test_load_split_is_deterministic_and_respects_its_limit(data):
 
 
 def test_invalid_stream_options_are_rejected(data):
-    with pytest.raises(ValueError, match="texts.per_row is 0 and texts.group 0"):
+    with pytest.raises(ValueError, match="texts.per_row is 0 and data.group 0"):
         stream(data, per_row=0, group=0)
     with pytest.raises(DatasetError, match="has no split 'dev'"):
         texts.label_vectors(data, "dev")

@@ -81,7 +81,7 @@ def training_iterator(
         raise ValueError(f"batch_size is {batch_size}, expected 1 or more")
     if per_row < 1 or group < 1:
         raise ValueError(
-            f"texts.per_row is {per_row} and texts.group {group}; expected 1 or more of each"
+            f"texts.per_row is {per_row} and data.group {group}; expected 1 or more of each"
         )
     vectors = np.repeat(label_vectors(directory, "train"), per_row, axis=0)
     dataset = (

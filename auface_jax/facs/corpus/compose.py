@@ -36,6 +36,10 @@ def corpus_text(
 
     Returns:
       The text, and the degree that it states of each unit, 1 to 5, or 0.
+
+    Raises:
+      ValueError: a number is not that of a unit, or the split cannot tell some of the units; the
+        small validation split has no plain text of some unit alone.
     """
     present = frozenset(units)
     fitting = _fitting(split, present)
@@ -53,6 +57,11 @@ def corpus_text(
     left, texts, degrees = set(present), [], np.zeros(len(AU_NUMBERS), np.int8)
     while left:
         usable = [d for d in own if d.units <= left] or [d for d in fitting if d.units <= left]
+        if not usable:
+            raise ValueError(
+                f"the split {split!r} of the corpus has no text that states some of the units "
+                f"{sorted(left)} and no others; the splits train and test tell all units"
+            )
         sizes = np.array([len(d.units) for d in usable], np.float64) ** 2
         chosen = usable[rng.choice(len(usable), p=sizes / sizes.sum())]
         left -= chosen.units

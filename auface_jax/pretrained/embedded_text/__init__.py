@@ -1,1 +1,1 @@
-"""Files of the embedded text recogniser, see `CARD.md`; `pretrained.embedded` reads them."""
+"""Files of the embedded text recogniser, see `README.md`; `pretrained.embedded` reads them."""

@@ -19,7 +19,7 @@ from auface_jax.images import pixels
 from auface_jax.metrics.units import f1_scores, rank_correlations
 from auface_jax.models.au_probe import AUProbe
 from auface_jax.parallel.sharding import all_gather_parameters
-from auface_jax.recognition.probe import build_probe, predict, predict_intensities
+from auface_jax.recognition.probe import build_probe, read
 from auface_jax.training.losses import units
 from auface_jax.training.state import TrainState, apply_gradients
 from auface_jax.training.tasks.base import Batch, Evaluation, PyTree, Task
@@ -74,29 +74,21 @@ class AUProbeTask(Task):
         """Computes F1 on held-out people for their pictures, and for references in their place."""
         del frozen
         test, weights = splits["test"], self.export(state)
-        read = functools.partial(
-            predict,
+        look = functools.partial(
+            read,
             self.probe,
             weights,
             references=test["reference"],
             batch_size=self.config.batch_size,
         )
-        scores = f1_scores(read(test["image"]), test["labels"])
-        fake = f1_scores(read(test["reference"]), test["labels"])
+        (real, intensities), (fake, _) = look(test["image"]), look(test["reference"])
+        scores = f1_scores(real, test["labels"])
         figures = {
             "au_f1_real": float(np.nanmean(scores)),
-            "au_f1_reference": float(np.nanmean(fake)),
+            "au_f1_reference": float(np.nanmean(f1_scores(fake, test["labels"]))),
         }
-        told = test["intensities"]
-        if (told >= 0).any():
-            intensities = predict_intensities(
-                self.probe,
-                weights,
-                test["image"],
-                test["reference"],
-                batch_size=self.config.batch_size,
-            )
-            ranks = rank_correlations(intensities, told)
+        if (test["intensities"] >= 0).any():
+            ranks = rank_correlations(intensities, test["intensities"])
             figures["intensity_spearman_real"] = float(np.nanmean(ranks))
         figures |= {f"au_f1_real_AU{n}": float(s) for n, s in zip(AU_NUMBERS, scores, strict=True)}
         return Evaluation(figures, {})
